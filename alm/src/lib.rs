@@ -1,0 +1,2 @@
+//! Application-layer multicast over data channels.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Benchmarks of the layers.
+#![forbid(unsafe_code)]

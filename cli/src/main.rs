@@ -1,0 +1,3 @@
+//! The `sinnet` command.
+#![forbid(unsafe_code)]
+fn main() {}

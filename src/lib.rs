@@ -1,0 +1,2 @@
+//! A WebRTC data stack.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Interoperability tests: Chromium, Firefox, OpenSSL.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! A virtual network in virtual time: links, loss, reordering, NATs.
+#![forbid(unsafe_code)]
