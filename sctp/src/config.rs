@@ -1,0 +1,95 @@
+//! The settings of an association and the reasons for their defaults.
+
+use std::time::Duration;
+
+/// Settings of an [`Association`](crate::Association). All have defaults that suit data channels.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The port we send from and expect as destination. RFC 8841 §5.1 signals it as `a=sctp-port`; everybody
+    /// uses 5000.
+    pub local_port: u16,
+    /// The port we send to and expect as source.
+    pub remote_port: u16,
+    /// The largest SCTP packet, in bytes, header included. The buffer given to
+    /// [`poll_transmit`](crate::Association::poll_transmit) limits it further. Rounded down to a multiple of
+    /// four. Default 1160: with DTLS, UDP and IPv6 around it the datagram stays within 1280 bytes.
+    pub mtu: usize,
+    /// How many bytes of received, not yet read data are kept; what is free of it is advertised as `a_rwnd`
+    /// (RFC 9260 §6.2). Every message and fragment counts with a fixed overhead besides its payload. At
+    /// least `max_message_size_recv` is kept whatever is said here. Default 8 MiB.
+    pub receive_buffer: usize,
+    /// How many bytes [`send`](crate::Association::send) accepts that are not acknowledged yet, a fixed
+    /// overhead per message included. Default 8 MiB.
+    pub send_buffer: usize,
+    /// The largest message taken from the peer, in bytes; the association is aborted when a larger one
+    /// arrives. It is what we announce as `a=max-message-size`. Default 256 KiB.
+    pub max_message_size_recv: usize,
+    /// How many outgoing streams we ask for (`OS`, RFC 9260 §3.3.2). Streams cost memory only when used.
+    pub outbound_streams: u16,
+    /// How many incoming streams we allow (`MIS`).
+    pub inbound_streams: u16,
+    /// The retransmission timeout before the first measurement. RFC 9260 §16 says 1 s; 500 ms as dcSCTP,
+    /// since ICE and DTLS have just shown that the path answers.
+    pub rto_initial: Duration,
+    /// The smallest retransmission timeout. RFC 9260 §16 says 1 s; 400 ms as dcSCTP, which is safely above
+    /// the 200 ms that a peer may delay its SACK.
+    pub rto_min: Duration,
+    /// The largest retransmission timeout that measurements alone can give. RFC 9260 §16: 60 s.
+    pub rto_max: Duration,
+    /// The limit of the exponential back-off, when the RTO itself is not larger. Default 3 s, as Chromium
+    /// sets it: after an outage a data channel goes on within 3 s, not within a minute.
+    pub max_backoff: Duration,
+    /// The longest a SACK is delayed (RFC 9260 §6.2: at most 500 ms). Default 200 ms.
+    pub sack_delay: Duration,
+    /// How long the association is idle before it sends a HEARTBEAT (`HB.interval`); zero turns heartbeats
+    /// off. Default 30 s.
+    pub heartbeat_interval: Duration,
+    /// How many retransmissions in a row, without a sign of life, end the association
+    /// (`Association.Max.Retrans`, RFC 9260 §8.1). `None` leaves the verdict to ICE. Default 10.
+    pub max_retransmissions: Option<u32>,
+    /// How often INIT or COOKIE ECHO is repeated before giving up (`Max.Init.Retransmits`). Default 8.
+    pub max_init_retransmissions: Option<u32>,
+    /// How long a state cookie is accepted (`Valid.Cookie.Life`). Default 60 s.
+    pub cookie_lifetime: Duration,
+    /// The initial congestion window, in full packets. RFC 9260 §7.2.1 allows about 4 KB; 10 as RFC 6928,
+    /// dcSCTP and the browsers do.
+    pub initial_cwnd_packets: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            local_port: 5000,
+            remote_port: 5000,
+            mtu: 1160,
+            receive_buffer: 8 << 20,
+            send_buffer: 8 << 20,
+            max_message_size_recv: 256 << 10,
+            outbound_streams: 65_535,
+            inbound_streams: 65_535,
+            rto_initial: Duration::from_millis(500),
+            rto_min: Duration::from_millis(400),
+            rto_max: Duration::from_secs(60),
+            max_backoff: Duration::from_secs(3),
+            sack_delay: Duration::from_millis(200),
+            heartbeat_interval: Duration::from_secs(30),
+            max_retransmissions: Some(10),
+            max_init_retransmissions: Some(8),
+            cookie_lifetime: Duration::from_secs(60),
+            initial_cwnd_packets: 10,
+        }
+    }
+}
+
+/// How one message is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// Deliver it as soon as it is complete, whatever came before (the U bit).
+    pub unordered: bool,
+    /// Give up after this many retransmissions of one of its chunks (RFC 7496 §4.1). Takes effect only when
+    /// the peer supports FORWARD TSN; the message is reliable otherwise.
+    pub max_retransmits: Option<u32>,
+    /// Give up when it is older than this (RFC 3758 §3.1). Takes effect as `max_retransmits` does.
+    pub lifetime: Option<Duration>,
+}

@@ -1,0 +1,41 @@
+//! What a caller can do wrong. A peer's mistakes are counted in [`Stats`](crate::Stats) instead.
+
+/// Why a message was not accepted; nothing has been queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// SCTP has no empty messages; data channels send one byte with a PPID that says so (RFC 8831 §6.6).
+    #[error("a message must not be empty")]
+    Empty,
+    /// The send buffer can't take it now; wait for `Event::SendCapacity`. A message larger than the whole
+    /// buffer is accepted when nothing else is buffered.
+    #[error("the send buffer is full")]
+    BufferFull,
+    /// More than 2^32 − 1 bytes.
+    #[error("the message is too large")]
+    TooLarge,
+    /// The id is not below the number of streams that both sides agreed on.
+    #[error("the stream id is out of range")]
+    NoSuchStream,
+    /// `reset_stream` was called, and the reset has not been performed yet.
+    #[error("the stream is being reset")]
+    StreamResetting,
+    /// The association is closing or closed.
+    #[error("the association is closing or closed")]
+    Closed,
+}
+
+/// Why a stream can't be reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetError {
+    /// The peer has not announced RE-CONFIG (RFC 6525).
+    #[error("the peer does not support stream reset")]
+    NotSupported,
+    /// The id is not below the number of streams that both sides agreed on.
+    #[error("the stream id is out of range")]
+    NoSuchStream,
+    /// The association is closing or closed.
+    #[error("the association is closing or closed")]
+    Closed,
+}

@@ -1,0 +1,73 @@
+//! What an association tells its owner.
+
+use bytes::Bytes;
+
+use crate::types::{Ppid, StreamId};
+use crate::wire::cause::CauseCode;
+
+/// A whole message from the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The stream it came on.
+    pub stream_id: StreamId,
+    /// The payload protocol identifier of its first fragment.
+    pub ppid: Ppid,
+    /// Whether it was sent unordered.
+    pub unordered: bool,
+    /// The bytes; never empty.
+    pub payload: Bytes,
+}
+
+/// What has happened, in order. Events that would repeat an undrained one are merged with it, so an owner
+/// that does not drain costs a bounded amount of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is complete.
+    Connected {
+        /// How many streams we may send on: ids below this.
+        outbound_streams: u16,
+        /// How many streams the peer may send on.
+        inbound_streams: u16,
+    },
+    /// At least one whole message can be taken from this stream with `recv`. Said once, and again only
+    /// after `recv` has returned `None`.
+    Readable(StreamId),
+    /// The stream's `buffered_amount` has fallen from above its threshold to the threshold or below.
+    BufferedAmountLow(StreamId),
+    /// A `send` was refused because the buffer was full; now a quarter of it or more is free.
+    SendCapacity,
+    /// The peer has reset its outgoing side of these streams, after everything it sent on them has arrived:
+    /// the channel is to be closed from our side too. Comes after the `Readable` of those last messages.
+    StreamsResetByPeer(Vec<StreamId>),
+    /// Our outgoing side of these streams is reset; the ids may be used again once the peer's side is too.
+    StreamsResetDone(Vec<StreamId>),
+    /// The peer refused to reset these streams.
+    StreamsResetFailed(Vec<StreamId>),
+    /// The peer has started over (RFC 9260 §5.2.4 action A): streams begin anew, and messages not yet
+    /// acknowledged or not yet read are lost.
+    Restarted,
+    /// The end; nothing comes after it.
+    Closed(CloseReason),
+}
+
+/// Why an association has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Orderly, by SHUTDOWN from either side: everything sent was acknowledged.
+    Shutdown,
+    /// The peer sent ABORT.
+    AbortedByPeer {
+        /// The first error cause; [`CauseCode::USER_INITIATED_ABORT`] for a deliberate close.
+        code: CauseCode,
+        /// The text that came with it, if any.
+        reason: String,
+    },
+    /// `abort` was called on our side.
+    AbortedLocally,
+    /// No answer: the handshake, the data or the shutdown was repeated as often as the settings allow.
+    Timeout,
+    /// The peer broke the protocol and we sent ABORT; the text names the rule.
+    ProtocolViolation(&'static str),
+}

@@ -1,0 +1,2 @@
+//! The wire format.
+pub(crate) mod cause;
