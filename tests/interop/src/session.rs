@@ -1,0 +1,134 @@
+//! One page and one `sinnet connect`, with their signalling relayed.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::browser::{Kind, Privacy};
+use crate::lab::Lab;
+use crate::peer::Peer;
+use crate::tab::Tab;
+
+/// Who makes the offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offers {
+    /// The browser; `sinnet connect` waits for the line.
+    TheBrowser,
+    /// `sinnet connect --offer`.
+    ThePeer,
+}
+
+/// One cell of the matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell {
+    /// The browser.
+    pub kind: Kind,
+    /// With `.local` candidates or plain ones.
+    pub privacy: Privacy,
+    /// The offerer.
+    pub offers: Offers,
+}
+
+/// Changes a signalling line on its way.
+pub type Tamper = fn(&mut Value);
+
+/// A page and a peer that are being connected.
+#[derive(Debug)]
+pub struct Session {
+    /// The browser's end.
+    pub tab: Tab,
+    /// The native end.
+    pub peer: Peer,
+}
+
+impl Session {
+    /// Starts both ends: the page with `channels` (see `page.js`, `start`), `sinnet connect` with `arguments`.
+    ///
+    /// # Panics
+    ///
+    /// When either does not start.
+    pub async fn start(lab: &mut Lab, cell: Cell, channels: Value, arguments: &[&str]) -> Self {
+        Self::start_tampered(lab, cell, channels, arguments, |_| ()).await
+    }
+
+    /// As [`Session::start`], with every line from the browser to the peer changed by `tamper`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Session::start`].
+    pub async fn start_tampered(
+        lab: &mut Lab,
+        cell: Cell,
+        channels: Value,
+        arguments: &[&str],
+        tamper: Tamper,
+    ) -> Self {
+        let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
+        let mut all = arguments.to_vec();
+        if cell.offers == Offers::ThePeer {
+            all.insert(0, "--offer");
+        }
+        let mut peer = Peer::connect(&lab.net, &all);
+
+        let mut from_page = tab.take_lines().expect("taken once");
+        let to_peer = peer.input();
+        tokio::spawn(async move {
+            while let Some(mut line) = from_page.recv().await {
+                tamper(&mut line);
+                let _ = to_peer.send(line.to_string());
+            }
+            // The page is gone. The end of standard input is not a hang-up.
+        });
+        relay(peer.take_lines(), tab.input());
+
+        let offer = cell.offers == Offers::TheBrowser;
+        tab.ask("start", json!([{ "offer": offer, "open": channels }])).await;
+        Self { tab, peer }
+    }
+
+    /// Asks the page, see [`Tab::ask`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Tab::ask`].
+    pub async fn ask(&self, function: &str, arguments: Value) -> Value {
+        self.tab.ask(function, arguments).await
+    }
+
+    /// The browser closes the connection; `sinnet connect` must then end with status 0.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub async fn hang_up(mut self) {
+        self.tab.ask("hangUp", json!([])).await;
+        let status = self.peer.wait(Duration::from_secs(10)).await;
+        assert!(
+            status.success(),
+            "sinnet connect ended with {status} after the browser closed the connection"
+        );
+        self.tab.close().await;
+    }
+
+    /// `sinnet connect` ends by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        self.peer.wait(limit).await
+    }
+}
+
+/// Passes lines on, in order, for as long as both ends live.
+pub fn relay(mut from: mpsc::UnboundedReceiver<Value>, to: mpsc::UnboundedSender<Value>) {
+    tokio::spawn(async move {
+        while let Some(line) = from.recv().await {
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    });
+}
