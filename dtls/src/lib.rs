@@ -1,2 +1,47 @@
 //! DTLS 1.2 for WebRTC: handshake and in-place records, without I/O.
+//!
+//! [`Connection`] is one end of one session, client or server. It opens no socket, reads no clock and waits for
+//! nothing: datagrams and the time are arguments, datagrams to send are written into the caller's buffer.
+//!
+//! * The handshake is RFC 6347 (DTLS 1.2) with ECDHE on X25519 or P-256 (RFC 8422), ECDSA certificates, the
+//!   extended master secret (RFC 7627, required) and the renegotiation indication (RFC 5746; renegotiation
+//!   itself is refused). Both ends show a certificate, and it must match a fingerprint from the signalling
+//!   channel (RFC 8122) before anything is delivered.
+//! * Records are AES-128-GCM (RFC 5288, 5289) or ChaCha20-Poly1305 (RFC 7905), sealed and opened where they lie.
+//!
+//! There is no session resumption, no compression, no CBC suite and no RSA.
+//!
+//! # Limits
+//!
+//! | what | limit |
+//! |---|---|
+//! | one handshake message received | [`Config::max_handshake_message`], 16 KiB unless set |
+//! | handshake bytes kept for reassembly | that, and 32 KiB for the 7 messages ahead of the awaited one |
+//! | separate ranges kept of one message | 1024 |
+//! | records of the next epoch kept | 8, of at most 2 KiB each |
+//! | replay window | 1024 records |
+//! | records refused by the AEAD | 2^36, then the connection fails |
+//! | records sealed | 2^48 - 1 |
+//! | warning alerts answered | 4 |
+//! | resends of a flight because the peer repeated its own | one per half of the initial timeout |
 #![forbid(unsafe_code)]
+
+mod alert;
+mod certificate;
+mod config;
+mod connection;
+mod error;
+mod event;
+mod fingerprint;
+mod stats;
+mod types;
+
+pub use alert::AlertDescription;
+pub use certificate::Certificate;
+pub use config::{Config, KeyLog, Retransmit, Role};
+pub use connection::Connection;
+pub use error::{CertificateError, Error, FingerprintError, SealError};
+pub use event::{Event, Negotiated};
+pub use fingerprint::{Fingerprint, HashAlgorithm};
+pub use stats::Stats;
+pub use types::{CipherSuite, ExtensionType, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme};
