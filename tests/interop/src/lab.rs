@@ -32,7 +32,9 @@ pub fn run(test: impl AsyncFnOnce(&mut Lab)) {
         Err(why) => panic!("{why}"),
     });
     runtime().block_on(async {
-        if tokio::time::timeout(TEST_LIMIT, test(lab)).await.is_err() {
+        // Pinned here, so that a test out of time is dropped by the panic, and its logs are printed.
+        let mut test = std::pin::pin!(test(lab));
+        if tokio::time::timeout(TEST_LIMIT, &mut test).await.is_err() {
             panic!("the test did not end within {} s", TEST_LIMIT.as_secs());
         }
     });

@@ -31,8 +31,19 @@ pub struct Cell {
     pub offers: Offers,
 }
 
-/// Changes a signalling line on its way.
-pub type Tamper = fn(&mut Value);
+/// What happens to signalling lines on their way.
+#[derive(Debug, Clone, Copy)]
+pub struct Tampering {
+    /// Applied to each line from the browser.
+    pub to_peer: fn(&mut Value),
+    /// Applied to each line from the peer.
+    pub to_browser: fn(&mut Value),
+}
+
+impl Tampering {
+    /// Every line arrives as it was sent.
+    pub const NONE: Self = Self { to_peer: |_| (), to_browser: |_| () };
+}
 
 /// A page and a peer that are being connected.
 #[derive(Debug)]
@@ -50,10 +61,10 @@ impl Session {
     ///
     /// When either does not start.
     pub async fn start(lab: &mut Lab, cell: Cell, channels: Value, arguments: &[&str]) -> Self {
-        Self::start_tampered(lab, cell, channels, arguments, |_| ()).await
+        Self::start_tampered(lab, cell, channels, arguments, Tampering::NONE).await
     }
 
-    /// As [`Session::start`], with every line from the browser to the peer changed by `tamper`.
+    /// As [`Session::start`], with every line changed by `tampering`.
     ///
     /// # Panics
     ///
@@ -63,7 +74,7 @@ impl Session {
         cell: Cell,
         channels: Value,
         arguments: &[&str],
-        tamper: Tamper,
+        tampering: Tampering,
     ) -> Self {
         let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
         let mut all = arguments.to_vec();
@@ -76,12 +87,18 @@ impl Session {
         let to_peer = peer.input();
         tokio::spawn(async move {
             while let Some(mut line) = from_page.recv().await {
-                tamper(&mut line);
+                (tampering.to_peer)(&mut line);
                 let _ = to_peer.send(line.to_string());
             }
-            // The page is gone. The end of standard input is not a hang-up.
         });
-        relay(peer.take_lines(), tab.input());
+        let mut from_peer = peer.take_lines();
+        let to_page = tab.input();
+        tokio::spawn(async move {
+            while let Some(mut line) = from_peer.recv().await {
+                (tampering.to_browser)(&mut line);
+                let _ = to_page.send(line);
+            }
+        });
 
         let offer = cell.offers == Offers::TheBrowser;
         tab.ask("start", json!([{ "offer": offer, "open": channels }])).await;

@@ -1,0 +1,64 @@
+//! `sinnet connect` against Chromium and Firefox: either one offering, with `.local` candidates and with plain ones.
+
+mod channels;
+mod closing;
+mod files;
+mod fingerprint;
+mod messages;
+
+/// The tests of one cell of the matrix. They run sorted by name, so that four browsers are started in all.
+macro_rules! cell {
+    ($name:ident, $kind:ident, $privacy:ident, $offers:ident) => {
+        mod $name {
+            use sinnet_interop::browser::{Kind, Privacy};
+            use sinnet_interop::lab;
+            use sinnet_interop::session::{Cell, Offers};
+
+            const CELL: Cell =
+                Cell { kind: Kind::$kind, privacy: Privacy::$privacy, offers: Offers::$offers };
+
+            macro_rules! run {
+                ($topic:ident, $test:ident) => {
+                    #[test]
+                    fn $test() {
+                        lab::run(async |lab| crate::$topic::$test(lab, CELL).await);
+                    }
+                };
+            }
+
+            run!(messages, strings_and_bytes_of_every_size_come_back_as_they_were);
+            run!(messages, a_burst_of_messages_comes_back_in_order);
+            run!(files, the_peer_receives_50_mb_from_the_browser);
+            run!(files, the_browser_receives_50_mb_from_the_peer);
+            run!(channels, twenty_channels_opened_from_both_sides_echo);
+            run!(channels, options_arrive_as_they_were_given);
+            run!(closing, a_channel_closed_by_the_browser_closes_at_the_peer);
+            run!(closing, a_connection_closed_by_the_browser_ends_the_peer_with_status_0);
+            run!(closing, a_connection_closed_by_the_peer_closes_the_browsers_channels);
+            run!(fingerprint, a_wrong_fingerprint_from_the_browser_fails_the_connection);
+            run!(fingerprint, a_wrong_fingerprint_from_the_peer_fails_the_connection);
+        }
+    };
+}
+
+mod chromium {
+    mod mdns {
+        cell!(browser_answers, Chromium, Default, ThePeer);
+        cell!(browser_offers, Chromium, Default, TheBrowser);
+    }
+    mod plain {
+        cell!(browser_answers, Chromium, Plain, ThePeer);
+        cell!(browser_offers, Chromium, Plain, TheBrowser);
+    }
+}
+
+mod firefox {
+    mod mdns {
+        cell!(browser_answers, Firefox, Default, ThePeer);
+        cell!(browser_offers, Firefox, Default, TheBrowser);
+    }
+    mod plain {
+        cell!(browser_answers, Firefox, Plain, ThePeer);
+        cell!(browser_offers, Firefox, Plain, TheBrowser);
+    }
+}
