@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Runs every test, from formatting to real browsers, and installs what that needs and is missing.
+#
+#   scripts/test.sh
+#
+# Needs Debian (or something else with apt) and Rust. The interoperability tests make network namespaces, so they run
+# as root, by sudo when this does not. Nothing that they do leaves the machine. On 2 cores all of it takes some
+# minutes; the last line is the summary of the last test binary, and the exit status is 0 only if every step passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "The interoperability tests make network namespaces. Run this as root, or install sudo." >&2
+        exit 1
+    fi
+    root=(sudo)
+fi
+
+# ---- what is missing ----
+
+packages=()
+need() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || packages+=("$2"); }
+need cc build-essential
+need chromium chromium
+need firefox-esr firefox-esr
+need ip iproute2
+need openssl openssl
+if [ ${#packages[@]} -gt 0 ]; then
+    say "Installing ${packages[*]}"
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+if ! command -v cargo >/dev/null; then
+    echo "No cargo: install Rust from https://rustup.rs" >&2
+    exit 1
+fi
+if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+    say "Installing rustfmt and clippy"
+    rustup component add rustfmt clippy
+fi
+PATH=$PATH:/usr/sbin
+if ! "${root[@]}" ip netns add "sntry$$"; then
+    echo "This machine does not allow network namespaces, which the interoperability tests need (in a container: --privileged)." >&2
+    exit 1
+fi
+"${root[@]}" ip netns del "sntry$$"
+
+# ---- the steps; a failed one does not hide what the later ones would say ----
+
+failed=()
+step() {
+    local title=$1
+    shift
+    say "$title"
+    local began=$SECONDS
+    if "$@"; then
+        echo "-- $title: $((SECONDS - began)) s"
+    else
+        failed+=("$title")
+        echo "-- $title: FAILED after $((SECONDS - began)) s" >&2
+    fi
+}
+
+fuzz_targets() {
+    if cargo +nightly --version >/dev/null 2>&1; then
+        cargo +nightly build --locked --quiet --manifest-path fuzz/Cargo.toml
+    else
+        echo "No nightly toolchain: the fuzz targets are not built (their corpora were replayed by the tests above)."
+    fi
+}
+
+# The tests themselves run as root, the compiler does not.
+interop() {
+    local runner=()
+    if [ ${#root[@]} -gt 0 ]; then
+        local host
+        host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+        runner=(env "CARGO_TARGET_${host}_RUNNER=sudo -E")
+    fi
+    "${runner[@]}" cargo test --locked -p sinnet-interop --no-fail-fast "$@" -- --test-threads=1
+}
+
+# The matrix of browsers (tests/interop/tests/browsers/) comes last, everything else of that package before it.
+others=(--lib)
+for file in tests/interop/tests/*.rs; do
+    others+=(--test "$(basename "$file" .rs)")
+done
+
+step "Formatting" cargo fmt --all --check
+step "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "Unit, pair, simulation and loopback tests" cargo test --locked --workspace --exclude sinnet-interop --no-fail-fast
+step "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+step "Fuzz targets" fuzz_targets
+step "Release build of the command" cargo build --locked --release -p sinnet-cli
+step "Interoperability: the harness and OpenSSL" interop "${others[@]}"
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED so far: %s\n' "${failed[@]}" >&2
+fi
+say "Interoperability: Chromium and Firefox ($SECONDS s so far)"
+status=0
+interop --test browsers || status=$?
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED: %s\n' "${failed[@]}" >&2
+    status=1
+fi
+exit "$status"
