@@ -1,2 +1,67 @@
-//! A WebRTC data stack.
+//! A WebRTC **data** stack: ICE, DTLS, SCTP and data channels, with browsers or with itself at the other end.
+//!
+//! ```
+//! use sinnet::{Endpoint, PeerEvent};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Two ends in one process; usually the descriptions travel by your signalling.
+//! let (here, there) = (Endpoint::bind("127.0.0.1:0").await?, Endpoint::bind("127.0.0.1:0").await?);
+//! let (a, b) = (here.peer_connection(Default::default())?, there.peer_connection(Default::default())?);
+//! let chat = a.create_data_channel("chat", Default::default())?;
+//!
+//! a.set_local_description(a.create_offer()?)?;
+//! b.set_remote_description(a.local_description().unwrap())?;
+//! b.set_local_description(b.create_answer()?)?;
+//! a.set_remote_description(b.local_description().unwrap())?;
+//!
+//! chat.send("hello").await?;
+//! while let Some(event) = b.next_event().await {
+//!     if let PeerEvent::DataChannel(channel) = event {
+//!         assert_eq!(channel.recv().await, Some("hello".into()));
+//!         break;
+//!     }
+//! }
+//! a.close().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # The parts
+//!
+//! - [`Endpoint`] owns UDP sockets and drives any number of connections over them from one task.
+//! - [`PeerConnection`] is W3C's `RTCPeerConnection` without media: offers, answers, candidates, states, events.
+//! - [`DataChannel`] is W3C's `RTCDataChannel`, with back-pressure that can be trusted: [`DataChannel::send`] waits
+//!   while the buffer is full, and a channel that is not read closes its window instead of growing memory.
+//!
+//! All handles are cheap to clone and can be used from any thread. Dropping the last handle of a channel closes the
+//! channel, dropping the last handle of a connection and its channels closes the connection; both deliver first what
+//! was accepted.
+//!
+//! The protocols themselves are in [`sinnet_peer`] and the crates below it, free of I/O, clocks and runtimes. This
+//! crate is the tokio driver and the handles.
+//!
+//! # What is not here
+//!
+//! STUN and TURN servers are not asked for addresses yet: host candidates and whatever the peer sees of us
+//! (peer-reflexive candidates) are what there is. No audio or video; their m-lines are refused.
 #![forbid(unsafe_code)]
+
+mod config;
+mod data_channel;
+mod description;
+mod driver;
+mod endpoint;
+mod error;
+mod gather;
+mod peer_connection;
+mod shared;
+
+pub use config::{EndpointConfig, PeerConfig};
+pub use data_channel::{DataChannel, DataChannelOptions};
+pub use description::{IceCandidate, SessionDescription};
+pub use endpoint::Endpoint;
+pub use error::{Error, SendError, TrySendError};
+pub use peer_connection::{PeerConnection, PeerEvent};
+pub use sinnet_peer::{
+    Certificate, CertificateError, ChannelState as DataChannelState, CloseReason, ConnectionState,
+    IceState as IceConnectionState, Message, Path, Reliability, SdpType, SignalingState, Stats,
+};

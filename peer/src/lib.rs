@@ -1,2 +1,70 @@
 //! One WebRTC data connection, composed of ICE, DTLS, SCTP, DCEP and SDP, without I/O.
+//!
+//! [`Peer`] is a state machine. Its owner brings datagrams, the time and the application's commands, and takes
+//! datagrams, deadlines and events away:
+//!
+//! ```text
+//!   application            create_offer · set_remote_description · open_channel · try_send · recv · close
+//!        │
+//!      Peer     ── negotiation: sdp ──┐
+//!        │                            │ credentials, fingerprints, roles, limits
+//!        ├─ channels: dcep ── sctp ── dtls ── ice
+//!        │
+//!   handle_datagram · handle_timeout · poll_transmit · poll_timeout · poll_event
+//! ```
+//!
+//! # The contract
+//!
+//! Call any method in any order. After one or more of them, drain: [`Peer::poll_transmit`] until it returns `None`,
+//! [`Peer::poll_event`] until `None`, then ask [`Peer::poll_timeout`] when to call [`Peer::handle_timeout`]. An
+//! undrained peer only sends later; nothing is lost. No method reads a clock, waits, or touches a socket.
+//!
+//! # Where things are
+//!
+//! | file | what |
+//! |---|---|
+//! | `peer.rs` | the type, its state, close and failure |
+//! | `input.rs` | a datagram in: demultiplexing (RFC 7983), the ICE gate, early datagrams |
+//! | `transmit.rs` | datagrams out: batches of equal segments |
+//! | `negotiate.rs` | descriptions and candidates |
+//! | `channels.rs`, `channel.rs` | data channels over SCTP streams and DCEP |
+//! | `message.rs` | messages and their PPIDs (RFC 8831 §8) |
+//!
+//! # Limits
+//!
+//! Before a path is validated at most [`EARLY_DATAGRAMS`] datagrams are kept. Channels are limited by
+//! [`Config::max_channels`], messages by [`Config::max_message_size`], unread data by
+//! [`Config::receive_buffer`] and unsent data by [`Config::send_buffer`]. Data for a channel that is not there yet is
+//! kept up to [`ORPHAN_BYTES`].
 #![forbid(unsafe_code)]
+
+mod channel;
+mod channels;
+mod config;
+mod demux;
+mod error;
+mod event;
+mod input;
+mod message;
+mod negotiate;
+mod peer;
+mod stats;
+mod transmit;
+
+pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};
+pub use channels::{ORPHAN_BYTES, OpenError};
+pub use config::Config;
+pub use demux::{Kind, classify};
+pub use error::{CandidateError, NegotiationError, TrySendError};
+pub use event::{CloseReason, ConnectionState, Event};
+pub use input::EARLY_DATAGRAMS;
+pub use message::Message;
+pub use peer::Peer;
+pub use sinnet_dtls::{Certificate, CertificateError};
+pub use sinnet_ice::{Config as IceConfig, Path, binding_request_local_ufrag};
+pub use sinnet_sdp::{SdpType, SignalingState};
+pub use stats::Stats;
+pub use transmit::Transmit;
+
+/// The state of the ICE agent, as W3C's `RTCIceConnectionState` has it.
+pub use sinnet_ice::State as IceState;

@@ -1,0 +1,146 @@
+//! One data channel's state.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use sinnet_sctp::StreamId;
+
+use crate::message::Message;
+
+/// Names a channel of one [`Peer`](crate::Peer). Never reused within it, unlike stream ids.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ChannelKey {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// How much a channel promises (RFC 8831 §6.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Reliability {
+    /// Every message arrives.
+    #[default]
+    Reliable,
+    /// A message is given up after so many retransmissions.
+    MaxRetransmits(u32),
+    /// A message is given up so many milliseconds after it was sent.
+    MaxPacketLifeTime(u32),
+}
+
+/// What a channel is opened with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelOptions {
+    /// A name for the application; at most 65,535 bytes of UTF-8.
+    pub label: String,
+    /// A subprotocol's name, or empty; at most 65,535 bytes of UTF-8.
+    pub protocol: String,
+    /// Whether messages arrive in the order in which they were sent.
+    pub ordered: bool,
+    /// Whether messages may be given up.
+    pub reliability: Reliability,
+    /// DCEP priority (RFC 8831 §6.4): 128 below normal, 256 normal, 512 high, 1024 extra high.
+    pub priority: u16,
+    /// The stream id, when both sides open the channel by themselves and no DCEP is spoken.
+    pub negotiated: Option<u16>,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Self {
+            label: String::new(),
+            protocol: String::new(),
+            ordered: true,
+            reliability: Reliability::Reliable,
+            priority: 256,
+            negotiated: None,
+        }
+    }
+}
+
+/// The life of a channel, as W3C's `RTCDataChannelState` has it.
+///
+/// ```text
+///  Connecting ── SCTP is up, OPEN is queued ──▶ Open ── close, or the peer's reset ──▶ Closing ── both resets done ──▶ Closed
+///       └──────────────── close before it opened, or the connection's end, from every state ────────────────────────▶ Closed
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChannelState {
+    /// Waiting for the association.
+    Connecting,
+    /// Messages can be sent.
+    Open,
+    /// One side has asked for the end; what was accepted before is still delivered.
+    Closing,
+    /// The end. What has arrived can still be read.
+    Closed,
+}
+
+impl fmt::Display for ChannelState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ChannelState::Connecting => "connecting",
+            ChannelState::Open => "open",
+            ChannelState::Closing => "closing",
+            ChannelState::Closed => "closed",
+        })
+    }
+}
+
+/// How far the closing of the stream pair has come (RFC 8831 §6.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Closing {
+    /// The application, or the peer's reset, has asked for it.
+    pub(crate) requested: bool,
+    /// Our outgoing stream reset has been handed to SCTP.
+    pub(crate) reset_sent: bool,
+    /// SCTP has performed our outgoing reset.
+    pub(crate) reset_done: bool,
+    /// The peer has reset its outgoing stream.
+    pub(crate) peer_reset: bool,
+}
+
+/// A channel's entry in the table.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) options: ChannelOptions,
+    pub(crate) state: ChannelState,
+    /// None until the DTLS role decides the parity of our ids (RFC 8832 §6).
+    pub(crate) stream: Option<StreamId>,
+    /// We sent OPEN and have no ACK yet: everything goes ordered until then (RFC 8832 §6).
+    pub(crate) awaiting_ack: bool,
+    pub(crate) closing: Closing,
+    /// Messages taken out of SCTP: what came before the channel was there, and what was unread when it closed.
+    pub(crate) inbox: VecDeque<Message>,
+    /// Bytes in `inbox`.
+    pub(crate) inbox_bytes: usize,
+    /// The application has let go of the channel: drop what comes, forget the entry when it is closed.
+    pub(crate) released: bool,
+    pub(crate) low_threshold: usize,
+}
+
+impl Channel {
+    pub(crate) fn new(options: ChannelOptions, state: ChannelState) -> Self {
+        let stream = options.negotiated.map(StreamId);
+        Self {
+            options,
+            state,
+            stream,
+            awaiting_ack: false,
+            closing: Closing::default(),
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            released: false,
+            low_threshold: 0,
+        }
+    }
+
+    pub(crate) fn push_inbox(&mut self, message: Message) {
+        self.inbox_bytes += message.len();
+        self.inbox.push_back(message);
+    }
+
+    pub(crate) fn pop_inbox(&mut self) -> Option<Message> {
+        let message = self.inbox.pop_front()?;
+        self.inbox_bytes -= message.len();
+        Some(message)
+    }
+}

@@ -1,0 +1,664 @@
+//! Data channels over SCTP streams: opening by DCEP (RFC 8832) or by agreed id, messages, and closing by stream
+//! resets (RFC 8831 §6.7).
+//!
+//! A channel closes when both directions of its stream are reset. Only then may the id be used again, so a message of
+//! an old channel can't turn up in a new one.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sinnet_dcep::{Limit, Message as Dcep, Open, ppid};
+use sinnet_sctp::{Ppid, SendError, SendOptions, StreamId};
+
+use crate::channel::{Channel, ChannelKey, ChannelOptions, ChannelState, Reliability};
+use crate::error::TrySendError;
+use crate::event::Event;
+use crate::message::Message;
+use crate::peer::Peer;
+
+/// Bytes kept of messages on streams that no channel has yet: a negotiated channel's messages may come before our
+/// side has opened it. More is dropped and counted.
+pub const ORPHAN_BYTES: usize = 64 * 1024;
+
+/// The id that SCTP can't use as a stream (RFC 8832 §6).
+const RESERVED_STREAM: u16 = 65535;
+
+/// A channel was not opened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// As many channels as [`Config::max_channels`](crate::Config::max_channels) allows are there already.
+    #[error(
+        "there are {0} channels already, as many as this connection allows; close one or raise max_channels"
+    )]
+    TooMany(usize),
+    /// Label or protocol has more than 65,535 bytes (RFC 8832 §5.1).
+    #[error("label and protocol may have at most 65535 bytes each")]
+    TextTooLong,
+    /// The negotiated id is taken.
+    #[error("channel id {0} is in use")]
+    IdInUse(u16),
+    /// 65,535 is no stream id (RFC 8832 §6).
+    #[error("channel id 65535 does not exist; use 0 to 65534")]
+    IdReserved,
+    /// The connection has ended or is ending.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+/// The channels of one peer.
+pub(crate) struct Channels {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_stream: HashMap<u16, ChannelKey>,
+    /// Ids that can't be used again, because the peer refused a reset.
+    burnt: HashSet<u16>,
+    orphans: Vec<(u16, Message)>,
+    orphan_bytes: usize,
+    /// Bytes in the inboxes of all channels.
+    inbox_bytes: usize,
+    /// Entries in the table, closed ones that the application still holds included.
+    count: usize,
+    max: usize,
+    /// Streams the peer accepts from us; unknown before the association is up.
+    stream_limit: Option<u16>,
+}
+
+struct Slot {
+    generation: u32,
+    channel: Option<Channel>,
+}
+
+impl Channels {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_stream: HashMap::new(),
+            burnt: HashSet::new(),
+            orphans: Vec::new(),
+            orphan_bytes: 0,
+            inbox_bytes: 0,
+            count: 0,
+            max,
+            stream_limit: None,
+        }
+    }
+
+    fn insert(&mut self, channel: Channel) -> ChannelKey {
+        self.count += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, channel: None });
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        let key = ChannelKey { slot, generation: entry.generation };
+        if let Some(stream) = channel.stream {
+            self.by_stream.insert(stream.0, key);
+        }
+        entry.channel = Some(channel);
+        key
+    }
+
+    fn get(&self, key: ChannelKey) -> Option<&Channel> {
+        let slot = self.slots.get(key.slot as usize)?;
+        if slot.generation == key.generation { slot.channel.as_ref() } else { None }
+    }
+
+    fn get_mut(&mut self, key: ChannelKey) -> Option<&mut Channel> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        if slot.generation == key.generation { slot.channel.as_mut() } else { None }
+    }
+
+    fn remove(&mut self, key: ChannelKey) {
+        if let Some(channel) = self.get(key) {
+            self.inbox_bytes -= channel.inbox_bytes;
+            self.slots[key.slot as usize].channel = None;
+            self.count -= 1;
+            self.free.push(key.slot);
+        }
+    }
+
+    fn of_stream(&self, stream: StreamId) -> Option<ChannelKey> {
+        self.by_stream.get(&stream.0).copied()
+    }
+
+    fn keys(&self) -> Vec<ChannelKey> {
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.channel.is_some());
+        slots.map(|(i, slot)| ChannelKey { slot: i as u32, generation: slot.generation }).collect()
+    }
+
+    /// The lowest free id of our parity (RFC 8832 §6) that the peer accepts.
+    fn free_stream(&self, dtls_client: bool) -> Option<StreamId> {
+        let limit = self.stream_limit.unwrap_or(0).min(RESERVED_STREAM);
+        let first = if dtls_client { 0 } else { 1 };
+        (first..limit)
+            .step_by(2)
+            .find(|id| !self.by_stream.contains_key(id) && !self.burnt.contains(id))
+            .map(StreamId)
+    }
+
+    fn keep_orphan(&mut self, stream: StreamId, message: Message) -> bool {
+        let bytes = message.len() + std::mem::size_of::<Message>();
+        if self.orphan_bytes + bytes > ORPHAN_BYTES {
+            return false;
+        }
+        self.orphan_bytes += bytes;
+        self.orphans.push((stream.0, message));
+        true
+    }
+
+    fn take_orphans(&mut self, stream: StreamId) -> Vec<Message> {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.orphans).into_iter().partition(|(id, _)| *id == stream.0);
+        self.orphans = others;
+        self.orphan_bytes =
+            self.orphans.iter().map(|(_, message)| message.len() + std::mem::size_of::<Message>()).sum();
+        ours.into_iter().map(|(_, message)| message).collect()
+    }
+}
+
+/// What the application does with channels.
+impl Peer {
+    /// Opens a channel. It is [`ChannelState::Connecting`] until the association is up, then open.
+    pub fn open_channel(&mut self, now: Instant, options: ChannelOptions) -> Result<ChannelKey, OpenError> {
+        self.now = now;
+        if self.has_ended() || self.is_closing() {
+            return Err(OpenError::Closed);
+        }
+        if self.channels.count >= self.channels.max {
+            return Err(OpenError::TooMany(self.channels.count));
+        }
+        let longest = options.label.len().max(options.protocol.len());
+        if longest > usize::from(u16::MAX) {
+            return Err(OpenError::TextTooLong);
+        }
+        if let Some(id) = options.negotiated {
+            if id == RESERVED_STREAM {
+                return Err(OpenError::IdReserved);
+            }
+            if self.channels.by_stream.contains_key(&id) || self.channels.burnt.contains(&id) {
+                return Err(OpenError::IdInUse(id));
+            }
+        }
+        let key = self.channels.insert(Channel::new(options, ChannelState::Connecting));
+        if self.transport.as_ref().is_some_and(|t| t.sctp.is_established()) {
+            self.start_channel(key);
+        }
+        Ok(key)
+    }
+
+    /// The channel's state; [`ChannelState::Closed`] for one that is not known any more.
+    pub fn channel_state(&self, key: ChannelKey) -> ChannelState {
+        self.channels.get(key).map_or(ChannelState::Closed, |channel| channel.state)
+    }
+
+    /// What the channel was opened with, by whichever side.
+    pub fn channel_options(&self, key: ChannelKey) -> Option<&ChannelOptions> {
+        self.channels.get(key).map(|channel| &channel.options)
+    }
+
+    /// The channel's stream id, once it has one.
+    pub fn channel_id(&self, key: ChannelKey) -> Option<u16> {
+        self.channels.get(key)?.stream.map(|stream| stream.0)
+    }
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] gives the message back; [`Event::Writable`] tells when to try again. The other errors are
+    /// final for this message.
+    pub fn try_send(&mut self, now: Instant, key: ChannelKey, message: Message) -> Result<(), TrySendError> {
+        self.now = now;
+        let closing = self.is_closing();
+        let channel = self.channels.get(key).ok_or(TrySendError::Closed)?;
+        match channel.state {
+            ChannelState::Connecting => return Err(TrySendError::NotOpen),
+            ChannelState::Open if !closing => {}
+            _ => return Err(TrySendError::Closed),
+        }
+        let (Some(stream), Some(transport)) = (channel.stream, &mut self.transport) else {
+            return Err(TrySendError::NotOpen);
+        };
+        let size = message.len();
+        if size as u64 > transport.peer_max_message_size {
+            return Err(TrySendError::TooLarge { size, limit: transport.peer_max_message_size });
+        }
+        let mut options = SendOptions::default();
+        options.unordered = !channel.options.ordered && !channel.awaiting_ack;
+        match channel.options.reliability {
+            Reliability::Reliable => {}
+            Reliability::MaxRetransmits(n) => options.max_retransmits = Some(n),
+            Reliability::MaxPacketLifeTime(ms) => {
+                options.lifetime = Some(Duration::from_millis(u64::from(ms)));
+            }
+        }
+        let (ppid, payload) = message.into_wire();
+        match transport.sctp.send(now, stream, ppid, payload.clone(), options) {
+            Ok(()) => Ok(()),
+            Err(SendError::BufferFull) => match Message::from_wire(ppid, payload) {
+                Some((message, _)) => Err(TrySendError::Full(message)),
+                None => Err(TrySendError::Closed),
+            },
+            Err(SendError::TooLarge) => Err(TrySendError::TooLarge { size, limit: u64::from(u32::MAX) }),
+            Err(_) => Err(TrySendError::Closed),
+        }
+    }
+
+    /// Takes the next message, in order of arrival. `None`: there is none now; [`Event::Readable`] tells of the next.
+    pub fn recv(&mut self, key: ChannelKey) -> Option<Message> {
+        let channel = self.channels.get_mut(key)?;
+        if let Some(message) = channel.pop_inbox() {
+            self.channels.inbox_bytes -= message.len();
+            return Some(message);
+        }
+        let stream = channel.stream?;
+        let message = self.next_message(stream);
+        if message.is_none() {
+            // A close that waited for the application to read can go on.
+            self.progress_close(key);
+        }
+        message
+    }
+
+    /// Bytes accepted by `try_send` and not yet handed to the network once (W3C `bufferedAmount`).
+    pub fn buffered_amount(&self, key: ChannelKey) -> usize {
+        let stream = self.channels.get(key).and_then(|channel| channel.stream);
+        match (stream, &self.transport) {
+            (Some(stream), Some(transport)) => transport.sctp.buffered_amount(stream),
+            _ => 0,
+        }
+    }
+
+    /// Whether the buffered amount is at or below the low threshold.
+    pub fn is_buffered_amount_low(&self, key: ChannelKey) -> bool {
+        self.channels.get(key).is_none_or(|channel| self.buffered_amount(key) <= channel.low_threshold)
+    }
+
+    /// [`Event::BufferedAmountLow`] comes when the buffered amount falls from above `bytes` to it or below.
+    pub fn set_buffered_amount_low_threshold(&mut self, key: ChannelKey, bytes: usize) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.low_threshold = bytes;
+        if let (Some(stream), Some(transport)) = (channel.stream, &mut self.transport) {
+            transport.sctp.set_buffered_amount_low_threshold(stream, bytes);
+        }
+    }
+
+    /// Closes a channel in order: what was accepted is delivered first. [`ChannelState::Closed`] comes when the peer
+    /// has closed its direction too.
+    pub fn close_channel(&mut self, now: Instant, key: ChannelKey) {
+        self.now = now;
+        if let Some(channel) = self.channels.get_mut(key)
+            && channel.state != ChannelState::Closed
+        {
+            channel.closing.requested = true;
+            self.progress_close(key);
+        }
+    }
+
+    /// Closes a channel that nobody will read or ask about any more; the key is dead after this.
+    pub fn release_channel(&mut self, now: Instant, key: ChannelKey) {
+        self.now = now;
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.released = true;
+        channel.inbox.clear();
+        let unread = std::mem::take(&mut channel.inbox_bytes);
+        let (state, stream) = (channel.state, channel.stream);
+        self.channels.inbox_bytes -= unread;
+        if state == ChannelState::Closed {
+            self.channels.remove(key);
+            return;
+        }
+        if let Some(stream) = stream {
+            while self.next_message(stream).is_some() {}
+        }
+        self.close_channel(now, key);
+    }
+}
+
+/// What SCTP has to say.
+impl Peer {
+    /// The association is up: channels that waited for it open, in the order in which they were made.
+    pub(crate) fn start_channels(&mut self, outbound_streams: u16) {
+        self.channels.stream_limit = Some(outbound_streams);
+        for key in self.channels.keys() {
+            if self.channel_state(key) == ChannelState::Connecting {
+                self.start_channel(key);
+            }
+        }
+    }
+
+    fn start_channel(&mut self, key: ChannelKey) {
+        let Some(transport) = &mut self.transport else { return };
+        let free = self.channels.free_stream(transport.dtls_client);
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let stream = match channel.stream.or(free) {
+            Some(stream) => stream,
+            None => {
+                tracing::debug!("the peer accepts no more streams; channel closed");
+                self.set_closed(key);
+                return;
+            }
+        };
+        channel.stream = Some(stream);
+        channel.state = ChannelState::Open;
+        let negotiated = channel.options.negotiated.is_some();
+        if !negotiated {
+            channel.awaiting_ack = true;
+            let sent = open_message(&channel.options).is_some_and(|open| {
+                let options = SendOptions::default();
+                transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), Bytes::from(open), options).is_ok()
+            });
+            if !sent {
+                tracing::debug!(stream = stream.0, "OPEN was not accepted; channel closed");
+                self.set_closed(key);
+                return;
+            }
+        }
+        let threshold = channel.low_threshold;
+        transport.sctp.set_buffered_amount_low_threshold(stream, threshold);
+        self.channels.by_stream.insert(stream.0, key);
+        self.events.push_back(Event::ChannelState(key, ChannelState::Open));
+        if negotiated {
+            self.adopt_orphans(key, stream);
+        }
+    }
+
+    fn adopt_orphans(&mut self, key: ChannelKey, stream: StreamId) {
+        let orphans = self.channels.take_orphans(stream);
+        if orphans.is_empty() {
+            return;
+        }
+        for message in orphans {
+            self.channels.inbox_bytes += message.len();
+            if let Some(channel) = self.channels.get_mut(key) {
+                channel.push_inbox(message);
+            }
+        }
+        self.events.push_back(Event::Readable(key));
+    }
+
+    pub(crate) fn stream_readable(&mut self, stream: StreamId) {
+        if self.channels.of_stream(stream).is_none() {
+            self.read_unowned(stream);
+        }
+        let Some(key) = self.channels.of_stream(stream) else { return };
+        self.take_dcep(stream);
+        let Some(channel) = self.channels.get(key) else { return };
+        if channel.released {
+            while self.next_message(stream).is_some() {}
+            self.progress_close(key);
+        } else if self.transport.as_ref().is_some_and(|t| t.sctp.peek_ppid(stream).is_some()) {
+            self.events.push_back(Event::Readable(key));
+        } else {
+            // DCEP only: ask once more, so that SCTP tells us of the next message.
+            let _ = self.transport.as_mut().and_then(|t| t.sctp.recv(stream));
+        }
+    }
+
+    /// Messages on a stream without a channel: an OPEN makes one, other messages wait for one.
+    fn read_unowned(&mut self, stream: StreamId) {
+        while self.channels.of_stream(stream).is_none() {
+            let Some(message) = self.transport.as_mut().and_then(|t| t.sctp.recv(stream)) else { return };
+            if message.ppid.0 == ppid::DCEP {
+                self.handle_dcep(stream, &message.payload);
+            } else if let Some((message, _)) = Message::from_wire(message.ppid, message.payload) {
+                if !self.channels.keep_orphan(stream, message) {
+                    self.counters.dropped_orphans += 1;
+                }
+            } else {
+                self.counters.dropped_unknown_ppid += 1;
+            }
+        }
+    }
+
+    /// Handles the DCEP messages at the head of a stream.
+    fn take_dcep(&mut self, stream: StreamId) {
+        while let Some(transport) = &mut self.transport
+            && transport.sctp.peek_ppid(stream).is_some_and(|p| p.0 == ppid::DCEP)
+            && let Some(message) = transport.sctp.recv(stream)
+        {
+            self.handle_dcep(stream, &message.payload);
+        }
+    }
+
+    /// The next application message of a stream, past what is not one.
+    fn next_message(&mut self, stream: StreamId) -> Option<Message> {
+        loop {
+            self.take_dcep(stream);
+            let message = self.transport.as_mut()?.sctp.recv(stream)?;
+            match Message::from_wire(message.ppid, message.payload) {
+                Some((message, invalid)) => {
+                    self.counters.invalid_text += u64::from(invalid);
+                    return Some(message);
+                }
+                None => self.counters.dropped_unknown_ppid += 1,
+            }
+        }
+    }
+
+    fn handle_dcep(&mut self, stream: StreamId, payload: &[u8]) {
+        match sinnet_dcep::parse(payload) {
+            Ok(Dcep::Open(open)) => self.handle_open(stream, &open),
+            Ok(Dcep::Ack) => {
+                let key = self.channels.of_stream(stream);
+                match key.and_then(|key| self.channels.get_mut(key)) {
+                    Some(channel) if channel.awaiting_ack => channel.awaiting_ack = false,
+                    _ => self.dcep_error(stream, "ACK without OPEN"),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(stream = stream.0, %error, "DCEP message does not parse");
+                self.counters.dcep_errors += 1;
+                self.refuse(stream);
+            }
+        }
+    }
+
+    /// RFC 8832 §6: the peer's ids have the other parity than ours, and a stream carries one channel.
+    fn handle_open(&mut self, stream: StreamId, open: &Open<'_>) {
+        let Some(dtls_client) = self.transport.as_ref().map(|t| t.dtls_client) else { return };
+        let ours = dtls_client == (stream.0 % 2 == 0);
+        if ours || stream.0 == RESERVED_STREAM {
+            self.dcep_error(stream, "OPEN with the wrong parity");
+            return self.refuse(stream);
+        }
+        if self.channels.of_stream(stream).is_some() {
+            self.dcep_error(stream, "OPEN on a stream in use");
+            return self.refuse(stream);
+        }
+        if self.channels.count >= self.channels.max || self.is_closing() {
+            self.dcep_error(stream, "OPEN beyond the limit of channels");
+            return self.refuse(stream);
+        }
+        let Some(reliability) = open.channel_type.reliability(open.reliability) else {
+            self.dcep_error(stream, "OPEN of an unknown channel type");
+            return self.refuse(stream);
+        };
+        let options = ChannelOptions {
+            label: open.label.to_owned(),
+            protocol: open.protocol.to_owned(),
+            ordered: reliability.ordered,
+            reliability: match reliability.limit {
+                Limit::None => Reliability::Reliable,
+                Limit::MaxRetransmits(n) => Reliability::MaxRetransmits(n),
+                Limit::MaxLifetimeMs(ms) => Reliability::MaxPacketLifeTime(ms),
+            },
+            priority: open.priority,
+            negotiated: None,
+        };
+        let mut channel = Channel::new(options, ChannelState::Open);
+        channel.stream = Some(stream);
+        let ack = Bytes::from_static(sinnet_dcep::ACK);
+        if let Some(transport) = &mut self.transport
+            && transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), ack, SendOptions::default()).is_err()
+        {
+            // No room, or shutting down: without an ACK the peer's messages stay ordered, nothing else.
+            tracing::debug!(stream = stream.0, "ACK was not accepted");
+        }
+        let key = self.channels.insert(channel);
+        self.events.push_back(Event::ChannelOpened(key));
+        self.adopt_orphans(key, stream);
+    }
+
+    fn dcep_error(&mut self, stream: StreamId, what: &str) {
+        tracing::debug!(stream = stream.0, what, "DCEP error");
+        self.counters.dcep_errors += 1;
+    }
+
+    /// Closes whatever the peer thinks is on this stream (RFC 8832 §6).
+    fn refuse(&mut self, stream: StreamId) {
+        match self.channels.of_stream(stream) {
+            Some(key) => self.close_channel(self.now, key),
+            None => {
+                if let Some(transport) = &mut self.transport {
+                    // Refused only when the association is ending anyway.
+                    let _ = transport.sctp.reset_stream(self.now, stream);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn stream_low(&mut self, stream: StreamId) {
+        if let Some(key) = self.channels.of_stream(stream) {
+            self.events.push_back(Event::BufferedAmountLow(key));
+        }
+    }
+
+    pub(crate) fn streams_reset_by_peer(&mut self, streams: &[StreamId]) {
+        for &stream in streams {
+            self.channels.take_orphans(stream);
+            if let Some(key) = self.channels.of_stream(stream)
+                && let Some(channel) = self.channels.get_mut(key)
+            {
+                channel.closing.requested = true;
+                channel.closing.peer_reset = true;
+                self.progress_close(key);
+            }
+        }
+    }
+
+    pub(crate) fn streams_reset_done(&mut self, streams: &[StreamId]) {
+        for &stream in streams {
+            if let Some(key) = self.channels.of_stream(stream)
+                && let Some(channel) = self.channels.get_mut(key)
+                && channel.closing.reset_sent
+            {
+                channel.closing.reset_done = true;
+                self.progress_close(key);
+            }
+        }
+    }
+
+    /// The peer denied a reset: the channel is over, but its id must not come back.
+    pub(crate) fn streams_reset_failed(&mut self, streams: &[StreamId]) {
+        for &stream in streams {
+            if let Some(key) = self.channels.of_stream(stream) {
+                self.channels.burnt.insert(stream.0);
+                self.take_unread(key);
+                self.set_closed(key);
+            }
+        }
+    }
+
+    /// Takes the next step of a close, if there is one to take.
+    fn progress_close(&mut self, key: ChannelKey) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if !channel.closing.requested {
+            return;
+        }
+        let Some(stream) = channel.stream.filter(|_| channel.state != ChannelState::Connecting) else {
+            return self.set_closed(key);
+        };
+        if channel.state == ChannelState::Open {
+            channel.state = ChannelState::Closing;
+            self.events.push_back(Event::ChannelState(key, ChannelState::Closing));
+        }
+        if channel.closing.peer_reset && !self.take_unread(key) {
+            // The application has more to read than may be kept beside the window; `recv` comes back here.
+            return;
+        }
+        let (Some(channel), Some(transport)) = (self.channels.get_mut(key), &mut self.transport) else {
+            return;
+        };
+        if !channel.closing.reset_sent {
+            channel.closing.reset_sent = true;
+            if transport.sctp.reset_stream(self.now, stream).is_err() {
+                channel.closing.reset_done = true;
+            }
+        }
+        if channel.closing.reset_done && channel.closing.peer_reset {
+            self.set_closed(key);
+        }
+    }
+
+    /// Moves what is unread from SCTP to the channel's inbox, so that the stream can be used again. False when that
+    /// would keep more than [`Config::receive_buffer`](crate::Config::receive_buffer) over all channels.
+    fn take_unread(&mut self, key: ChannelKey) -> bool {
+        let Some(stream) = self.channels.get(key).and_then(|channel| channel.stream) else { return true };
+        loop {
+            if self.channels.inbox_bytes >= self.config.receive_buffer {
+                return self.transport.as_ref().is_none_or(|t| t.sctp.peek_ppid(stream).is_none());
+            }
+            let Some(message) = self.next_message(stream) else { return true };
+            let Some(channel) = self.channels.get_mut(key) else { return true };
+            if !channel.released {
+                let bytes = message.len();
+                channel.push_inbox(message);
+                self.channels.inbox_bytes += bytes;
+            }
+        }
+    }
+
+    /// At the connection's end: what has arrived stays readable.
+    pub(crate) fn collect_unread(&mut self) {
+        for key in self.channels.keys() {
+            self.take_unread(key);
+        }
+    }
+
+    pub(crate) fn close_all_channels(&mut self) {
+        for key in self.channels.keys() {
+            self.set_closed(key);
+        }
+    }
+
+    fn set_closed(&mut self, key: ChannelKey) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if channel.state == ChannelState::Closed {
+            return;
+        }
+        channel.state = ChannelState::Closed;
+        let released = channel.released;
+        let stream = channel.stream.take();
+        if let Some(stream) = stream {
+            self.channels.by_stream.remove(&stream.0);
+        }
+        self.events.push_back(Event::ChannelState(key, ChannelState::Closed));
+        if released {
+            self.channels.remove(key);
+        }
+    }
+}
+
+/// `None` for texts that are too long, which `open_channel` has refused.
+fn open_message(options: &ChannelOptions) -> Option<Vec<u8>> {
+    let limit = match options.reliability {
+        Reliability::Reliable => Limit::None,
+        Reliability::MaxRetransmits(n) => Limit::MaxRetransmits(n),
+        Reliability::MaxPacketLifeTime(ms) => Limit::MaxLifetimeMs(ms),
+    };
+    let reliability = sinnet_dcep::Reliability { ordered: options.ordered, limit };
+    let (channel_type, value) = reliability.to_wire();
+    Open {
+        channel_type,
+        priority: options.priority,
+        reliability: value,
+        label: &options.label,
+        protocol: &options.protocol,
+    }
+    .to_vec()
+    .ok()
+}

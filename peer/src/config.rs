@@ -1,0 +1,64 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinnet_dtls::Certificate;
+
+/// What one peer connection is made with.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Our DTLS identity. Its SHA-256 fingerprint goes into our descriptions.
+    pub certificate: Arc<Certificate>,
+    /// ICE timers and limits.
+    pub ice: Arc<sinnet_ice::Config>,
+    /// Largest UDP payload sent, bytes; 1200 by default, which every path that carries QUIC carries too.
+    pub mtu: usize,
+    /// Largest message that we accept, bytes; announced as `a=max-message-size` (RFC 8841 §6). 256 KiB by default,
+    /// as Chromium has it.
+    pub max_message_size: usize,
+    /// Bytes that may wait to be read by the application, over all channels. It is the window we announce.
+    pub receive_buffer: usize,
+    /// Bytes that `try_send` takes before it says [`TrySendError::Full`](crate::TrySendError::Full), over all channels.
+    pub send_buffer: usize,
+    /// Channels that may be there at once, opened by either side; 1024 by default. What the peer opens beyond it is
+    /// closed at once.
+    pub max_channels: usize,
+    /// DTLS retransmission: the first timeout; doubles from there.
+    pub dtls_initial_timeout: Duration,
+    /// Answer an `actpass` offer as the DTLS client (`a=setup:active`, RFC 8842 §5.3's recommendation). True by
+    /// default.
+    pub answer_active: bool,
+    /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
+    pub key_log: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl Config {
+    /// The defaults, with this identity.
+    pub fn new(certificate: Arc<Certificate>) -> Self {
+        Self {
+            certificate,
+            ice: Arc::new(sinnet_ice::Config::default()),
+            mtu: 1200,
+            max_message_size: 256 * 1024,
+            receive_buffer: 8 * 1024 * 1024,
+            send_buffer: 4 * 1024 * 1024,
+            max_channels: 1024,
+            dtls_initial_timeout: Duration::from_millis(50),
+            answer_active: true,
+            key_log: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("mtu", &self.mtu)
+            .field("max_message_size", &self.max_message_size)
+            .field("receive_buffer", &self.receive_buffer)
+            .field("send_buffer", &self.send_buffer)
+            .field("max_channels", &self.max_channels)
+            .field("key_log", &self.key_log.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+use crate::message::Message;
+
+/// A message was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// The send buffer is full: wait for [`Event::Writable`](crate::Event::Writable). The message is given back.
+    #[error("the send buffer is full; wait until there is room")]
+    Full(Message),
+    /// The message is larger than the peer said it accepts (`a=max-message-size`, RFC 8841 §6).
+    #[error("the message has {size} bytes, but the peer accepts at most {limit}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// What the peer accepts.
+        limit: u64,
+    },
+    /// The channel is not open yet: wait for its `Open` state.
+    #[error("the channel is not open yet")]
+    NotOpen,
+    /// The channel is closing or closed, or the connection has ended.
+    #[error("the channel is closed")]
+    Closed,
+}
+
+/// A description was refused, or asked for at the wrong time.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NegotiationError {
+    /// The description or the signalling state does not allow it.
+    #[error(transparent)]
+    Sdp(#[from] sinnet_sdp::Error),
+    /// The ICE credentials in the description can't be used.
+    #[error(transparent)]
+    Credentials(#[from] sinnet_ice::CredentialsError),
+    /// None of the peer's fingerprints can be used.
+    #[error("the description has no fingerprint of sha-256, sha-384 or sha-512; ask the peer for one")]
+    NoUsableFingerprint,
+    /// The peer's certificate fingerprint changed in a later description; that would need a new DTLS association
+    /// (RFC 8842 §3), which has to be a new connection here.
+    #[error("the peer changed its certificate fingerprint; open a new connection instead")]
+    FingerprintChanged,
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+/// A remote candidate was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CandidateError {
+    /// The line does not parse (RFC 8839 §5.1).
+    #[error("the candidate line does not parse: {0}")]
+    Parse(#[from] sinnet_ice::CandidateParseError),
+    /// The agent does not take it.
+    #[error(transparent)]
+    Refused(#[from] sinnet_ice::AddCandidateError),
+    /// Candidates belong to a description: set the remote one first.
+    #[error("there is no remote description yet; set it before adding candidates")]
+    NoRemoteDescription,
+    /// It names an m-line other than the data channels'.
+    #[error("the candidate is for m-line {0:?}, which is not the data channels'")]
+    WrongMLine(String),
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+}

@@ -1,0 +1,231 @@
+//! Descriptions and candidates: what the two sides say to each other by signalling.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sinnet_ice::{Candidate, Credentials, Role};
+use sinnet_sctp::Association;
+use sinnet_sdp::{DtlsRole, LocalTransport, SdpType, SignalingState};
+
+use crate::error::{CandidateError, NegotiationError};
+use crate::peer::{Peer, Transport};
+use rand::RngExt;
+
+/// SCTP runs on one port pair here, the one all browsers name (RFC 8841 §5).
+const SCTP_PORT: u16 = 5000;
+
+/// ICE's patience (RFC 8863) and as much again.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Peer {
+    /// An offer of one data-channel m-line (RFC 8841). Give it to [`Peer::set_local_description`] before sending it.
+    pub fn create_offer(&mut self) -> Result<String, NegotiationError> {
+        self.check_open()?;
+        let local = self.local_transport();
+        Ok(self.negotiator.create_offer(&local)?)
+    }
+
+    /// The answer to the offer that was set.
+    pub fn create_answer(&mut self) -> Result<String, NegotiationError> {
+        self.check_open()?;
+        let local = self.local_transport();
+        Ok(self.negotiator.create_answer(&local)?)
+    }
+
+    /// Applies a description made by `create_offer` or `create_answer`.
+    pub fn set_local_description(
+        &mut self,
+        now: Instant,
+        kind: SdpType,
+        sdp: &str,
+    ) -> Result<(), NegotiationError> {
+        self.now = now;
+        self.check_open()?;
+        self.negotiator.set_local(kind, sdp)?;
+        if kind == SdpType::Offer && self.transport.is_none() {
+            self.ice.set_role(Role::Controlling);
+        }
+        self.start_transport()
+    }
+
+    /// Applies the peer's description.
+    pub fn set_remote_description(
+        &mut self,
+        now: Instant,
+        kind: SdpType,
+        sdp: &str,
+    ) -> Result<(), NegotiationError> {
+        self.now = now;
+        self.check_open()?;
+        let remote = self.negotiator.set_remote(kind, sdp)?.clone();
+        if kind == SdpType::Offer && self.transport.is_none() {
+            // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
+            self.ice.set_role(if remote.ice_lite { Role::Controlling } else { Role::Controlled });
+        }
+        self.ice.set_remote_lite(remote.ice_lite);
+        self.ice.set_remote_credentials(
+            now,
+            Credentials { ufrag: remote.ufrag.clone(), pwd: remote.pwd.clone() },
+        )?;
+        for line in &remote.candidates {
+            // A candidate inside a description that we can't use is skipped, as one that does not answer would be.
+            match line.parse::<Candidate>() {
+                Ok(candidate) => {
+                    if let Err(error) = self.ice.add_remote_candidate(now, &candidate) {
+                        tracing::debug!(%error, "candidate in the description refused");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "candidate in the description does not parse"),
+            }
+        }
+        if remote.end_of_candidates {
+            self.ice.end_of_remote_candidates(now);
+        }
+        self.start_transport()?;
+        self.drive();
+        Ok(())
+    }
+
+    /// Our description that is in force or offered, with the candidates known so far.
+    pub fn local_description(&self) -> Option<(SdpType, String)> {
+        self.negotiator.local_description_with(&self.candidate_lines(), self.local_candidates_ended)
+    }
+
+    /// The offer/answer state (RFC 8829 §3.2).
+    pub fn signaling_state(&self) -> SignalingState {
+        self.negotiator.signaling_state()
+    }
+
+    /// `a=mid` and index of the data-channel m-line, once there is one: what candidates are signalled with.
+    pub fn mline(&self) -> Option<(&str, usize)> {
+        Some((self.negotiator.mid()?, self.negotiator.mline_index()?))
+    }
+
+    /// Adds a local host candidate: an address of ours that datagrams come to and leave from. Returns the line to
+    /// signal, without `a=`; `None` when it is known already or the limit is reached.
+    pub fn add_local_host(&mut self, now: Instant, base: std::net::SocketAddr) -> Option<String> {
+        self.now = now;
+        self.ice.add_local_host(now, base).map(|candidate| candidate.to_string())
+    }
+
+    /// No local candidate will follow.
+    pub fn end_of_local_candidates(&mut self, now: Instant) {
+        self.now = now;
+        self.local_candidates_ended = true;
+        self.ice.end_of_local_candidates(now);
+    }
+
+    /// Adds a candidate of the peer: a `candidate:` line as signalled, or an empty one for the end of candidates
+    /// (RFC 8838 §14). `mid` and `mline_index` are checked if given.
+    pub fn add_remote_candidate(
+        &mut self,
+        now: Instant,
+        line: &str,
+        mid: Option<&str>,
+        mline_index: Option<u16>,
+    ) -> Result<(), CandidateError> {
+        self.now = now;
+        if self.has_ended() {
+            return Err(CandidateError::Closed);
+        }
+        let remote = self.negotiator.remote().ok_or(CandidateError::NoRemoteDescription)?;
+        match (mid, mline_index) {
+            (Some(mid), _) if !mid.is_empty() => {
+                if mid != remote.mid {
+                    return Err(CandidateError::WrongMLine(mid.to_owned()));
+                }
+            }
+            (_, Some(index)) if usize::from(index) != remote.mline_index => {
+                return Err(CandidateError::WrongMLine(index.to_string()));
+            }
+            _ => {}
+        }
+        if line.is_empty() {
+            self.ice.end_of_remote_candidates(now);
+        } else {
+            let candidate: Candidate = line.parse()?;
+            self.ice.add_remote_candidate(now, &candidate)?;
+        }
+        self.drive();
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), NegotiationError> {
+        if self.has_ended() || self.is_closing() { Err(NegotiationError::Closed) } else { Ok(()) }
+    }
+
+    fn candidate_lines(&self) -> Vec<String> {
+        self.ice.local_candidates().iter().map(ToString::to_string).collect()
+    }
+
+    fn local_transport(&self) -> LocalTransport {
+        let credentials = self.ice.local_credentials();
+        let fingerprint = self.config.certificate.fingerprint(sinnet_dtls::HashAlgorithm::Sha256);
+        LocalTransport {
+            ufrag: credentials.ufrag.clone(),
+            pwd: credentials.pwd.clone(),
+            fingerprints: vec![sinnet_sdp::Fingerprint {
+                algorithm: fingerprint.algorithm.name().to_owned(),
+                digest: fingerprint.digest,
+            }],
+            sctp_port: SCTP_PORT,
+            max_message_size: self.config.max_message_size as u64,
+            candidates: self.candidate_lines(),
+            end_of_candidates: self.local_candidates_ended,
+        }
+    }
+
+    /// Makes DTLS and SCTP when an answer has decided who is what; later negotiations leave them alone
+    /// (RFC 8842 §5: the association stays as long as fingerprint and role stay).
+    fn start_transport(&mut self) -> Result<(), NegotiationError> {
+        let (Some(role), Some(remote)) = (self.negotiator.dtls_role(), self.negotiator.remote()) else {
+            return Ok(());
+        };
+        let fingerprints: Vec<_> = remote.fingerprints.iter().filter_map(usable_fingerprint).collect();
+        if fingerprints.is_empty() {
+            return Err(NegotiationError::NoUsableFingerprint);
+        }
+        if let Some(transport) = &mut self.transport {
+            if transport.fingerprints != fingerprints {
+                return Err(NegotiationError::FingerprintChanged);
+            }
+            transport.peer_max_message_size = remote.max_message_size;
+            return Ok(());
+        }
+        let mut dtls_config = sinnet_dtls::Config::new(self.config.certificate.clone());
+        dtls_config.mtu = self.config.mtu;
+        dtls_config.retransmit.initial = self.config.dtls_initial_timeout;
+        // Counted from here, while ICE has yet to find a path.
+        dtls_config.handshake_timeout = Some(HANDSHAKE_TIMEOUT);
+        dtls_config.key_log.clone_from(&self.config.key_log);
+        let dtls_client = role == DtlsRole::Client;
+        let dtls = sinnet_dtls::Connection::new(
+            Arc::new(dtls_config),
+            if dtls_client { sinnet_dtls::Role::Client } else { sinnet_dtls::Role::Server },
+            fingerprints.clone(),
+            self.now,
+            self.rng.random(),
+        );
+        let mut sctp_config = sinnet_sctp::Config::default();
+        sctp_config.local_port = SCTP_PORT;
+        sctp_config.remote_port = remote.sctp_port;
+        sctp_config.receive_buffer = self.config.receive_buffer;
+        sctp_config.send_buffer = self.config.send_buffer;
+        sctp_config.max_message_size_recv = self.config.max_message_size;
+        self.transport = Some(Transport {
+            dtls,
+            sctp: Association::new(Arc::new(sctp_config), self.now, self.rng.random()),
+            dtls_client,
+            peer_max_message_size: remote.max_message_size,
+            fingerprints,
+        });
+        Ok(())
+    }
+}
+
+/// Fingerprints whose hash DTLS does not take (sha-1, md5, unknown ones) are not counted in (RFC 8122 §5).
+fn usable_fingerprint(said: &sinnet_sdp::Fingerprint) -> Option<sinnet_dtls::Fingerprint> {
+    use sinnet_dtls::HashAlgorithm::{Sha256, Sha384, Sha512};
+    let algorithm = [Sha256, Sha384, Sha512].into_iter().find(|known| known.name() == said.algorithm)?;
+    Some(sinnet_dtls::Fingerprint { algorithm, digest: said.digest.clone() })
+}

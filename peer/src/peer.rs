@@ -1,0 +1,349 @@
+//! The connection: what it is made of, its state, its timers and its end.
+//!
+//! ```text
+//!  New ── both descriptions ──▶ Connecting ── ICE and DTLS are up ──▶ Connected ⇄ Disconnected (ICE lost its path)
+//!                                   │                                    │
+//!                                   └───────────── finish ───────────────┴──▶ Closed (orderly) | Failed
+//! ```
+//!
+//! The transport (DTLS and SCTP, always made together) comes into being when the DTLS role is known, that is with the
+//! answer. DTLS datagrams are accepted from validated pairs only and sent on the pair ICE names.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sinnet_ice::{Agent, Path, State as IceState};
+use sinnet_sctp::Association;
+use sinnet_sdp::Negotiator;
+
+use crate::channels::Channels;
+use crate::config::Config;
+use crate::event::{CloseReason, ConnectionState, Event};
+use crate::input::Early;
+use crate::stats::Stats;
+
+/// DTLS and what runs over it.
+pub(crate) struct Transport {
+    pub(crate) dtls: sinnet_dtls::Connection,
+    pub(crate) sctp: Association,
+    /// We are the DTLS client: our channels get even stream ids (RFC 8832 §6).
+    pub(crate) dtls_client: bool,
+    /// What the peer accepts in one message.
+    pub(crate) peer_max_message_size: u64,
+    /// What DTLS checks the peer's certificate against.
+    pub(crate) fingerprints: Vec<sinnet_dtls::Fingerprint>,
+}
+
+/// One WebRTC data connection. See the [crate documentation](crate) for the contract.
+pub struct Peer {
+    pub(crate) config: Arc<Config>,
+    pub(crate) ice: Agent,
+    pub(crate) negotiator: Negotiator,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) channels: Channels,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) early: Early,
+    pub(crate) counters: Stats,
+    /// Seeds for the layers that are made later.
+    pub(crate) rng: StdRng,
+    /// The newest time we were told.
+    pub(crate) now: Instant,
+    pub(crate) local_candidates_ended: bool,
+    state: ConnectionState,
+    ice_state: IceState,
+    /// `close` was called and SCTP is flushing.
+    closing: bool,
+    /// The end has come; what remains is to say goodbye on `farewell`.
+    ended: bool,
+    pub(crate) farewell: Option<Path>,
+}
+
+impl Peer {
+    /// A peer with nothing negotiated. `seed` must come from the system's randomness in production: ICE credentials,
+    /// SCTP tags and initial TSNs are made from it.
+    pub fn new(config: Arc<Config>, now: Instant, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        // The offerer controls (RFC 8445 §6.1.1); the role is set again when we know who offers.
+        let ice = Agent::new(config.ice.clone(), sinnet_ice::Role::Controlling, now, rng.random());
+        // 62 bits, so that it fits a signed 64-bit number everywhere (RFC 8829 §5.2.1).
+        let session_id = rng.random::<u64>() >> 2;
+        Self {
+            negotiator: Negotiator::new(session_id),
+            channels: Channels::new(config.max_channels),
+            config,
+            ice,
+            transport: None,
+            events: VecDeque::new(),
+            early: Early::default(),
+            counters: Stats::default(),
+            rng,
+            now,
+            local_candidates_ended: false,
+            state: ConnectionState::New,
+            ice_state: IceState::New,
+            closing: false,
+            ended: false,
+            farewell: None,
+        }
+    }
+
+    /// The connection's state.
+    pub fn connection_state(&self) -> ConnectionState {
+        self.state
+    }
+
+    /// The ICE agent's state.
+    pub fn ice_state(&self) -> IceState {
+        self.ice_state
+    }
+
+    /// The username fragment by which the first datagrams of this connection are recognised.
+    pub fn local_ufrag(&self) -> &str {
+        &self.ice.local_credentials().ufrag
+    }
+
+    /// The path data travels on, once there is one.
+    pub fn selected_path(&self) -> Option<Path> {
+        self.ice.selected_path()
+    }
+
+    /// The peer's certificate in DER, once DTLS is up and its fingerprint has matched.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        let dtls = &self.transport.as_ref()?.dtls;
+        if dtls.is_connected() { dtls.peer_certificate() } else { None }
+    }
+
+    /// The counters of all layers.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.counters;
+        stats.ice = self.ice.stats();
+        if let Some(transport) = &self.transport {
+            stats.dtls = transport.dtls.stats();
+            stats.sctp = transport.sctp.stats();
+        }
+        stats
+    }
+
+    /// Lets time-outs happen that are due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.ended {
+            return;
+        }
+        if self.ice.poll_timeout().is_some_and(|at| at <= now) {
+            self.ice.handle_timeout(now);
+        }
+        if let Some(transport) = &mut self.transport {
+            if transport.dtls.poll_timeout().is_some_and(|at| at <= now) {
+                // An error is told by an event as well.
+                let _ = transport.dtls.handle_timeout(now);
+            }
+            if transport.sctp.poll_timeout().is_some_and(|at| at <= now) {
+                transport.sctp.handle_timeout(now);
+            }
+        }
+        self.drive();
+    }
+
+    /// When [`Peer::handle_timeout`] wants to be called; `None` when nothing is pending.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        let transport = self.transport.as_ref();
+        [
+            self.ice.poll_timeout(),
+            transport.and_then(|t| t.dtls.poll_timeout()),
+            transport.and_then(|t| t.sctp.poll_timeout()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next thing the owner should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.events.is_empty() {
+            self.drive();
+        }
+        self.events.pop_front()
+    }
+
+    /// Closes in order: what `try_send` accepted is delivered first (SCTP SHUTDOWN, RFC 9260 §9.2), then DTLS says
+    /// close_notify. [`Event::Closed`] tells when it is done. New messages are refused from now on.
+    pub fn close(&mut self, now: Instant) {
+        self.now = now;
+        if self.ended || self.closing {
+            return;
+        }
+        match &mut self.transport {
+            Some(transport) if transport.sctp.is_established() => {
+                self.closing = true;
+                transport.sctp.shutdown(now);
+            }
+            _ => self.finish(CloseReason::Local),
+        }
+        self.drive();
+    }
+
+    /// Closes at once, as a browser's `pc.close()` does: what is queued is dropped; the peer is told by an ABORT of
+    /// cause 12 (User-Initiated, RFC 9260 §3.3.10.12) with `reason`, and close_notify.
+    pub fn abort(&mut self, now: Instant, reason: &str) {
+        self.now = now;
+        if self.ended {
+            return;
+        }
+        if let Some(transport) = &mut self.transport {
+            transport.sctp.abort(now, reason);
+        }
+        self.finish(CloseReason::Local);
+    }
+
+    /// Whether the connection has ended and everything is said: the owner can forget the peer once the events are
+    /// drained.
+    pub fn is_finished(&self) -> bool {
+        self.ended && self.farewell.is_none()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Carries what the layers have to say to each other and upward. Cheap when they have nothing to say.
+    pub(crate) fn drive(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.drive_ice();
+        self.drive_dtls();
+        if !self.ended {
+            self.drive_sctp();
+        }
+        if !self.ended {
+            self.update_state();
+        }
+    }
+
+    fn drive_ice(&mut self) {
+        while let Some(event) = self.ice.poll_event() {
+            match event {
+                sinnet_ice::Event::StateChange(state) => {
+                    self.ice_state = state;
+                    self.events.push_back(Event::IceState(state));
+                }
+                sinnet_ice::Event::SelectedPath(path) => {
+                    tracing::debug!(local = %path.local, remote = %path.remote, "path selected");
+                }
+                sinnet_ice::Event::Failed(reason) => {
+                    self.ice_state = IceState::Failed;
+                    self.events.push_back(Event::IceState(IceState::Failed));
+                    self.finish(CloseReason::Ice(reason));
+                    return;
+                }
+            }
+        }
+        self.replay_early();
+    }
+
+    fn drive_dtls(&mut self) {
+        let Some(transport) = &mut self.transport else { return };
+        while let Some(event) = transport.dtls.poll_event() {
+            match event {
+                sinnet_dtls::Event::Connected => transport.sctp.connect(self.now),
+                sinnet_dtls::Event::Closed => {
+                    // An ABORT or SHUTDOWN that came before says more about the reason.
+                    self.drive_sctp();
+                    let reason = if self.closing { CloseReason::Local } else { CloseReason::Peer(None) };
+                    self.finish(reason);
+                    return;
+                }
+                sinnet_dtls::Event::Failed(error) => {
+                    self.finish(CloseReason::Dtls(error));
+                    return;
+                }
+                other => tracing::debug!(?other, "DTLS event without meaning here"),
+            }
+        }
+    }
+
+    fn drive_sctp(&mut self) {
+        use sinnet_sctp::Event as SctpEvent;
+        use sinnet_sctp::{CauseCode, CloseReason as Sctp};
+        loop {
+            let Some(transport) = &mut self.transport else { return };
+            let Some(event) = transport.sctp.poll_event() else { return };
+            match event {
+                SctpEvent::Connected { outbound_streams, .. } => self.start_channels(outbound_streams),
+                SctpEvent::Readable(stream) => self.stream_readable(stream),
+                SctpEvent::BufferedAmountLow(stream) => self.stream_low(stream),
+                SctpEvent::SendCapacity => self.events.push_back(Event::Writable),
+                SctpEvent::StreamsResetByPeer(streams) => self.streams_reset_by_peer(&streams),
+                SctpEvent::StreamsResetDone(streams) => self.streams_reset_done(&streams),
+                SctpEvent::StreamsResetFailed(streams) => self.streams_reset_failed(&streams),
+                SctpEvent::Restarted => {
+                    // Stream numbers start anew, so no channel of the old association can go on.
+                    tracing::debug!("the peer restarted its SCTP association");
+                    self.close_all_channels();
+                }
+                SctpEvent::Closed(reason) => {
+                    let reason = match reason {
+                        Sctp::Shutdown | Sctp::AbortedLocally if self.closing => CloseReason::Local,
+                        Sctp::Shutdown => CloseReason::Peer(None),
+                        Sctp::AbortedByPeer { code: CauseCode::USER_INITIATED_ABORT, reason } => {
+                            CloseReason::Peer((!reason.is_empty()).then_some(reason))
+                        }
+                        other => CloseReason::Sctp(other),
+                    };
+                    self.finish(reason);
+                    return;
+                }
+                other => tracing::debug!(?other, "SCTP event without meaning here"),
+            }
+        }
+    }
+
+    /// The end: channels first, then the state, then the reason. What is left to send goes to the last path.
+    pub(crate) fn finish(&mut self, reason: CloseReason) {
+        if self.ended {
+            return;
+        }
+        tracing::debug!(%reason, "connection ends");
+        self.collect_unread();
+        self.ended = true;
+        self.farewell = self.ice.can_send().filter(|_| self.transport.is_some());
+        self.close_all_channels();
+        self.set_state(if reason.is_orderly() { ConnectionState::Closed } else { ConnectionState::Failed });
+        self.ice.close();
+        if self.ice_state != IceState::Failed {
+            self.ice_state = IceState::Closed;
+            self.events.push_back(Event::IceState(IceState::Closed));
+        }
+        self.events.push_back(Event::Closed(reason));
+    }
+
+    /// W3C's rule for `RTCPeerConnectionState`, over one ICE and one DTLS transport.
+    fn update_state(&mut self) {
+        let dtls_up = self.transport.as_ref().is_some_and(|t| t.dtls.is_connected());
+        let state = match self.ice_state {
+            IceState::New => return,
+            IceState::Disconnected => ConnectionState::Disconnected,
+            IceState::Connected | IceState::Completed if dtls_up => ConnectionState::Connected,
+            _ => ConnectionState::Connecting,
+        };
+        self.set_state(state);
+    }
+
+    fn set_state(&mut self, state: ConnectionState) {
+        if self.state != state {
+            self.state = state;
+            self.events.push_back(Event::ConnectionState(state));
+        }
+    }
+}

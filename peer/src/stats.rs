@@ -1,0 +1,29 @@
+/// Counters of one peer connection, layer by layer.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// UDP datagrams given to us.
+    pub datagrams_received: u64,
+    /// UDP datagrams made by us.
+    pub datagrams_sent: u64,
+    /// Datagrams that are neither STUN nor DTLS (RFC 7983).
+    pub dropped_unknown_protocol: u64,
+    /// DTLS datagrams from an address that ICE has not validated.
+    pub dropped_unvalidated: u64,
+    /// Datagrams that came after the end of the connection.
+    pub dropped_after_close: u64,
+    /// DCEP messages that did not parse, or came at the wrong time or place.
+    pub dcep_errors: u64,
+    /// Messages for a stream that no channel has, dropped because too much was kept already.
+    pub dropped_orphans: u64,
+    /// Messages whose PPID is not a data channel's.
+    pub dropped_unknown_ppid: u64,
+    /// Text messages that were not UTF-8 and were delivered as binary.
+    pub invalid_text: u64,
+    /// The ICE agent's counters.
+    pub ice: sinnet_ice::Stats,
+    /// The DTLS connection's counters; zeros before there is one.
+    pub dtls: sinnet_dtls::Stats,
+    /// The SCTP association's counters and state; zeros before there is one.
+    pub sctp: sinnet_sctp::Stats,
+}

@@ -1,0 +1,111 @@
+//! Datagrams out: one batch of equal segments a call, written and sealed in the caller's buffer.
+
+use std::time::Instant;
+
+use sinnet_ice::Path;
+
+use crate::peer::Peer;
+
+/// What [`Peer::poll_transmit`] wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Where it goes.
+    pub path: Path,
+    /// Bytes written at the start of the buffer.
+    pub size: usize,
+    /// When it is more than one datagram: the size of each but the last, which may be shorter. What UDP_SEGMENT
+    /// wants.
+    pub segment_size: Option<usize>,
+}
+
+impl Peer {
+    /// Writes the next datagrams into `buf`: up to `max_segments` of one size for one path. Call until `None`.
+    ///
+    /// `buf` should hold `max_segments` times [`Config::mtu`](crate::Config::mtu) bytes; fewer segments are made when
+    /// it is smaller. ICE checks and DTLS flights go alone; SCTP packets go in batches.
+    pub fn poll_transmit(&mut self, now: Instant, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
+        self.now = now;
+        if self.has_ended() {
+            return self.transmit_farewell(now, buf);
+        }
+        self.drive();
+        if let Some(check) = self.ice.poll_transmit(now, buf) {
+            return self.single(check.path, check.len);
+        }
+        let path = self.ice.can_send()?;
+        let mtu = self.config.mtu.min(buf.len());
+        let dtls = &mut self.transport.as_mut()?.dtls;
+        if let Some(len) = dtls.poll_transmit(now, buf.get_mut(..mtu)?) {
+            return self.single(path, len);
+        }
+        let batch = self.transmit_sctp(now, path, max_segments, buf);
+        // The end may have come by what was just sent (an ABORT, the last SHUTDOWN chunk).
+        if batch.is_none() && self.has_ended() {
+            return self.transmit_farewell(now, buf);
+        }
+        batch
+    }
+
+    /// SCTP packets, each sealed into a DTLS record of its own, as many as are alike.
+    fn transmit_sctp(
+        &mut self,
+        now: Instant,
+        path: Path,
+        max_segments: usize,
+        buf: &mut [u8],
+    ) -> Option<Transmit> {
+        let transport = self.transport.as_mut()?;
+        if !transport.dtls.is_connected() {
+            return None;
+        }
+        let header = transport.dtls.header_len();
+        let overhead = header + transport.dtls.tag_len();
+        // A multiple of 4, as SCTP chunks are padded to it: full packets then all have one size.
+        let budget = self.config.mtu.checked_sub(overhead)? & !3;
+        let full = budget + overhead;
+        let mut size = 0;
+        let mut segments = 0;
+        while segments < max_segments {
+            let Some(slot) = buf.get_mut(size..size + full) else { break };
+            let Some(len) = transport.sctp.poll_transmit(now, &mut slot[header..header + budget]) else {
+                break;
+            };
+            let Ok(record) = transport.dtls.seal(slot, len) else {
+                // The record numbers of this epoch are used up; the connection fails by itself.
+                break;
+            };
+            size += record;
+            segments += 1;
+            if len < budget {
+                break;
+            }
+        }
+        self.counters.datagrams_sent += segments as u64;
+        (segments > 0).then_some(Transmit { path, size, segment_size: (segments > 1).then_some(full) })
+    }
+
+    /// After the end: SCTP's last words, then close_notify, then nothing.
+    fn transmit_farewell(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
+        let path = self.farewell?;
+        if let Some(last) = self.transmit_sctp(now, path, 1, buf) {
+            return Some(last);
+        }
+        let mtu = self.config.mtu.min(buf.len());
+        let alert = self.transport.as_mut().and_then(|transport| {
+            transport.dtls.close(now);
+            transport.dtls.poll_transmit(now, buf.get_mut(..mtu)?)
+        });
+        match alert {
+            Some(len) => self.single(path, len),
+            None => {
+                self.farewell = None;
+                None
+            }
+        }
+    }
+
+    fn single(&mut self, path: Path, size: usize) -> Option<Transmit> {
+        self.counters.datagrams_sent += 1;
+        Some(Transmit { path, size, segment_size: None })
+    }
+}

@@ -1,0 +1,91 @@
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinnet_peer::Certificate;
+
+/// What an [`Endpoint`](crate::Endpoint) is made with.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Addresses to bind, a socket each. The default is one port on all IPv4 and one on all IPv6 interfaces; an
+    /// unspecified address stands for every address of every interface that is up.
+    pub bind: Vec<SocketAddr>,
+    /// Whether unspecified addresses stand for loopback too. False by default, as in browsers.
+    pub include_loopback: bool,
+    /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
+    /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.
+    pub socket_buffer: usize,
+    /// Most datagrams handed to the kernel in one call (UDP_SEGMENT). 54 by default: 64 KB of 1200-byte datagrams. 1
+    /// switches batches off.
+    pub max_segments: usize,
+    /// Whether to take several datagrams from the kernel in one call (UDP_GRO).
+    pub receive_batches: bool,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            bind: vec![(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()],
+            include_loopback: false,
+            socket_buffer: 8 * 1024 * 1024,
+            max_segments: 54,
+            receive_batches: true,
+        }
+    }
+}
+
+impl EndpointConfig {
+    /// The defaults, bound to one address.
+    pub fn bind(addr: SocketAddr) -> Self {
+        Self { bind: vec![addr], ..Self::default() }
+    }
+}
+
+/// What a [`PeerConnection`](crate::PeerConnection) is made with.
+#[derive(Clone)]
+pub struct PeerConfig {
+    /// Our DTLS identity; the endpoint's own when `None`, which is made once per endpoint.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Largest message that we accept, bytes; announced to the peer. 256 KiB by default, as in Chromium.
+    pub max_message_size: usize,
+    /// Unread bytes kept, over all channels of the connection; 8 MiB by default. The peer's window follows it.
+    pub receive_buffer: usize,
+    /// Unsent bytes kept, over all channels of the connection; 4 MiB by default.
+    pub send_buffer: usize,
+    /// Channels at once; 1024 by default.
+    pub max_channels: usize,
+    /// Largest UDP payload, bytes; 1200 by default.
+    pub mtu: usize,
+    /// How long the peer may take to show an address that answers before ICE fails (RFC 8863).
+    pub ice_patience: Option<Duration>,
+    /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
+    pub key_log: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            max_message_size: 256 * 1024,
+            receive_buffer: 8 * 1024 * 1024,
+            send_buffer: 4 * 1024 * 1024,
+            max_channels: 1024,
+            mtu: 1200,
+            ice_patience: None,
+            key_log: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for PeerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerConfig")
+            .field("max_message_size", &self.max_message_size)
+            .field("receive_buffer", &self.receive_buffer)
+            .field("send_buffer", &self.send_buffer)
+            .field("max_channels", &self.max_channels)
+            .field("mtu", &self.mtu)
+            .field("key_log", &self.key_log.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,448 @@
+//! The task that moves datagrams between an endpoint's sockets and its connections' cores.
+//!
+//! ```text
+//!        ┌────────── sleep until: a socket is readable · a handle has touched a connection · a deadline ──────────┐
+//!        ▼                                                                                                        │
+//!   receive a few slabs ──▶ per slab: route, lock the core once, feed its segments in place                       │
+//!   new and touched connections, due timers                                                                       │
+//!   per connection concerned: batches out until there is no more, events to their waiters, deadline ──────────────┘
+//! ```
+//!
+//! Per datagram there is no allocation, lock, task hop or clock reading: those happen per batch. The lock is not held
+//! during system calls.
+
+mod routes;
+mod socket;
+mod timers;
+
+use std::future::poll_fn;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use quinn_udp::RecvMeta;
+use sinnet_peer::{Path, binding_request_local_ufrag};
+use tokio::time::Sleep;
+
+use self::routes::Routes;
+pub(crate) use self::socket::{Socket, open_sockets};
+use self::timers::Timers;
+use crate::shared::{EndpointShared, PeerShared, now};
+
+/// Largest thing the kernel hands over in one piece, with or without GRO.
+const SLAB: usize = 65_536;
+
+/// Slabs taken in one call. More than a few only delay the acknowledgement of the first.
+const SLABS: usize = 4;
+
+/// Receive calls a turn on one socket, so that sending and timers get theirs.
+const RECEIVES_PER_TURN: usize = 4;
+
+/// Batches a turn from one connection, so that the others and the receiving get theirs.
+const BATCHES_PER_TURN: usize = 8;
+
+/// Most bytes UDP_SEGMENT takes in one call: a UDP payload over IPv4.
+const MAX_BATCH: usize = 65_507;
+
+/// Starts the driver on the current tokio runtime.
+pub(crate) fn spawn(shared: Arc<EndpointShared>, sockets: Vec<Socket>) {
+    tokio::spawn(Driver::new(shared, sockets).run());
+}
+
+struct Driver {
+    shared: Arc<EndpointShared>,
+    sockets: Vec<Socket>,
+    peers: Vec<Option<Entry>>,
+    live: usize,
+    free: Vec<usize>,
+    routes: Routes,
+    timers: Timers,
+    /// Connections to serve this turn.
+    concerned: Vec<usize>,
+    recv_buf: Vec<u8>,
+    send_buf: Vec<u8>,
+    /// A batch in `send_buf` that its socket had no room for.
+    blocked: Option<Blocked>,
+    sleep: Pin<Box<Sleep>>,
+    sleep_until: Option<Instant>,
+    closing: bool,
+}
+
+struct Entry {
+    shared: Arc<PeerShared>,
+    ufrag: String,
+    routes: Vec<(usize, SocketAddr)>,
+    deadline: Option<Instant>,
+    /// Is in `concerned`.
+    concerned: bool,
+}
+
+struct Blocked {
+    socket: usize,
+    path: Path,
+    size: usize,
+    segment_size: Option<usize>,
+}
+
+impl Driver {
+    fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>) -> Self {
+        let slabs = if shared.config.receive_batches { SLABS } else { 1 };
+        Self {
+            recv_buf: vec![0; SLAB * slabs],
+            send_buf: vec![0; MAX_BATCH],
+            shared,
+            sockets,
+            peers: Vec::new(),
+            live: 0,
+            free: Vec::new(),
+            routes: Routes::default(),
+            timers: Timers::default(),
+            concerned: Vec::new(),
+            blocked: None,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            sleep_until: None,
+            closing: false,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let more = self.turn();
+            if self.is_done() {
+                break;
+            }
+            if more {
+                // Handles and other tasks on this thread come first.
+                tokio::task::yield_now().await;
+            } else {
+                poll_fn(|cx| self.poll_wait(cx)).await;
+            }
+        }
+    }
+
+    /// One round of everything. Returns whether there is more to do at once.
+    fn turn(&mut self) -> bool {
+        let now = now();
+        let mut more = false;
+        for socket in 0..self.sockets.len() {
+            more |= self.receive(socket, now);
+        }
+        self.take_commands(now);
+        let due: Vec<usize> = self.timers.due(now).collect();
+        for peer in due {
+            if let Some(entry) = &self.peers[peer] {
+                entry.shared.lock().peer.handle_timeout(now);
+                self.concern(peer);
+            }
+        }
+        if !self.flush_blocked() {
+            return false;
+        }
+        let concerned = std::mem::take(&mut self.concerned);
+        for (done, &peer) in concerned.iter().enumerate() {
+            more |= self.serve(peer, now);
+            if self.blocked.is_some() {
+                self.concerned.extend_from_slice(&concerned[done + 1..]);
+                return false;
+            }
+        }
+        more
+    }
+
+    fn concern(&mut self, peer: usize) {
+        if let Some(Some(entry)) = self.peers.get_mut(peer)
+            && !entry.concerned
+        {
+            entry.concerned = true;
+            self.concerned.push(peer);
+        }
+    }
+
+    // ---- in ----
+
+    /// Takes what has arrived on a socket. Returns whether there may be more.
+    fn receive(&mut self, socket: usize, now: Instant) -> bool {
+        let mut buf = std::mem::take(&mut self.recv_buf);
+        let mut metas = [RecvMeta::default(); SLABS];
+        let mut more = true;
+        for _ in 0..RECEIVES_PER_TURN {
+            let filled = {
+                let mut slabs: Vec<IoSliceMut<'_>> = buf.chunks_mut(SLAB).map(IoSliceMut::new).collect();
+                let metas = &mut metas[..slabs.len()];
+                match self.sockets[socket].recv(&mut slabs, metas) {
+                    Ok(filled) => filled,
+                    Err(error) => {
+                        if error.kind() != io::ErrorKind::WouldBlock {
+                            // ICMP errors of datagrams that we sent; ICE and SCTP see the loss themselves.
+                            tracing::debug!(%error, "receive");
+                            continue;
+                        }
+                        more = false;
+                        break;
+                    }
+                }
+            };
+            for (meta, slab) in metas[..filled].iter().zip(buf.chunks_mut(SLAB)) {
+                self.receive_slab(socket, now, meta, slab);
+            }
+        }
+        self.recv_buf = buf;
+        more
+    }
+
+    /// All segments of a slab have one source; usually they are one connection's.
+    fn receive_slab(&mut self, socket: usize, now: Instant, meta: &RecvMeta, slab: &mut [u8]) {
+        let Some(data) = slab.get_mut(..meta.len) else { return };
+        if meta.stride == 0 {
+            return;
+        }
+        let path = self.sockets[socket].path(meta);
+        if let [peer] = *self.routes.of_remote(socket, path.remote)
+            && let Some(entry) = &self.peers[peer]
+        {
+            let shared = entry.shared.clone();
+            let mut core = shared.lock();
+            let mut refused = Vec::new();
+            for (i, datagram) in data.chunks_mut(meta.stride).enumerate() {
+                if !core.peer.handle_datagram(now, path, datagram) {
+                    refused.push(i);
+                }
+            }
+            drop(core);
+            self.concern(peer);
+            for i in refused {
+                if let Some(datagram) = data.chunks_mut(meta.stride).nth(i) {
+                    self.receive_first(socket, now, path, datagram);
+                }
+            }
+            return;
+        }
+        for datagram in data.chunks_mut(meta.stride) {
+            self.receive_contested(socket, now, path, datagram);
+        }
+    }
+
+    /// A datagram from an address that several connections claim, or none.
+    fn receive_contested(&mut self, socket: usize, now: Instant, path: Path, datagram: &mut [u8]) {
+        let claims = self.routes.of_remote(socket, path.remote).to_vec();
+        for peer in claims {
+            let Some(Some(entry)) = self.peers.get(peer) else { continue };
+            let taken = entry.shared.lock().peer.handle_datagram(now, path, datagram);
+            self.concern(peer);
+            if taken {
+                return;
+            }
+        }
+        self.receive_first(socket, now, path, datagram);
+    }
+
+    /// A datagram that no claimant took: a Binding request names its connection by ufrag. Anything else is dropped
+    /// without a trace.
+    fn receive_first(&mut self, socket: usize, now: Instant, path: Path, datagram: &mut [u8]) {
+        let Some(peer) = binding_request_local_ufrag(datagram).and_then(|ufrag| self.routes.of_ufrag(ufrag))
+        else {
+            return;
+        };
+        if self.routes.of_remote(socket, path.remote).contains(&peer) {
+            return;
+        }
+        let Some(Some(entry)) = self.peers.get_mut(peer) else { return };
+        if entry.shared.lock().peer.handle_datagram(now, path, datagram) {
+            if self.routes.claim(socket, path.remote, peer) {
+                entry.routes.push((socket, path.remote));
+            }
+            self.concern(peer);
+        }
+    }
+
+    // ---- commands ----
+
+    fn take_commands(&mut self, now: Instant) {
+        let (added, touched, close) = {
+            let mut commands = self.shared.commands();
+            (std::mem::take(&mut commands.added), std::mem::take(&mut commands.touched), commands.close)
+        };
+        for shared in added {
+            let ufrag = shared.lock().peer.local_ufrag().to_owned();
+            let entry = Entry {
+                shared: shared.clone(),
+                ufrag: ufrag.clone(),
+                routes: Vec::new(),
+                deadline: None,
+                concerned: false,
+            };
+            let peer = match self.free.pop() {
+                Some(peer) => {
+                    self.peers[peer] = Some(entry);
+                    peer
+                }
+                None => {
+                    self.peers.push(Some(entry));
+                    self.peers.len() - 1
+                }
+            };
+            self.live += 1;
+            shared.index.store(peer, Ordering::Release);
+            self.routes.add_ufrag(&ufrag, peer);
+            self.concern(peer);
+        }
+        for shared in touched {
+            shared.clear_touched();
+            self.concern(shared.index.load(Ordering::Acquire));
+        }
+        if close && !self.closing {
+            self.closing = true;
+            for peer in 0..self.peers.len() {
+                if let Some(entry) = &self.peers[peer] {
+                    entry.shared.lock().peer.close(now);
+                    self.concern(peer);
+                }
+            }
+        }
+    }
+
+    // ---- out ----
+
+    /// Sends what a connection has to send, tells its events, and notes its deadline. Returns whether there is more.
+    fn serve(&mut self, peer: usize, now: Instant) -> bool {
+        let Some(Some(entry)) = self.peers.get_mut(peer) else { return false };
+        entry.concerned = false;
+        let shared = entry.shared.clone();
+        let max_segments = self.shared.config.max_segments.max(1);
+        let mut more = true;
+        for _ in 0..BATCHES_PER_TURN {
+            let transmit = {
+                let limit = self.sockets.first().map_or(1, Socket::max_segments).min(max_segments);
+                shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf)
+            };
+            let Some(transmit) = transmit else {
+                more = false;
+                break;
+            };
+            let Some(socket) = self.sockets.iter().position(|s| s.is_source_of(transmit.path.local)) else {
+                tracing::debug!(local = %transmit.path.local, "no socket for this path any more");
+                continue;
+            };
+            if self.routes.claim(socket, transmit.path.remote, peer)
+                && let Some(Some(entry)) = self.peers.get_mut(peer)
+            {
+                entry.routes.push((socket, transmit.path.remote));
+            }
+            let contents = &self.send_buf[..transmit.size];
+            if let Err(error) = self.sockets[socket].send(transmit.path, contents, transmit.segment_size) {
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    self.blocked = Some(Blocked {
+                        socket,
+                        path: transmit.path,
+                        size: transmit.size,
+                        segment_size: transmit.segment_size,
+                    });
+                    break;
+                }
+                tracing::debug!(%error, "send");
+            }
+        }
+        let (deadline, finished) = {
+            let mut core = shared.lock();
+            shared.dispatch(&mut core);
+            (core.peer.poll_timeout(), core.peer.is_finished())
+        };
+        if finished {
+            self.forget(peer);
+            shared.finished.set();
+            return false;
+        }
+        if let Some(Some(entry)) = self.peers.get_mut(peer) {
+            self.timers.set(peer, entry.deadline, deadline);
+            entry.deadline = deadline;
+        }
+        if more {
+            self.concern(peer);
+        }
+        more
+    }
+
+    /// Sends what had no room before. False when there still is none.
+    fn flush_blocked(&mut self) -> bool {
+        let Some(blocked) = self.blocked.take() else { return true };
+        let contents = &self.send_buf[..blocked.size];
+        match self.sockets[blocked.socket].send(blocked.path, contents, blocked.segment_size) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked = Some(blocked);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn forget(&mut self, peer: usize) {
+        if let Some(entry) = self.peers[peer].take() {
+            self.live -= 1;
+            self.timers.set(peer, entry.deadline, None);
+            self.routes.remove_ufrag(&entry.ufrag);
+            for (socket, remote) in entry.routes {
+                self.routes.release(socket, remote, peer);
+            }
+            self.free.push(peer);
+        }
+    }
+
+    // ---- waiting ----
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for socket in &self.sockets {
+            if socket.poll_readable(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        if let Some(blocked) = &self.blocked {
+            // Nothing else can go on before there is room.
+            return self.sockets[blocked.socket].poll_writable(cx).map(drop);
+        }
+        if self.shared.take_woken(cx.waker()) {
+            return Poll::Ready(());
+        }
+        let Some(next) = self.timers.next() else {
+            self.sleep_until = None;
+            return Poll::Pending;
+        };
+        if self.sleep_until != Some(next) {
+            self.sleep_until = Some(next);
+            self.sleep.as_mut().reset(next.into());
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+
+    fn is_done(&self) -> bool {
+        if self.live > 0 {
+            return false;
+        }
+        let commands = self.shared.commands();
+        (commands.close || commands.orphaned) && commands.added.is_empty()
+    }
+}
+
+impl Drop for Driver {
+    /// Also when the runtime goes away: whoever waits on a handle must hear of the end.
+    fn drop(&mut self) {
+        let added = {
+            let mut commands = self.shared.commands();
+            commands.ended = true;
+            commands.touched.clear();
+            std::mem::take(&mut commands.added)
+        };
+        let known = self.peers.drain(..).flatten().map(|entry| entry.shared);
+        for shared in known.chain(added) {
+            let mut core = shared.lock();
+            core.peer.abort(now(), "endpoint gone");
+            shared.dispatch(&mut core);
+            drop(core);
+            shared.finished.set();
+        }
+        self.shared.finished.set();
+    }
+}

@@ -1,0 +1,126 @@
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sinnet_peer::{Certificate, Peer};
+
+use crate::config::{EndpointConfig, PeerConfig};
+use crate::driver;
+use crate::error::Error;
+use crate::gather::host_addresses;
+use crate::peer_connection::PeerConnection;
+use crate::shared::{EndpointShared, PeerShared, now};
+
+/// UDP sockets and the task that drives connections over them.
+///
+/// One endpoint serves any number of peers over one port. All of its work is done by one task; to use more cores, make
+/// more endpoints. Two connections of one endpoint can't have the same remote address and port, because DTLS packets
+/// are told apart by them.
+///
+/// The endpoint lives as long as a handle of it or of one of its connections does.
+#[derive(Clone)]
+pub struct Endpoint(pub(crate) Arc<EndpointHandle>);
+
+pub(crate) struct EndpointHandle {
+    pub(crate) shared: Arc<EndpointShared>,
+    certificate: Mutex<Option<Arc<Certificate>>>,
+}
+
+impl Drop for EndpointHandle {
+    fn drop(&mut self) {
+        self.shared.commands().orphaned = true;
+        self.shared.wake_driver();
+    }
+}
+
+impl Endpoint {
+    /// An endpoint on one address, such as `"0.0.0.0:0"`, otherwise with the defaults. Must be called within a tokio
+    /// runtime, which then runs the driver.
+    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
+        let mut addrs = addr.to_socket_addrs().map_err(|error| Error::NoAddress(error.to_string()))?;
+        let addr = addrs.next().ok_or_else(|| Error::NoAddress("the name has no address".to_owned()))?;
+        Self::new(EndpointConfig::bind(addr)).await
+    }
+
+    /// An endpoint as configured. Must be called within a tokio runtime, which then runs the driver.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] when an address can't be bound. An unspecified IPv6 address is left out where the system has no
+    /// IPv6, as long as another one is there.
+    pub async fn new(config: EndpointConfig) -> Result<Self, Error> {
+        let sockets = driver::open_sockets(&config)?;
+        let bound = sockets.iter().map(|socket| socket.bound()).collect();
+        let shared = Arc::new(EndpointShared::new(config, bound));
+        driver::spawn(shared.clone(), sockets);
+        Ok(Self(Arc::new(EndpointHandle { shared, certificate: Mutex::new(None) })))
+    }
+
+    /// A new connection over this endpoint's sockets.
+    pub fn peer_connection(&self, config: PeerConfig) -> Result<PeerConnection, Error> {
+        let certificate = match config.certificate {
+            Some(certificate) => certificate,
+            None => self.certificate()?,
+        };
+        let mut core = sinnet_peer::Config::new(certificate);
+        core.max_message_size = config.max_message_size;
+        core.receive_buffer = config.receive_buffer;
+        core.send_buffer = config.send_buffer;
+        core.max_channels = config.max_channels;
+        core.mtu = config.mtu;
+        core.key_log = config.key_log;
+        if let Some(patience) = config.ice_patience {
+            let mut ice = sinnet_peer::IceConfig::default();
+            ice.patience = patience;
+            core.ice = Arc::new(ice);
+        }
+        let mut seed = [0; 32];
+        SysRng.try_fill_bytes(&mut seed).map_err(|_| Error::Randomness)?;
+        let peer = Peer::new(Arc::new(core), now(), seed);
+        let shared = Arc::new(PeerShared::new(self.0.shared.clone(), peer));
+        {
+            let mut commands = self.0.shared.commands();
+            if commands.close || commands.ended {
+                return Err(Error::EndpointClosed);
+            }
+            commands.added.push(shared.clone());
+        }
+        self.0.shared.wake_driver();
+        Ok(PeerConnection::new(shared, self.0.clone()))
+    }
+
+    /// The addresses at which peers can reach this endpoint, as of now: one for each socket, or one for each interface
+    /// where a socket is bound to the unspecified address.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        let shared = &self.0.shared;
+        let include_loopback = shared.config.include_loopback;
+        shared.bound.iter().flat_map(|bound| host_addresses(*bound, include_loopback)).collect()
+    }
+
+    /// Closes all connections in order and waits until they are closed.
+    pub async fn close(&self) {
+        self.0.shared.commands().close = true;
+        self.0.shared.wake_driver();
+        self.0.shared.finished.wait().await;
+    }
+
+    /// The endpoint's own certificate, made when it is first needed.
+    fn certificate(&self) -> Result<Arc<Certificate>, Error> {
+        let mut slot = self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificate) = &*slot {
+            return Ok(certificate.clone());
+        }
+        #[expect(clippy::disallowed_methods, reason = "a certificate's dates are the driver's to give")]
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let certificate = Arc::new(Certificate::generate(unix)?);
+        *slot = Some(certificate.clone());
+        Ok(certificate)
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("bound", &self.0.shared.bound).finish_non_exhaustive()
+    }
+}

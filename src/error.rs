@@ -1,0 +1,88 @@
+use sinnet_peer::{
+    CandidateError, CertificateError, CloseReason, Message, NegotiationError, OpenError,
+    TrySendError as PeerTrySend,
+};
+
+/// What can go wrong with endpoints, connections and the opening of channels.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A socket could not be made, or the address not be bound.
+    #[error("can't open a UDP socket on {addr}: {source}")]
+    Socket {
+        /// The address asked for.
+        addr: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// [`EndpointConfig::bind`](crate::EndpointConfig::bind) is empty or unusable.
+    #[error("no address to bind: {0}")]
+    NoAddress(String),
+    /// The certificate could not be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The system gave no randomness.
+    #[error("the system has no randomness to give")]
+    Randomness,
+    /// A description was refused, or asked for at the wrong time.
+    #[error(transparent)]
+    Negotiation(#[from] NegotiationError),
+    /// A candidate was refused.
+    #[error(transparent)]
+    Candidate(#[from] CandidateError),
+    /// A channel could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The connection has ended.
+    #[error("{0}")]
+    Closed(CloseReason),
+    /// The channel has ended before it opened.
+    #[error("the channel was closed")]
+    ChannelClosed,
+    /// The endpoint is closed, or its runtime has gone.
+    #[error("the endpoint is closed")]
+    EndpointClosed,
+}
+
+/// [`DataChannel::send`](crate::DataChannel::send) did not take the message.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message is larger than the peer accepts.
+    #[error("the message has {size} bytes, but the peer accepts at most {limit}")]
+    TooLarge {
+        /// Bytes of the message.
+        size: usize,
+        /// What the peer accepts (`a=max-message-size`).
+        limit: u64,
+    },
+    /// The channel is closing or closed.
+    #[error("the channel is closed")]
+    Closed,
+}
+
+/// [`DataChannel::try_send`](crate::DataChannel::try_send) did not take the message.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// The send buffer is full. The message is given back.
+    #[error("the send buffer is full")]
+    Full(Message),
+    /// The channel is not open yet. The message is given back.
+    #[error("the channel is not open yet")]
+    NotOpen(Message),
+    /// It will never be sent.
+    #[error(transparent)]
+    Never(#[from] SendError),
+}
+
+impl TrySendError {
+    /// From the core's error; `NotOpen` is handled before the message is given away.
+    pub(crate) fn from_core(error: PeerTrySend) -> Self {
+        match error {
+            PeerTrySend::Full(message) => TrySendError::Full(message),
+            PeerTrySend::TooLarge { size, limit } => SendError::TooLarge { size, limit }.into(),
+            _ => SendError::Closed.into(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+use std::sync::Arc;
+
+use sinnet_peer::{
+    ChannelKey, ChannelOptions, CloseReason, ConnectionState, Event, IceState, Path, SdpType, SignalingState,
+    Stats,
+};
+
+use crate::data_channel::{DataChannel, DataChannelOptions};
+use crate::description::{IceCandidate, SessionDescription};
+use crate::endpoint::EndpointHandle;
+use crate::error::Error;
+use crate::gather::host_addresses;
+use crate::shared::{PeerShared, Queued, now};
+
+/// A connection to one peer: W3C's `RTCPeerConnection`, for data.
+///
+/// Offers and answers are exchanged by whatever signalling the application has:
+///
+/// ```text
+/// offerer                                          answerer
+/// create_data_channel
+/// create_offer, set_local_description   ── sdp ─▶  set_remote_description
+/// set_remote_description                ◀─ sdp ──  create_answer, set_local_description
+/// next_event: IceCandidate              ◀──────▶   add_ice_candidate, both ways, as they come
+/// ```
+///
+/// Dropping the last handle, channels included, closes the connection in order without waiting for it.
+#[derive(Clone)]
+pub struct PeerConnection(pub(crate) Arc<PeerHandle>);
+
+/// The end of it closes the connection.
+pub(crate) struct PeerHandle {
+    pub(crate) shared: Arc<PeerShared>,
+    /// Keeps the sockets open.
+    _endpoint: Arc<EndpointHandle>,
+}
+
+impl Drop for PeerHandle {
+    fn drop(&mut self) {
+        self.shared.lock().peer.close(now());
+        self.shared.touch();
+    }
+}
+
+/// What happens on a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The connection's state changed.
+    ConnectionStateChange(ConnectionState),
+    /// The ICE transport's state changed.
+    IceConnectionStateChange(IceState),
+    /// A local candidate to signal to the peer; `None` when there will be no more.
+    IceCandidate(Option<IceCandidate>),
+    /// The peer opened a channel. Dropping it closes it.
+    DataChannel(DataChannel),
+    /// The end, and why. The last event.
+    Closed(CloseReason),
+}
+
+impl PeerConnection {
+    pub(crate) fn new(shared: Arc<PeerShared>, endpoint: Arc<EndpointHandle>) -> Self {
+        Self(Arc::new(PeerHandle { shared, _endpoint: endpoint }))
+    }
+
+    /// An offer. Give it to [`PeerConnection::set_local_description`], then send
+    /// [`PeerConnection::local_description`], which has the host candidates in it.
+    pub fn create_offer(&self) -> Result<SessionDescription, Error> {
+        let sdp = self.0.shared.lock().peer.create_offer()?;
+        Ok(SessionDescription { kind: SdpType::Offer, sdp })
+    }
+
+    /// The answer to the offer that was given to [`PeerConnection::set_remote_description`].
+    pub fn create_answer(&self) -> Result<SessionDescription, Error> {
+        let sdp = self.0.shared.lock().peer.create_answer()?;
+        Ok(SessionDescription { kind: SdpType::Answer, sdp })
+    }
+
+    /// Applies our offer or answer and gathers candidates; [`PeerEvent::IceCandidate`] follows for each.
+    pub fn set_local_description(&self, description: SessionDescription) -> Result<(), Error> {
+        let shared = &self.0.shared;
+        let now = now();
+        {
+            let mut core = shared.lock();
+            core.peer.set_local_description(now, description.kind, &description.sdp)?;
+            let mut gathered = Vec::new();
+            let include_loopback = shared.endpoint.config.include_loopback;
+            for bound in &shared.endpoint.bound {
+                for addr in host_addresses(*bound, include_loopback) {
+                    gathered.extend(core.peer.add_local_host(now, addr));
+                }
+            }
+            let mline = core.peer.mline().map(|(mid, index)| (mid.to_owned(), index as u16));
+            for candidate in gathered {
+                let candidate = IceCandidate {
+                    candidate,
+                    sdp_mid: mline.as_ref().map(|(mid, _)| mid.clone()),
+                    sdp_m_line_index: mline.as_ref().map(|(_, index)| *index),
+                };
+                shared.enqueue(&mut core, Queued::Candidate(Some(candidate)));
+            }
+            core.peer.end_of_local_candidates(now);
+            shared.enqueue(&mut core, Queued::Candidate(None));
+        }
+        shared.touch();
+        Ok(())
+    }
+
+    /// Applies the peer's offer or answer.
+    pub fn set_remote_description(&self, description: SessionDescription) -> Result<(), Error> {
+        self.0.shared.lock().peer.set_remote_description(now(), description.kind, &description.sdp)?;
+        self.0.shared.touch();
+        Ok(())
+    }
+
+    /// Our description in force, with the candidates gathered so far; `None` before there is one.
+    pub fn local_description(&self) -> Option<SessionDescription> {
+        let (kind, sdp) = self.0.shared.lock().peer.local_description()?;
+        Some(SessionDescription { kind, sdp })
+    }
+
+    /// Adds a candidate of the peer. An empty `candidate` says that there will be no more.
+    pub fn add_ice_candidate(&self, candidate: IceCandidate) -> Result<(), Error> {
+        self.0.shared.lock().peer.add_remote_candidate(
+            now(),
+            &candidate.candidate,
+            candidate.sdp_mid.as_deref(),
+            candidate.sdp_m_line_index,
+        )?;
+        self.0.shared.touch();
+        Ok(())
+    }
+
+    /// Opens a channel. It is usable when the connection is up: [`DataChannel::send`] and [`DataChannel::opened`] wait
+    /// for it.
+    pub fn create_data_channel(
+        &self,
+        label: &str,
+        options: DataChannelOptions,
+    ) -> Result<DataChannel, Error> {
+        let options = ChannelOptions {
+            label: label.to_owned(),
+            protocol: options.protocol,
+            ordered: options.ordered,
+            reliability: options.reliability,
+            priority: options.priority,
+            negotiated: options.negotiated,
+        };
+        let key = self.0.shared.lock().peer.open_channel(now(), options)?;
+        self.0.shared.touch();
+        Ok(self.channel(key))
+    }
+
+    /// Waits for the next event; `None` after [`PeerEvent::Closed`].
+    pub async fn next_event(&self) -> Option<PeerEvent> {
+        let shared = &self.0.shared;
+        loop {
+            let notified = shared.events.notified();
+            let queued = {
+                let mut core = shared.lock();
+                let queued = core.queue.pop_front();
+                if queued.is_none() && core.closed.is_some() {
+                    return None;
+                }
+                queued
+            };
+            let event = match queued {
+                None => {
+                    notified.await;
+                    continue;
+                }
+                Some(Queued::Candidate(candidate)) => PeerEvent::IceCandidate(candidate),
+                Some(Queued::Core(Event::ConnectionState(state))) => PeerEvent::ConnectionStateChange(state),
+                Some(Queued::Core(Event::IceState(state))) => PeerEvent::IceConnectionStateChange(state),
+                Some(Queued::Core(Event::ChannelOpened(key))) => PeerEvent::DataChannel(self.channel(key)),
+                Some(Queued::Core(Event::Closed(reason))) => PeerEvent::Closed(reason),
+                Some(Queued::Core(_)) => continue,
+            };
+            return Some(event);
+        }
+    }
+
+    /// Waits until the connection is up.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] with the reason when it ends instead.
+    pub async fn connected(&self) -> Result<(), Error> {
+        let shared = &self.0.shared;
+        loop {
+            let notified = shared.state.notified();
+            {
+                let core = shared.lock();
+                if let Some(reason) = &core.closed {
+                    return Err(Error::Closed(reason.clone()));
+                }
+                if core.peer.connection_state() == ConnectionState::Connected {
+                    return Ok(());
+                }
+            }
+            notified.await;
+        }
+    }
+
+    /// The connection's state.
+    pub fn connection_state(&self) -> ConnectionState {
+        self.0.shared.lock().peer.connection_state()
+    }
+
+    /// The ICE transport's state.
+    pub fn ice_connection_state(&self) -> IceState {
+        self.0.shared.lock().peer.ice_state()
+    }
+
+    /// Where the offer/answer exchange stands.
+    pub fn signaling_state(&self) -> SignalingState {
+        self.0.shared.lock().peer.signaling_state()
+    }
+
+    /// The addresses the connection runs on, once ICE has chosen.
+    pub fn selected_path(&self) -> Option<Path> {
+        self.0.shared.lock().peer.selected_path()
+    }
+
+    /// The peer's certificate in DER, once its fingerprint has been checked.
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        self.0.shared.lock().peer.peer_certificate().map(<[u8]>::to_vec)
+    }
+
+    /// Why the connection ended, if it has.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.0.shared.lock().closed.clone()
+    }
+
+    /// The counters of all layers.
+    pub fn stats(&self) -> Stats {
+        self.0.shared.lock().peer.stats()
+    }
+
+    /// Closes in order: what was accepted for sending is delivered first. Returns when the connection has ended.
+    pub async fn close(&self) {
+        self.0.shared.lock().peer.close(now());
+        self.0.shared.touch();
+        self.0.shared.finished.wait().await;
+    }
+
+    /// Closes at once: what is queued is dropped and the peer is told `reason`. Returns when the connection has ended.
+    pub async fn abort(&self, reason: &str) {
+        self.0.shared.lock().peer.abort(now(), reason);
+        self.0.shared.touch();
+        self.0.shared.finished.wait().await;
+    }
+
+    fn channel(&self, key: ChannelKey) -> DataChannel {
+        DataChannel::new(self.0.clone(), key)
+    }
+}
+
+impl std::fmt::Debug for PeerConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerConnection").field("state", &self.connection_state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,234 @@
+//! What handles and the driver share.
+//!
+//! A connection's core stands behind one mutex, which the driver takes once per batch and a handle once per call.
+//! A handle that has changed something puts its connection on the endpoint's list and wakes the driver; a connection
+//! is on the list at most once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use futures_util::task::AtomicWaker;
+use sinnet_peer::{ChannelKey, CloseReason, Event, Peer};
+use tokio::sync::Notify;
+
+use crate::config::EndpointConfig;
+use crate::description::IceCandidate;
+
+/// The one place where this crate's handles and driver read the clock.
+#[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Events kept for an application that does not ask for them; beyond it, older state changes are forgotten first.
+const QUEUED_EVENTS: usize = 4096;
+
+/// What the handles of an endpoint and its driver share.
+pub(crate) struct EndpointShared {
+    pub(crate) config: EndpointConfig,
+    /// What each socket is bound to.
+    pub(crate) bound: Vec<std::net::SocketAddr>,
+    commands: Mutex<Commands>,
+    driver: AtomicWaker,
+    woken: AtomicBool,
+    /// All connections are gone and the driver has ended.
+    pub(crate) finished: Latch,
+}
+
+#[derive(Default)]
+pub(crate) struct Commands {
+    /// Connections that the driver does not know yet.
+    pub(crate) added: Vec<Arc<PeerShared>>,
+    /// Connections that a handle has changed.
+    pub(crate) touched: Vec<Arc<PeerShared>>,
+    /// Close all connections, then end.
+    pub(crate) close: bool,
+    /// No handle is left: end when the last connection has ended.
+    pub(crate) orphaned: bool,
+    /// The driver has gone.
+    pub(crate) ended: bool,
+}
+
+impl EndpointShared {
+    pub(crate) fn new(config: EndpointConfig, bound: Vec<std::net::SocketAddr>) -> Self {
+        Self {
+            config,
+            bound,
+            commands: Mutex::default(),
+            driver: AtomicWaker::new(),
+            woken: AtomicBool::new(false),
+            finished: Latch::default(),
+        }
+    }
+
+    pub(crate) fn commands(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.driver.wake();
+        }
+    }
+
+    /// For the driver: registers its waker and tells whether it has been woken since the last call.
+    pub(crate) fn take_woken(&self, waker: &std::task::Waker) -> bool {
+        self.driver.register(waker);
+        self.woken.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// One connection, as its handles and the driver see it.
+pub(crate) struct PeerShared {
+    pub(crate) endpoint: Arc<EndpointShared>,
+    core: Mutex<PeerCore>,
+    touched: AtomicBool,
+    /// The driver's name for it.
+    pub(crate) index: AtomicUsize,
+    /// `next_event` has something.
+    pub(crate) events: Notify,
+    /// The connection's state changed.
+    pub(crate) state: Notify,
+    /// There is room in the send buffer again.
+    pub(crate) writable: Notify,
+    /// The connection has ended and said goodbye.
+    pub(crate) finished: Latch,
+}
+
+/// The state behind a connection's mutex.
+pub(crate) struct PeerCore {
+    pub(crate) peer: Peer,
+    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) closed: Option<CloseReason>,
+    /// The signals of the channels that have a handle.
+    pub(crate) channels: HashMap<ChannelKey, Arc<ChannelSignals>>,
+}
+
+/// What waits for `next_event`.
+pub(crate) enum Queued {
+    Core(Event),
+    Candidate(Option<IceCandidate>),
+}
+
+/// What the handles of one channel wait on.
+#[derive(Default)]
+pub(crate) struct ChannelSignals {
+    pub(crate) readable: Notify,
+    pub(crate) state: Notify,
+    pub(crate) low: Notify,
+}
+
+impl PeerShared {
+    pub(crate) fn new(endpoint: Arc<EndpointShared>, peer: Peer) -> Self {
+        Self {
+            endpoint,
+            core: Mutex::new(PeerCore {
+                peer,
+                queue: VecDeque::new(),
+                closed: None,
+                channels: HashMap::new(),
+            }),
+            touched: AtomicBool::new(false),
+            index: AtomicUsize::new(usize::MAX),
+            events: Notify::new(),
+            state: Notify::new(),
+            writable: Notify::new(),
+            finished: Latch::default(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PeerCore> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the driver look at this connection.
+    pub(crate) fn touch(self: &Arc<Self>) {
+        if !self.touched.swap(true, Ordering::AcqRel) {
+            self.endpoint.commands().touched.push(self.clone());
+            self.endpoint.wake_driver();
+        }
+    }
+
+    /// For the driver: from here on a `touch` counts anew.
+    pub(crate) fn clear_touched(&self) {
+        self.touched.store(false, Ordering::Release);
+    }
+
+    /// Takes the core's events to whoever waits for them.
+    pub(crate) fn dispatch(&self, core: &mut PeerCore) {
+        while let Some(event) = core.peer.poll_event() {
+            match event {
+                Event::Readable(key) => {
+                    if let Some(signals) = core.channels.get(&key) {
+                        signals.readable.notify_waiters();
+                    }
+                }
+                Event::Writable => self.writable.notify_waiters(),
+                Event::BufferedAmountLow(key) => {
+                    if let Some(signals) = core.channels.get(&key) {
+                        signals.low.notify_waiters();
+                    }
+                }
+                Event::ChannelState(key, _) => {
+                    if let Some(signals) = core.channels.get(&key) {
+                        signals.state.notify_waiters();
+                        signals.readable.notify_waiters();
+                        signals.low.notify_waiters();
+                    }
+                    self.writable.notify_waiters();
+                }
+                Event::Closed(reason) => {
+                    core.closed = Some(reason.clone());
+                    self.enqueue(core, Queued::Core(Event::Closed(reason)));
+                    self.state.notify_waiters();
+                    self.writable.notify_waiters();
+                }
+                event => {
+                    self.enqueue(core, Queued::Core(event));
+                    self.state.notify_waiters();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn enqueue(&self, core: &mut PeerCore, event: Queued) {
+        if core.queue.len() >= QUEUED_EVENTS {
+            let stale = core.queue.iter().position(|queued| {
+                matches!(queued, Queued::Core(Event::ConnectionState(_) | Event::IceState(_)))
+            });
+            match stale {
+                Some(at) => drop(core.queue.remove(at)),
+                // Only channels are left, and those are limited by `max_channels`.
+                None => tracing::warn!("nobody takes this connection's events"),
+            }
+        }
+        core.queue.push_back(event);
+        self.events.notify_waiters();
+    }
+}
+
+/// A condition that becomes true once.
+#[derive(Default)]
+pub(crate) struct Latch {
+    set: AtomicBool,
+    notify: Notify,
+}
+
+impl Latch {
+    pub(crate) fn set(&self) {
+        self.set.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    pub(crate) async fn wait(&self) {
+        loop {
+            let notified = self.notify.notified();
+            if self.set.load(Ordering::Acquire) {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
