@@ -114,3 +114,22 @@ fn attributes_that_firefox_puts_at_session_level_are_found() {
     assert!(remote.trickle);
     assert_eq!(remote.fingerprints.len(), 1);
 }
+
+#[test]
+fn every_captured_trickled_candidate_can_stand_in_a_description() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|e| e == "json") {
+            let text = fs::read_to_string(entry).unwrap();
+            let values = text.split('"').filter(|value| value.starts_with("candidate:"));
+            lines.extend(values.map(str::to_owned));
+        }
+    }
+    assert!(lines.len() > 30, "{}", lines.len());
+    let mut local = transport('a');
+    local.candidates.clone_from(&lines);
+    let mut a = Negotiator::new(1);
+    let offer = a.create_offer(&local).unwrap();
+    assert_eq!(Negotiator::new(2).set_remote(SdpType::Offer, &offer).unwrap().candidates, lines);
+}

@@ -1,6 +1,9 @@
 //! Tests across files, through the public API.
 
+mod attacks;
 mod fixtures;
+mod mlines;
+mod orders;
 
 use crate::{Fingerprint, LocalTransport};
 
