@@ -1,2 +1,30 @@
 //! ICE (RFC 8445, 8838): a full agent for one component, without I/O.
+//!
+//! One [`Agent`] finds a path between two ends: it learns candidates of both sides in any order (trickle, RFC
+//! 8838), checks pairs of them with STUN Binding requests, nominates or follows a nomination, and afterwards
+//! keeps the peer's consent fresh (RFC 7675). Time and randomness are arguments; datagrams are pushed in and
+//! pulled out. BUNDLE is assumed: one data stream, one component (RFC 8445 §4).
+//!
+//! # Left out, and why
+//!
+//! - A second component and several checklists (RFC 8445 §6.1.2.1): data channels have one.
+//! - Acting as a lite agent (§2.5): a full agent serves everywhere; a lite *peer* is supported.
+//! - ICE over TCP (RFC 6544): its candidates are read and ignored.
+//! - Resolving names: `.local` candidates are accepted and ignored; the peer's checks reveal its address.
+//! - ICE restart (§9).
 #![forbid(unsafe_code)]
+
+mod agent;
+mod candidate;
+mod candidate_text;
+mod config;
+mod creds;
+mod error;
+mod event;
+
+pub use agent::{Agent, binding_request_local_ufrag};
+pub use candidate::{Address, Candidate, CandidateKind, TcpType, Transport};
+pub use config::Config;
+pub use creds::Credentials;
+pub use error::{AddCandidateError, CandidateParseError, CredentialsError};
+pub use event::{Event, FailReason, Path, Role, State, Stats, Transmit};

@@ -1,0 +1,200 @@
+//! A candidate and its numbers: type, priority, foundation (RFC 8445 §5.1).
+
+use std::net::{IpAddr, SocketAddr};
+
+/// How a candidate was found (RFC 8445 §5.1.1); decides its type preference.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CandidateKind {
+    /// `host`: an address of the machine itself.
+    Host,
+    /// `srflx`: seen by a STUN server.
+    ServerReflexive,
+    /// `prflx`: seen by the peer during checks.
+    PeerReflexive,
+    /// `relay`: on a TURN server.
+    Relayed,
+}
+
+impl CandidateKind {
+    /// The recommended type preference (RFC 8445 §5.1.2.2).
+    pub fn type_preference(self) -> u32 {
+        match self {
+            Self::Host => 126,
+            Self::PeerReflexive => 110,
+            Self::ServerReflexive => 100,
+            Self::Relayed => 0,
+        }
+    }
+
+    /// The word after `typ`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::ServerReflexive => "srflx",
+            Self::PeerReflexive => "prflx",
+            Self::Relayed => "relay",
+        }
+    }
+}
+
+/// The transport of a candidate.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Transport {
+    /// UDP, the one this agent checks.
+    Udp,
+    /// TCP (RFC 6544): understood, not tried.
+    Tcp,
+    /// Any other token: kept, not tried.
+    Other(String),
+}
+
+/// RFC 6544 §4.5: which way a TCP candidate connects.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TcpType {
+    /// Connects.
+    Active,
+    /// Listens.
+    Passive,
+    /// Simultaneous open.
+    SimultaneousOpen,
+}
+
+/// Where a candidate is: an address, or a name such as a browser's `….local`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Address {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A name (RFC 8839 §5.1 permits an FQDN; browsers hide addresses behind mDNS names). Not resolved here.
+    Name {
+        /// The name as written, at most 253 bytes.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// One candidate, as signalled in a `candidate` attribute (RFC 8839 §5.1). Made by
+/// [`Agent::add_local_host`](crate::Agent::add_local_host) or by parsing; written with `Display`, which gives
+/// `candidate:…` without `a=`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// 1 to 32 ice-chars; equal for candidates of the same type, base address and transport.
+    pub foundation: String,
+    /// 1 to 256; here always 1.
+    pub component: u16,
+    /// UDP, or something that isn't tried.
+    pub transport: Transport,
+    /// RFC 8445 §5.1.2.
+    pub priority: u32,
+    /// Where it is.
+    pub address: Address,
+    /// How it was found.
+    pub kind: CandidateKind,
+    /// `raddr` and `rport`, for information only.
+    pub related: Option<SocketAddr>,
+    /// `tcptype`, for TCP.
+    pub tcp_type: Option<TcpType>,
+    /// Every other extension in order, as name and value: `generation`, `ufrag`, `network-cost` …
+    pub extensions: Vec<(String, String)>,
+}
+
+impl Candidate {
+    /// The value of the first extension of this name.
+    pub fn extension(&self, name: &str) -> Option<&str> {
+        self.extensions.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// RFC 8445 §5.1.2.1, for component 1.
+pub(crate) fn priority(kind: CandidateKind, local_preference: u16) -> u32 {
+    kind.type_preference() << 24 | u32::from(local_preference) << 8 | 255
+}
+
+/// The local preference of the `index`th host candidate: different for each, so that no two have one
+/// priority (RFC 8445 §5.1.2.2). IPv6 before IPv4 (RFC 8421 §4), then link-local, loopback last.
+pub(crate) fn local_preference(ip: IpAddr, index: usize) -> u16 {
+    let class: u16 = match ip {
+        ip if ip.is_loopback() => 20_000,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => 30_000,
+        IpAddr::V4(v4) if v4.is_link_local() => 30_000,
+        IpAddr::V4(_) => 50_000,
+        IpAddr::V6(_) => 60_000,
+    };
+    class.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(9_999))
+}
+
+/// An IPv4-mapped IPv6 address becomes IPv4, so that one destination has one form.
+pub(crate) fn normal(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Whether a datagram may ever be sent there: no port 0, and an address that one machine can have.
+pub(crate) fn is_sendable(addr: SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    let broadcast =
+        matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0 || v4.octets()[0] >= 240);
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+/// Whether a local base and a remote address can be a pair (RFC 8445 §6.1.2.2): same family; loopback with
+/// loopback; link-local IPv6 with link-local IPv6.
+pub(crate) fn go_together(local: SocketAddr, remote: SocketAddr) -> bool {
+    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let (l, r) = (local.ip().to_canonical(), remote.ip().to_canonical());
+    l.is_ipv4() == r.is_ipv4()
+        && l.is_loopback() == r.is_loopback()
+        && link_local(l) == link_local(r)
+        && normal(local) != normal(remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_no_peer_can_have_are_never_sent_to() {
+        for text in [
+            "0.0.0.0:9",
+            "[::]:9",
+            "10.0.0.1:0",
+            "224.0.0.251:5353",
+            "255.255.255.255:1",
+            "[ff02::1]:1",
+            "0.1.2.3:9",
+            "[::ffff:0.0.0.0]:9",
+            "[::ffff:224.0.0.1]:9",
+            "[::ffff:255.255.255.255]:9",
+            "240.0.0.1:1",
+        ] {
+            assert!(!is_sendable(text.parse().unwrap()), "{text}");
+        }
+        for text in
+            ["127.0.0.1:1", "[::1]:1", "10.0.0.1:65535", "[fe80::1]:1", "[fd09::1]:1", "[::ffff:10.0.0.1]:9"]
+        {
+            assert!(is_sendable(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn families_and_scopes_do_not_mix() {
+        let pair = |l: &str, r: &str| go_together(l.parse().unwrap(), r.parse().unwrap());
+        assert!(pair("10.0.0.1:1", "10.0.0.2:1"));
+        assert!(pair("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(pair("[fe80::1]:1", "[fe80::2]:1"));
+        assert!(!pair("10.0.0.1:1", "[fd09::1]:1"));
+        assert!(!pair("10.0.0.1:1", "127.0.0.1:1"));
+        assert!(!pair("[fd09::1]:1", "[fe80::2]:1"));
+        assert!(!pair("10.0.0.1:1", "10.0.0.1:1"), "never to ourselves");
+        assert!(!pair("10.0.0.1:1", "[::ffff:10.0.0.1]:1"));
+    }
+
+    #[test]
+    fn host_priorities_differ_and_follow_the_rfc() {
+        let v4: IpAddr = "10.0.0.1".parse().unwrap();
+        let v6: IpAddr = "fd09::1".parse().unwrap();
+        let lo: IpAddr = "127.0.0.1".parse().unwrap();
+        let of = |ip, i| priority(CandidateKind::Host, local_preference(ip, i));
+        assert!(of(v6, 1) > of(v4, 0) && of(v4, 0) > of(v4, 1) && of(v4, 5) > of(lo, 2));
+        assert_eq!(of(v4, 0), (1 << 24) * 126 + (1 << 8) * 50_000 + 255);
+    }
+}

@@ -1,0 +1,72 @@
+//! Timers and limits of one agent.
+
+use std::time::Duration;
+
+/// Timers and limits of one [`Agent`](crate::Agent). The defaults suit data channels between browsers and
+/// servers; every value can be set freely, the agent clamps what would be harmful and says so at the field.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Time between two new ordinary checks (RFC 8445 §14.2, Ta): 50 ms; values under 5 ms count as 5 ms.
+    pub ta: Duration,
+    /// How many triggered or nominating checks may go out at once when the agent has been quiet; one more is
+    /// earned every [`ta`](Self::ta). They answer someone who has just proved knowledge of our password from
+    /// that very address, so they don't wait behind the ordinary checks: 4.
+    pub triggered_burst: u32,
+    /// First retransmission interval of a check: 100 ms, doubled after each send. RFC 8445 §14.3 suggests
+    /// 500 ms; browsers use 50 to 100 ms. It grows with the checks in progress so that retransmissions keep
+    /// below one per [`ta`](Self::ta).
+    pub rto: Duration,
+    /// Sends of one check, the first included (RFC 8489 §6.2.1, Rc): 7; clamped to 1..=7.
+    pub max_sends: u8,
+    /// Basic period of consent checks (RFC 7675 §5.1): 5 s; each interval is 0.8 to 1.2 times this.
+    pub consent_interval: Duration,
+    /// Consent ends this long after the sending of the last answered check (RFC 7675 §5.1): 30 s.
+    pub consent_timeout: Duration,
+    /// [`State::Disconnected`](crate::State::Disconnected) after this long without an answer: 12.5 s, a
+    /// little more than what one lost consent check can make.
+    pub disconnect_after: Duration,
+    /// No failure for want of pairs before this much time has passed since the remote credentials were set
+    /// (RFC 8863 §4): 30 s. A peer whose candidates can't be resolved may still reach us.
+    pub patience: Duration,
+    /// How long the controlling side waits for better pairs that are still being checked, counted from the
+    /// first valid pair: 50 ms. With nothing better outstanding it nominates at once.
+    pub nomination_settle: Duration,
+    /// Local host candidates: 32.
+    pub max_local_candidates: usize,
+    /// Remote candidates taken from signalling: 64. More are refused.
+    pub max_remote_candidates: usize,
+    /// Remote candidates learned from checks: 32. The oldest idle one makes room for a new one.
+    pub max_prflx_candidates: usize,
+    /// Candidate pairs (RFC 8445 §6.1.2.5): 100. The pair of lowest priority gives way.
+    pub max_pairs: usize,
+    /// Authenticated checks remembered until our side can answer with a check of its own: 16.
+    pub max_early_checks: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ta: Duration::from_millis(50),
+            triggered_burst: 4,
+            rto: Duration::from_millis(100),
+            max_sends: 7,
+            consent_interval: Duration::from_secs(5),
+            consent_timeout: Duration::from_secs(30),
+            disconnect_after: Duration::from_millis(12_500),
+            patience: Duration::from_secs(30),
+            nomination_settle: Duration::from_millis(50),
+            max_local_candidates: 32,
+            max_remote_candidates: 64,
+            max_prflx_candidates: 32,
+            max_pairs: 100,
+            max_early_checks: 16,
+        }
+    }
+}
+
+impl Config {
+    /// Ta as used: never under 5 ms (RFC 8445 §14.2).
+    pub(crate) fn pacing(&self) -> Duration {
+        self.ta.max(Duration::from_millis(5))
+    }
+}
