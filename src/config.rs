@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinnet_peer::Certificate;
+use sinnet_peer::{Certificate, KeyLog};
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -18,8 +18,6 @@ pub struct EndpointConfig {
     /// Most datagrams handed to the kernel in one call (UDP_SEGMENT). 54 by default: 64 KB of 1200-byte datagrams. 1
     /// switches batches off.
     pub max_segments: usize,
-    /// Whether to take several datagrams from the kernel in one call (UDP_GRO).
-    pub receive_batches: bool,
 }
 
 impl Default for EndpointConfig {
@@ -29,7 +27,6 @@ impl Default for EndpointConfig {
             include_loopback: false,
             socket_buffer: 8 * 1024 * 1024,
             max_segments: 54,
-            receive_batches: true,
         }
     }
 }
@@ -59,7 +56,7 @@ pub struct PeerConfig {
     /// How long the peer may take to show an address that answers before ICE fails (RFC 8863).
     pub ice_patience: Option<Duration>,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
-    pub key_log: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub key_log: Option<KeyLog>,
 }
 
 impl Default for PeerConfig {

@@ -71,9 +71,7 @@ impl Endpoint {
         core.mtu = config.mtu;
         core.key_log = config.key_log;
         if let Some(patience) = config.ice_patience {
-            let mut ice = sinnet_peer::IceConfig::default();
-            ice.patience = patience;
-            core.ice = Arc::new(ice);
+            core.ice = Arc::new(sinnet_peer::IceConfig { patience, ..Default::default() });
         }
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(|_| Error::Randomness)?;

@@ -63,5 +63,5 @@ pub use error::{Error, SendError, TrySendError};
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
     Certificate, CertificateError, ChannelState as DataChannelState, CloseReason, ConnectionState,
-    IceState as IceConnectionState, Message, Path, Reliability, SdpType, SignalingState, Stats,
+    IceState as IceConnectionState, KeyLog, Message, Path, Reliability, SdpType, SignalingState, Stats,
 };

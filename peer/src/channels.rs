@@ -132,7 +132,7 @@ impl Channels {
 
     /// The lowest free id of our parity (RFC 8832 §6) that the peer accepts.
     fn free_stream(&self, dtls_client: bool) -> Option<StreamId> {
-        let limit = self.stream_limit.unwrap_or(0).min(RESERVED_STREAM);
+        let limit = self.stream_limit.unwrap_or(0);
         let first = if dtls_client { 0 } else { 1 };
         (first..limit)
             .step_by(2)
@@ -460,7 +460,7 @@ impl Peer {
     /// RFC 8832 §6: the peer's ids have the other parity than ours, and a stream carries one channel.
     fn handle_open(&mut self, stream: StreamId, open: &Open<'_>) {
         let Some(dtls_client) = self.transport.as_ref().map(|t| t.dtls_client) else { return };
-        let ours = dtls_client == (stream.0 % 2 == 0);
+        let ours = dtls_client == stream.0.is_multiple_of(2);
         if ours || stream.0 == RESERVED_STREAM {
             self.dcep_error(stream, "OPEN with the wrong parity");
             return self.refuse(stream);

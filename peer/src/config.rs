@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinnet_dtls::Certificate;
+use sinnet_dtls::{Certificate, KeyLog};
 
 /// What one peer connection is made with.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct Config {
     /// default.
     pub answer_active: bool,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
-    pub key_log: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub key_log: Option<KeyLog>,
 }
 
 impl Config {

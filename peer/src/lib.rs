@@ -60,7 +60,7 @@ pub use event::{CloseReason, ConnectionState, Event};
 pub use input::EARLY_DATAGRAMS;
 pub use message::Message;
 pub use peer::Peer;
-pub use sinnet_dtls::{Certificate, CertificateError};
+pub use sinnet_dtls::{Certificate, CertificateError, KeyLog};
 pub use sinnet_ice::{Config as IceConfig, Path, binding_request_local_ufrag};
 pub use sinnet_sdp::{SdpType, SignalingState};
 pub use stats::Stats;

@@ -129,13 +129,10 @@ impl Peer {
             return Err(CandidateError::Closed);
         }
         let remote = self.negotiator.remote().ok_or(CandidateError::NoRemoteDescription)?;
-        match (mid, mline_index) {
-            (Some(mid), _) if !mid.is_empty() => {
-                if mid != remote.mid {
-                    return Err(CandidateError::WrongMLine(mid.to_owned()));
-                }
-            }
-            (_, Some(index)) if usize::from(index) != remote.mline_index => {
+        // The mid decides where there is one (RFC 8838 §10).
+        match (mid.filter(|mid| !mid.is_empty()), mline_index) {
+            (Some(mid), _) if mid != remote.mid => return Err(CandidateError::WrongMLine(mid.to_owned())),
+            (None, Some(index)) if usize::from(index) != remote.mline_index => {
                 return Err(CandidateError::WrongMLine(index.to_string()));
             }
             _ => {}

@@ -90,9 +90,8 @@ struct Blocked {
 
 impl Driver {
     fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>) -> Self {
-        let slabs = if shared.config.receive_batches { SLABS } else { 1 };
         Self {
-            recv_buf: vec![0; SLAB * slabs],
+            recv_buf: vec![0; SLAB * SLABS],
             send_buf: vec![0; MAX_BATCH],
             shared,
             sockets,
@@ -171,9 +170,10 @@ impl Driver {
         let mut more = true;
         for _ in 0..RECEIVES_PER_TURN {
             let filled = {
-                let mut slabs: Vec<IoSliceMut<'_>> = buf.chunks_mut(SLAB).map(IoSliceMut::new).collect();
-                let metas = &mut metas[..slabs.len()];
-                match self.sockets[socket].recv(&mut slabs, metas) {
+                let mut chunks = buf.chunks_mut(SLAB);
+                let mut slabs: [IoSliceMut<'_>; SLABS] =
+                    std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+                match self.sockets[socket].recv(&mut slabs, &mut metas) {
                     Ok(filled) => filled,
                     Err(error) => {
                         if error.kind() != io::ErrorKind::WouldBlock {

@@ -102,13 +102,13 @@ impl Socket {
         Path { local, remote: without_scope(meta.addr) }
     }
 
-    /// Sends a batch. `WouldBlock` is the only error: others cost the datagrams and are logged by quinn-udp
-    /// (EMSGSIZE, ENOBUFS, ECONNREFUSED and the like are losses to a transport that expects them).
+    /// Sends a batch. After `WouldBlock` the caller keeps it and waits; any other error (EMSGSIZE, ENOBUFS,
+    /// ECONNREFUSED, ENETUNREACH …) is a loss to a transport that expects losses.
     pub(crate) fn send(&self, path: Path, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
         let src_ip: Option<IpAddr> = self.bound.ip().is_unspecified().then(|| path.local.ip());
         let transmit =
             quinn_udp::Transmit { destination: path.remote, ecn: None, contents, segment_size, src_ip };
-        self.io.try_io(Interest::WRITABLE, || self.state.send(UdpSockRef::from(&self.io), &transmit))
+        self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit))
     }
 
     /// Receives into `slabs`; returns how many have been filled.
