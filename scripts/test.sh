@@ -65,6 +65,7 @@ step() {
     fi
 }
 
+# shellcheck disable=SC2317  # called through step
 fuzz_targets() {
     if cargo +nightly --version >/dev/null 2>&1; then
         cargo +nightly build --locked --quiet --manifest-path fuzz/Cargo.toml

@@ -214,6 +214,12 @@ globalThis.sn = (() => {
     return result;
   }
 
+  /** Sends without waiting for anything. */
+  async function say(label, list) {
+    const record = await opened(label);
+    list.forEach((what, i) => record.channel.send(message(what, 3000 + i)));
+  }
+
   /** Answers every message with itself from now on: what `sinnet connect --echo` does. */
   async function reflect(label) {
     const record = await opened(label);
@@ -318,7 +324,7 @@ globalThis.sn = (() => {
   const hangUp = () => { pc.close(); log('pc.close()'); };
 
   return {
-    start, accept, take, open, opened: async (label) => { await opened(label); }, facts, close, closed, echo, burst, reflect,
+    start, accept, take, open, opened: async (label) => { await opened(label); }, facts, close, closed, echo, burst, say, reflect,
     sendFile, receiveFile, connected, settled, stats, hangUp, describe,
     sha256: (seed, length) => new Sha256().update(pattern(seed, length).bytes).hex(),
   };

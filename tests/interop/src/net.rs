@@ -19,9 +19,9 @@ pub const PEER_ADDRESS: &str = "10.9.0.2";
 /// One end of the cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Where browsers run: [`BROWSER_ADDRESS`], fd09::1.
+    /// Where browsers run: [`BROWSER_ADDRESS`], and fd09::1 if the kernel has IPv6.
     Browser,
-    /// Where the peer under test runs: [`PEER_ADDRESS`], fd09::2.
+    /// Where the peer under test runs: [`PEER_ADDRESS`], and fd09::2.
     Peer,
 }
 
@@ -67,16 +67,22 @@ impl Net {
         let leash = janitor.stdin.take().ok_or("no pipe to the janitor")?;
         let setup = format!(
             "set -e
+             v6=/proc/sys/net/ipv6
              ip netns add {a}
              ip netns add {b}
              ip link add {a} netns {a} type veth peer name {b} netns {b}
-             for n in {a} {b}; do ip -n $n link set lo up; ip netns exec $n sysctl -qw net.ipv6.conf.$n.accept_dad=0; ip -n $n link set $n up; done
              ip -n {a} addr add {BROWSER_ADDRESS}/24 dev {a}
              ip -n {b} addr add {PEER_ADDRESS}/24 dev {b}
-             ip -n {a} addr add fd09::1/64 dev {a} nodad
-             ip -n {b} addr add fd09::2/64 dev {b} nodad
+             for n in {a} {b}; do
+                 ip -n $n link set lo up
+                 ip netns exec $n sh -c \"! test -d $v6 || echo 0 > $v6/conf/$n/accept_dad\"
+                 ip -n $n link set $n up
+             done
              ip -n {a} route add default via {PEER_ADDRESS}
              ip -n {b} route add default via {BROWSER_ADDRESS}
+             test -d $v6 || exit 0
+             ip -n {a} addr add fd09::1/64 dev {a} nodad
+             ip -n {b} addr add fd09::2/64 dev {b} nodad
              ip -n {a} -6 route add default via fd09::2
              ip -n {b} -6 route add default via fd09::1"
         );
@@ -121,22 +127,39 @@ impl Net {
         ["ip", "netns", "exec", self.name(side)]
     }
 
-    /// Connects to an address inside of a namespace. A socket belongs to the namespace of the thread that made it.
+    /// Runs `work` on a thread inside of a namespace: the sockets that it makes belong there.
+    ///
+    /// # Panics
+    ///
+    /// On that thread, when it cannot enter the namespace.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        side: Side,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::JoinHandle<T> {
+        let path = format!("/var/run/netns/{}", self.name(side));
+        std::thread::spawn(move || {
+            let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            setns(file, CloneFlags::CLONE_NEWNET).unwrap_or_else(|e| panic!("setns {path}: {e}"));
+            work()
+        })
+    }
+
+    /// Connects to an address inside of a namespace.
     ///
     /// # Errors
     ///
     /// What did not work, as text.
     pub fn connect(&self, side: Side, to: SocketAddr) -> Result<TcpStream, String> {
-        let path = format!("/var/run/netns/{}", self.name(side));
-        let thread = std::thread::spawn(move || -> Result<TcpStream, String> {
-            let file = std::fs::File::open(&path).map_err(|e| format!("{path}: {e}"))?;
-            setns(file, CloneFlags::CLONE_NEWNET).map_err(|e| format!("setns {path}: {e}"))?;
-            let stream =
-                TcpStream::connect_timeout(&to, Duration::from_secs(5)).map_err(|e| format!("{to}: {e}"))?;
-            stream.set_nonblocking(true).map_err(|e| e.to_string())?;
-            stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        let connecting = self.spawn(side, move || {
+            let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
             Ok(stream)
         });
-        thread.join().unwrap_or_else(|_| Err("the connecting thread panicked".into()))
+        match connecting.join() {
+            Ok(done) => done.map_err(|e: std::io::Error| format!("{to}: {e}")),
+            Err(_) => Err(format!("{to}: the connecting thread panicked")),
+        }
     }
 }

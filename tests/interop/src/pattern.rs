@@ -27,3 +27,22 @@ pub fn sha256(bytes: &[u8]) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{pattern, sha256};
+
+    #[test]
+    fn the_hash_is_sha_256() {
+        // FIPS 180-4's example.
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn a_shorter_pattern_is_the_beginning_of_a_longer_one() {
+        let long = pattern(5, 1003);
+        assert_eq!(long.len(), 1003);
+        assert_eq!(pattern(5, 998), long[..998]);
+        assert_ne!(pattern(6, 998), long[..998]);
+    }
+}

@@ -77,6 +77,8 @@ impl Session {
         tampering: Tampering,
     ) -> Self {
         let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
+        let offer = cell.offers == Offers::TheBrowser;
+        tab.ask("start", json!([{ "offer": offer, "open": channels }])).await;
         let mut all = arguments.to_vec();
         if cell.offers == Offers::ThePeer {
             all.insert(0, "--offer");
@@ -99,9 +101,6 @@ impl Session {
                 let _ = to_page.send(line);
             }
         });
-
-        let offer = cell.offers == Offers::TheBrowser;
-        tab.ask("start", json!([{ "offer": offer, "open": channels }])).await;
         Self { tab, peer }
     }
 

@@ -25,6 +25,13 @@ pub(crate) async fn strings_and_bytes_of_every_size_come_back_as_they_were(lab: 
     let limit = up["maxMessageSize"].as_u64();
     assert!(limit >= Some(262_144), "the peer takes messages of {limit:?} bytes only");
 
+    let stats = session.ask("stats", json!([])).await;
+    assert_eq!(stats["tlsVersion"], "FEFD", "DTLS 1.2, as the browser sees it: {stats}");
+    assert!(
+        stats["dtlsCipher"].as_str().is_some_and(|suite| suite.starts_with("TLS_ECDHE_ECDSA_")),
+        "{stats}"
+    );
+
     let mut messages = Vec::new();
     let mut expected = Vec::new();
     for size in SIZES {

@@ -1,0 +1,170 @@
+//! A [`PeerConnection`] in the peer's namespace, connected to a page.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sinnet::{
+    CloseReason, DataChannel, DataChannelOptions, Endpoint, EndpointConfig, IceCandidate, PeerConfig,
+    PeerConnection, PeerEvent, SessionDescription,
+};
+use sinnet_interop::lab::Lab;
+use sinnet_interop::net::{Net, Side};
+use sinnet_interop::session::{Cell, Offers};
+use sinnet_interop::tab::Tab;
+use tokio::sync::{mpsc, oneshot};
+
+/// The native end of a test.
+pub(crate) struct Native {
+    /// The connection.
+    pub(crate) connection: PeerConnection,
+    /// The channels that it was made with, in order.
+    pub(crate) ours: Vec<DataChannel>,
+    arrived: mpsc::UnboundedReceiver<DataChannel>,
+    waiting: Vec<DataChannel>,
+    closed: oneshot::Receiver<CloseReason>,
+    /// Dropped, it ends the thread that owns the sockets.
+    _thread: oneshot::Sender<()>,
+}
+
+/// `future`'s output, within 15 seconds.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let output = tokio::time::timeout(Duration::from_secs(15), future).await;
+    output.unwrap_or_else(|_| panic!("{what}: not within 15 s"))
+}
+
+/// Connects a page with the channels `theirs` and the library with plain channels of the labels `ours`.
+pub(crate) async fn start(lab: &mut Lab, cell: Cell, theirs: Value, ours: &[&str]) -> (Tab, Native) {
+    let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
+    let (connection, thread) = connection(&lab.net).await;
+    let ours = ours.iter().map(|label| {
+        connection.create_data_channel(label, DataChannelOptions::default()).expect("a channel")
+    });
+    let ours = ours.collect();
+
+    let offers = cell.offers == Offers::TheBrowser;
+    tab.ask("start", json!([{ "offer": offers, "open": theirs }])).await;
+    let to_page = tab.input();
+    let mut from_page = tab.take_lines().expect("taken once");
+    let (arrivals, arrived) = mpsc::unbounded_channel();
+    let (end, closed) = oneshot::channel();
+    tokio::spawn(events(connection.clone(), to_page.clone(), arrivals, end));
+    if !offers {
+        let offer = connection.create_offer().expect("an offer");
+        connection.set_local_description(offer.clone()).expect("our own offer");
+        to_page.send(json!({ "type": "offer", "sdp": offer.sdp })).expect("the page");
+    }
+    let accepting = connection.clone();
+    tokio::spawn(async move {
+        while let Some(line) = from_page.recv().await {
+            accept(&accepting, &line, &to_page);
+        }
+    });
+    (tab, Native { connection, ours, arrived, waiting: Vec::new(), closed, _thread: thread })
+}
+
+/// Makes an endpoint on a thread inside of the peer's namespace, where its sockets then belong.
+async fn connection(net: &Net) -> (PeerConnection, oneshot::Sender<()>) {
+    let (made, connection) = oneshot::channel();
+    let (thread, stop) = oneshot::channel::<()>();
+    net.spawn(Side::Peer, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let endpoint = Endpoint::new(EndpointConfig::default()).await.expect("an endpoint");
+            let connection = endpoint.peer_connection(PeerConfig::default()).expect("a connection");
+            let _ = made.send(connection);
+            let _ = stop.await;
+        });
+    });
+    (connection.await.expect("a connection"), thread)
+}
+
+fn accept(connection: &PeerConnection, line: &Value, to_page: &mpsc::UnboundedSender<Value>) {
+    let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
+    match line["type"].as_str() {
+        Some("offer") => {
+            let offer = SessionDescription::offer(text("sdp"));
+            connection.set_remote_description(offer).expect("the browser's offer");
+            let answer = connection.create_answer().expect("an answer");
+            connection.set_local_description(answer.clone()).expect("our own answer");
+            let _ = to_page.send(json!({ "type": "answer", "sdp": answer.sdp }));
+        }
+        Some("answer") => {
+            let answer = SessionDescription::answer(text("sdp"));
+            connection.set_remote_description(answer).expect("the browser's answer");
+        }
+        Some("candidate") => {
+            let candidate = IceCandidate {
+                candidate: text("candidate"),
+                sdp_mid: line["sdpMid"].as_str().map(str::to_owned),
+                sdp_m_line_index: line["sdpMLineIndex"].as_u64().and_then(|index| index.try_into().ok()),
+            };
+            connection.add_ice_candidate(candidate).expect("the browser's candidate");
+        }
+        _ => connection.add_ice_candidate(IceCandidate::default()).expect("the end of candidates"),
+    }
+}
+
+/// Takes the connection's events until its end.
+async fn events(
+    connection: PeerConnection,
+    to_page: mpsc::UnboundedSender<Value>,
+    arrivals: mpsc::UnboundedSender<DataChannel>,
+    end: oneshot::Sender<CloseReason>,
+) {
+    while let Some(event) = connection.next_event().await {
+        match event {
+            PeerEvent::IceCandidate(Some(c)) => {
+                let line = json!({
+                    "type": "candidate", "candidate": c.candidate, "sdpMid": c.sdp_mid, "sdpMLineIndex": c.sdp_m_line_index,
+                });
+                let _ = to_page.send(line);
+            }
+            PeerEvent::IceCandidate(None) => drop(to_page.send(json!({ "type": "end-of-candidates" }))),
+            PeerEvent::DataChannel(channel) => drop(arrivals.send(channel)),
+            PeerEvent::Closed(reason) => {
+                let _ = end.send(reason);
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Native {
+    /// The next channel of that label which the browser opened.
+    pub(crate) async fn channel(&mut self, label: &str) -> DataChannel {
+        if let Some(at) = self.waiting.iter().position(|channel| channel.label() == label) {
+            return self.waiting.remove(at);
+        }
+        let looking = async {
+            while let Some(channel) = self.arrived.recv().await {
+                if channel.label() == label {
+                    return channel;
+                }
+                self.waiting.push(channel);
+            }
+            panic!("the connection ended before the browser opened {label}");
+        };
+        within(&format!("channel {label} from the browser"), looking).await
+    }
+
+    /// Opens another channel.
+    pub(crate) fn open(&self, label: &str, options: DataChannelOptions) -> DataChannel {
+        self.connection.create_data_channel(label, options).expect("a channel")
+    }
+
+    /// Waits for the end of the connection.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> CloseReason {
+        let closed = tokio::time::timeout(limit, &mut self.closed).await;
+        closed.expect("the connection's end in time").expect("the last event")
+    }
+
+    /// The browser hangs up, which must end the connection in order.
+    pub(crate) async fn end(mut self, tab: Tab) {
+        tab.ask("hangUp", json!([])).await;
+        let reason = self.ended(Duration::from_secs(5)).await;
+        assert!(reason.is_orderly(), "the reason: {reason}");
+        tab.close().await;
+    }
+}
