@@ -1,21 +1,69 @@
-//! One end of a DTLS session.
+//! One end of a DTLS session: the five verbs, and the way from records to the state machine and back.
+//!
+//! ```text
+//!  HANDSHAKE ──Finished of the peer verified──▶ CONNECTED ──close_notify, either way──▶ CLOSED
+//!      │                                            │
+//!      └────────── any error, fatal alert ──────────┴──────────────────────────────────▶ FAILED
+//! ```
 
 use crate::config::{Config, Role};
+use crate::crypto::TAG_LEN;
 use crate::error::{Error, SealError};
 use crate::event::{Event, Negotiated};
 use crate::fingerprint::Fingerprint;
+use crate::handshake::Message;
+use crate::record::{EXPLICIT_NONCE_LEN, HEADER_LEN};
+use crate::session::{Phase, Session};
 use crate::stats::Stats;
+use crate::types::ContentType;
+use crate::v12::client::Client;
+use crate::v12::server::Server;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One end of a DTLS session, without I/O.
-pub struct Connection {
-    stats: Stats,
+/// The role's state machine.
+pub(crate) enum Machine {
+    Client(Client),
+    Server(Server),
+    /// It could not even start.
+    Dead,
 }
 
-#[allow(clippy::needless_pass_by_value)]
+impl Machine {
+    pub(crate) fn handle_message(
+        &mut self,
+        session: &mut Session,
+        now: Instant,
+        message: &Message,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Client(client) => client.handle_message(session, now, message),
+            Self::Server(server) => server.handle_message(session, now, message),
+            Self::Dead => Ok(()),
+        }
+    }
+}
+
+/// One end of a DTLS session, without I/O.
+///
+/// After any call the owner drains [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) and
+/// asks [`poll_timeout`](Self::poll_timeout) when to come back. Calls may come in any order and number; what is not
+/// drained is only sent or told later.
+///
+/// The owner hands in only datagrams from an address that ICE has validated: there is no cookie exchange.
+pub struct Connection {
+    pub(crate) session: Session,
+    pub(crate) machine: Machine,
+    /// Records of epoch 1 that cannot be opened or delivered yet.
+    pub(crate) early: Vec<Vec<u8>>,
+}
+
 impl Connection {
-    /// A new end; a client's first flight is ready at once.
+    /// A new end of a session. A client's first flight is ready for [`poll_transmit`](Self::poll_transmit) at once.
+    ///
+    /// `remote_fingerprints` are those of the peer's description; with none the handshake fails when the peer shows
+    /// its certificate. `seed` is mixed into the hello's random; keys come from the system.
     pub fn new(
         config: Arc<Config>,
         role: Role,
@@ -23,81 +71,115 @@ impl Connection {
         now: Instant,
         seed: [u8; 32],
     ) -> Self {
-        let _ = (config, role, remote_fingerprints, now, seed);
-        Self { stats: Stats::default() }
+        let mut session = Session::new(config, role, &crate::crypto::ring::RING, remote_fingerprints, now);
+        let machine = match role {
+            Role::Client => Client::start(&mut session, now, &seed).map(Machine::Client),
+            Role::Server => Server::start(&session, &seed).map(Machine::Server),
+        };
+        let machine = machine.unwrap_or_else(|error| {
+            session.fail(&error);
+            Machine::Dead
+        });
+        Self { session, machine, early: Vec::new() }
     }
 
-    /// A datagram of one or more records; application data goes to `deliver` once connected.
-    pub fn handle_input(
-        &mut self,
-        now: Instant,
-        datagram: &mut [u8],
-        deliver: impl FnMut(&mut [u8]),
-    ) -> Result<(), Error> {
-        let _ = (now, datagram, deliver);
-        Ok(())
-    }
-
-    /// The clock reached the deadline of `poll_timeout`.
+    /// The clock reached the deadline of [`poll_timeout`](Self::poll_timeout): flights are sent again or given up.
+    /// Harmless at any other time.
+    ///
+    /// # Errors
+    ///
+    /// The connection is dead, now or already before.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        let _ = now;
-        Ok(())
+        if let Phase::Failed(error) = &self.session.phase {
+            return Err(error.clone());
+        }
+        let result = self.session.handle_timeout(now);
+        if let Err(error) = &result {
+            self.fail(error);
+        }
+        result
     }
 
-    /// One handshake or alert datagram into `out`.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
-        let _ = (now, out);
-        None
-    }
-
-    /// When to call `handle_timeout`.
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest; `None` once connected, closed or dead.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.session.poll_timeout()
     }
 
-    /// The next event.
+    /// The next thing to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.session.events.pop_front()
     }
 
-    /// Whether data may flow.
+    /// Whether the handshake is complete, the peer verified, and nothing has ended the session since.
     pub fn is_connected(&self) -> bool {
-        false
+        self.session.phase == Phase::Connected
     }
 
-    /// Bytes in front of the plaintext in `seal`'s slot.
+    /// Bytes that [`seal`](Self::seal) needs in front of the plaintext: 21 with AES-GCM, 13 with ChaCha20. Before
+    /// the suite is known, the larger.
     pub fn header_len(&self) -> usize {
-        21
+        self.session.write.as_ref().map_or(HEADER_LEN + EXPLICIT_NONCE_LEN, |key| key.header_len())
     }
 
-    /// Bytes behind the plaintext.
+    /// Bytes that [`seal`](Self::seal) needs behind the plaintext: 16.
     pub fn tag_len(&self) -> usize {
-        16
+        TAG_LEN
     }
 
-    /// Seals the plaintext at `slot[header_len()..][..plaintext_len]`; the record's length.
+    /// Seals application data in place. The plaintext lies at `slot[header_len()..header_len() + plaintext_len]`;
+    /// header and tag are put around it. Gives the length of the record, which starts at `slot[0]`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was sealed; see [`SealError`].
     pub fn seal(&mut self, slot: &mut [u8], plaintext_len: usize) -> Result<usize, SealError> {
-        let _ = (slot, plaintext_len);
-        Err(SealError::NotConnected)
+        match (&self.session.phase, &mut self.session.write) {
+            (Phase::Connected, Some(key)) => {
+                let len = key.seal(ContentType::APPLICATION_DATA, slot, plaintext_len)?;
+                self.session.stats.records_sealed += 1;
+                Ok(len)
+            }
+            (Phase::Closed | Phase::Failed(_), _) => Err(SealError::Closed),
+            _ => Err(SealError::NotConnected),
+        }
     }
 
-    /// Queues close_notify.
+    /// Says close_notify and takes and delivers nothing more. [`Event::Closed`] comes when
+    /// [`poll_transmit`](Self::poll_transmit) has given it out; the peer's answer is not waited for (RFC 5246 §7.2.1).
     pub fn close(&mut self, now: Instant) {
         let _ = now;
+        self.early = Vec::new();
+        self.session.close();
     }
 
-    /// The peer's certificate in DER.
+    /// The certificate that the peer showed, in DER, once it matched a fingerprint.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
-        None
+        self.session.peer_certificate.as_deref()
     }
 
-    /// What was agreed.
+    /// What both ends agreed on; `None` before [`Event::Connected`].
     pub fn negotiated(&self) -> Option<Negotiated> {
-        None
+        if self.session.phase == Phase::Handshake { None } else { self.session.negotiated }
     }
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        self.stats
+        self.session.stats
+    }
+
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.early = Vec::new();
+        self.session.fail(error);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.session.role)
+            .field("phase", &self.session.phase)
+            .field("negotiated", &self.session.negotiated)
+            .field("stats", &self.session.stats)
+            .finish_non_exhaustive()
     }
 }

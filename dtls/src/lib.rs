@@ -19,7 +19,7 @@
 //! | handshake bytes kept for reassembly | that, and 32 KiB for the 7 messages ahead of the awaited one |
 //! | separate ranges kept of one message | 1024 |
 //! | records of the next epoch kept | 8, of at most 2 KiB each |
-//! | replay window | 1024 records |
+//! | replay window | 960 records |
 //! | records refused by the AEAD | 2^36, then the connection fails |
 //! | records sealed | 2^48 - 1 |
 //! | warning alerts answered | 4 |
@@ -30,11 +30,25 @@ mod alert;
 mod certificate;
 mod config;
 mod connection;
+mod crypto;
 mod error;
 mod event;
 mod fingerprint;
+mod flight;
+mod handshake;
+mod input;
+mod output;
+mod reassembly;
+mod record;
+mod session;
 mod stats;
+mod transcript;
 mod types;
+mod v12;
+mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use alert::AlertDescription;
 pub use certificate::Certificate;

@@ -1,0 +1,274 @@
+//! From a datagram to the state machine or the application.
+//!
+//! | record | in the handshake | connected |
+//! |---|---|---|
+//! | epoch 0, handshake | reassembled | dropped |
+//! | epoch 0, alert | ends it, until a record of epoch 1 was verified | dropped |
+//! | epoch 0, ChangeCipherSpec | ignored: keys follow from the messages | dropped |
+//! | epoch 0, data | dropped | dropped |
+//! | epoch 1, no keys yet | kept, [`MAX_EARLY`] of them | – |
+//! | epoch 1, handshake | opened, reassembled | a repeated Finished is answered, renegotiation refused |
+//! | epoch 1, alert | opened, obeyed | opened, obeyed |
+//! | epoch 1, data | kept, [`MAX_EARLY`] of them | opened, delivered |
+//!
+//! What is dropped is counted and never answered.
+
+use crate::alert::{Alert, AlertDescription, AlertLevel};
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::event::Event;
+use crate::handshake::{FragmentHeader, client_hello};
+use crate::reassembly::Inserted;
+use crate::record::open::OpenError;
+use crate::record::{HEADER_LEN, RecordHeader};
+use crate::session::Phase;
+use crate::types::{ContentType, HandshakeType, ProtocolVersion};
+use crate::wire::Reader;
+use std::time::Instant;
+
+/// Records of epoch 1 that are kept until they can be opened or delivered.
+pub(crate) const MAX_EARLY: usize = 8;
+/// Largest of them in bytes, header included.
+const MAX_EARLY_LEN: usize = 2048;
+
+impl Connection {
+    /// Takes a datagram of one or more records. Application data is decrypted in place and handed to `deliver` as a
+    /// part of `datagram`, record by record, and only once the peer is verified. (Data that overtook the peer's
+    /// Finished is handed over from a copy when that arrives.)
+    ///
+    /// # Errors
+    ///
+    /// The connection is dead, now or already before; an alert may be waiting in
+    /// [`poll_transmit`](Self::poll_transmit). Datagrams that are merely wrong are counted, not errors.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+        mut deliver: impl FnMut(&mut [u8]),
+    ) -> Result<(), Error> {
+        if let Phase::Failed(error) = &self.session.phase {
+            return Err(error.clone());
+        }
+        let result = self.handle_datagram(now, datagram, &mut deliver);
+        if let Err(error) = &result {
+            self.fail(error);
+        }
+        result
+    }
+
+    fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+        deliver: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), Error> {
+        let mut rest = datagram;
+        while !rest.is_empty() {
+            let header = RecordHeader::parse(rest);
+            let end = header.map_or(0, |header| HEADER_LEN + usize::from(header.length));
+            let (Some(header), Some((record, tail))) =
+                (header, std::mem::take(&mut rest).split_at_mut_checked(end))
+            else {
+                self.session.stats.malformed += 1;
+                break;
+            };
+            rest = tail;
+            self.handle_record(now, &header, record, deliver)?;
+        }
+        Ok(())
+    }
+
+    /// `record` is the header and exactly its fragment.
+    fn handle_record(
+        &mut self,
+        now: Instant,
+        header: &RecordHeader,
+        record: &mut [u8],
+        deliver: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), Error> {
+        if self.session.phase == Phase::Closed {
+            return Ok(());
+        }
+        match header.epoch {
+            1 if header.version == ProtocolVersion::DTLS_1_2.0 => {
+                self.handle_protected(now, header, record, deliver)
+            }
+            // A first hello says 1.0, and any 1.x will do (RFC 6347 §4.2.1).
+            0 if header.version >> 8 == 0xfe => {
+                let keyless = self.session.read.is_none();
+                let fragment = record.get(HEADER_LEN..).unwrap_or_default();
+                self.handle_plain(now, header, fragment)?;
+                if keyless { self.replay_early(now, deliver) } else { Ok(()) }
+            }
+            _ => {
+                self.session.stats.malformed += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_plain(&mut self, now: Instant, header: &RecordHeader, fragment: &[u8]) -> Result<(), Error> {
+        let in_handshake = self.session.phase == Phase::Handshake;
+        match header.content_type {
+            ContentType::HANDSHAKE if in_handshake => self.handle_fragments(now, 0, fragment),
+            ContentType::ALERT if in_handshake && !self.session.read_protected => self.handle_alert(fragment),
+            ContentType::CHANGE_CIPHER_SPEC if in_handshake => Ok(()),
+            ContentType::HANDSHAKE
+            | ContentType::ALERT
+            | ContentType::CHANGE_CIPHER_SPEC
+            | ContentType::APPLICATION_DATA => {
+                self.session.stats.unexpected += 1;
+                Ok(())
+            }
+            _ => {
+                self.session.stats.malformed += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_protected(
+        &mut self,
+        now: Instant,
+        header: &RecordHeader,
+        record: &mut [u8],
+        deliver: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), Error> {
+        let connected = self.session.phase == Phase::Connected;
+        let is_data = header.content_type == ContentType::APPLICATION_DATA;
+        let Some(key) = self.session.read.as_mut().filter(|_| connected || !is_data) else {
+            self.keep_early(record);
+            return Ok(());
+        };
+        let fragment = record.get_mut(HEADER_LEN..).unwrap_or_default();
+        let plaintext = match key.open(header, fragment) {
+            Ok(plaintext) => plaintext,
+            Err(error) => return self.count(error),
+        };
+        self.session.read_protected = true;
+        match header.content_type {
+            ContentType::APPLICATION_DATA => {
+                self.session.stats.records_opened += 1;
+                deliver(plaintext);
+                Ok(())
+            }
+            ContentType::HANDSHAKE if connected => {
+                self.handle_late_handshake(now, plaintext);
+                Ok(())
+            }
+            ContentType::HANDSHAKE => {
+                self.handle_fragments(now, 1, plaintext)?;
+                self.replay_early(now, deliver)
+            }
+            ContentType::ALERT => self.handle_alert(plaintext),
+            _ => {
+                self.session.stats.unexpected += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn count(&mut self, error: OpenError) -> Result<(), Error> {
+        let stats = &mut self.session.stats;
+        match error {
+            OpenError::Malformed => stats.malformed += 1,
+            OpenError::Replayed => stats.replayed += 1,
+            OpenError::BadTag => stats.bad_tags += 1,
+            OpenError::TooManyForgeries => {
+                stats.bad_tags += 1;
+                return Err(Error::TooManyForgeries);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fragments of handshake messages, several in a record if the peer likes.
+    fn handle_fragments(&mut self, now: Instant, epoch: u16, bytes: &[u8]) -> Result<(), Error> {
+        let mut reader = Reader::new(bytes);
+        if reader.is_empty() {
+            self.session.stats.malformed += 1;
+        }
+        while !reader.is_empty() {
+            let Some((header, fragment)) = FragmentHeader::parse(&mut reader) else {
+                self.session.stats.malformed += 1;
+                return Ok(());
+            };
+            match self.session.reassembly.insert(epoch, &header, fragment)? {
+                Inserted::Kept => {}
+                Inserted::Old { latest: true } if header.is_end() => self.session.peer_repeated(now),
+                Inserted::Old { .. } | Inserted::Dropped => self.session.stats.fragments_dropped += 1,
+            }
+            while self.session.phase == Phase::Handshake
+                && let Some(message) = self.session.reassembly.pop()
+            {
+                self.machine.handle_message(&mut self.session, now, &message)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Handshake messages under the keys of a complete handshake.
+    fn handle_late_handshake(&mut self, now: Instant, bytes: &[u8]) {
+        let kind = FragmentHeader::parse(&mut Reader::new(bytes)).map(|(header, _)| header.msg_type);
+        match kind {
+            // The peer has not seen our last flight (RFC 6347 §4.2.4).
+            Some(HandshakeType::FINISHED) => self.session.peer_repeated(now),
+            Some(HandshakeType::HELLO_REQUEST | client_hello::TYPE) => self.session.refuse_renegotiation(),
+            Some(_) => self.session.stats.unexpected += 1,
+            None => self.session.stats.malformed += 1,
+        }
+    }
+
+    fn handle_alert(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let Some(alert) = Alert::parse(bytes) else {
+            self.session.stats.malformed += 1;
+            return Ok(());
+        };
+        tracing::debug!(level = %alert.level, description = %alert.description, "alert from the peer");
+        if alert.description == AlertDescription::CLOSE_NOTIFY && self.session.phase == Phase::Connected {
+            self.early = Vec::new();
+            self.session.close();
+            self.session.closed_told = true;
+            self.session.events.push_back(Event::Closed);
+            return Ok(());
+        }
+        if alert.level == AlertLevel::WARNING && alert.description != AlertDescription::CLOSE_NOTIFY {
+            self.session.stats.warnings += 1;
+            return Ok(());
+        }
+        Err(Error::PeerAlert(alert.description))
+    }
+
+    fn keep_early(&mut self, record: &[u8]) {
+        if self.early.len() < MAX_EARLY && record.len() <= MAX_EARLY_LEN {
+            self.early.push(record.to_vec());
+            self.session.stats.early_kept += 1;
+        } else {
+            self.session.stats.early_dropped += 1;
+        }
+    }
+
+    /// Takes what came early, as far as it can be opened and delivered by now: handshake and alerts once there are
+    /// keys, data once connected.
+    fn replay_early(&mut self, now: Instant, deliver: &mut dyn FnMut(&mut [u8])) -> Result<(), Error> {
+        if self.session.read.is_none() {
+            return Ok(());
+        }
+        // The handshake's records first, as they may make the data's turn.
+        for data in [false, true] {
+            if data && self.session.phase != Phase::Connected {
+                break;
+            }
+            let (ready, kept) = std::mem::take(&mut self.early).into_iter().partition(|record: &Vec<u8>| {
+                data || record.first() != Some(&ContentType::APPLICATION_DATA.0)
+            });
+            self.early = kept;
+            for mut record in ready {
+                if let Some(header) = RecordHeader::parse(&record) {
+                    self.handle_record(now, &header, &mut record, deliver)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

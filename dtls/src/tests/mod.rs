@@ -1,0 +1,2 @@
+//! Two ends in virtual time.
+mod pair;
