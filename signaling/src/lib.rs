@@ -1,2 +1,29 @@
-//! Signalling for Sinnet: messages, WebSocket client and server, and the browser page.
+//! Signalling for Sinnet: how two peers exchange offers, answers and candidates before they have a connection.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`message`] | the messages, as lines of JSON or as WebSocket text messages |
+//! | [`session`] | one signalling connection, whichever end of it: send, receive, close |
+//! | [`server`] | a web server: the demonstration page and `/ws`, where sessions come in |
+//! | [`client`] | the other end of `/ws`, over `ws` or `wss` |
+//!
+//! Signalling promises nothing about delivery beyond what its WebSocket does: messages arrive in order, each at most
+//! once, until the session ends.
+//!
+//! # Limits
+//!
+//! Whatever comes from outside is bounded before it is believed: frames and messages by [`message::MAX_FRAME`] and
+//! [`message::MAX_MESSAGE`], rates and silence by [`session::Limits`], queues by [`session::QUEUE`], the number of
+//! connections and the time that a request may take by [`server::ServerConfig`]. Who breaks a limit is disconnected;
+//! nobody else notices.
 #![forbid(unsafe_code)]
+
+pub mod client;
+pub mod message;
+pub mod server;
+pub mod session;
+
+pub use client::Client;
+pub use message::Signal;
+pub use server::{Server, ServerConfig};
+pub use session::{CloseCode, Session};

@@ -1,0 +1,66 @@
+//! The page and its files, and what every answer has in common.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tracing::debug;
+
+use super::{Shared, origin, ws};
+
+/// The page: path, media type, content.
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", "text/html; charset=utf-8", include_str!("../../../web/index.html")),
+    ("/style.css", "text/css; charset=utf-8", include_str!("../../../web/style.css")),
+    ("/app.js", "text/javascript; charset=utf-8", include_str!("../../../web/app.js")),
+    ("/files.js", "text/javascript; charset=utf-8", include_str!("../../../web/files.js")),
+    ("/peer.js", "text/javascript; charset=utf-8", include_str!("../../../web/peer.js")),
+    ("/sha256.js", "text/javascript; charset=utf-8", include_str!("../../../web/sha256.js")),
+];
+
+/// The page needs nothing from anywhere else, and may get nothing. `data:` is its icon.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new().route("/ws", get(ws::upgrade));
+    for &(path, media_type, content) in FILES {
+        let answer = ([(header::CONTENT_TYPE, media_type)], content);
+        router = router.route(path, get(move || async move { answer }));
+    }
+    router.layer(from_fn_with_state(shared.clone(), guard)).with_state(shared)
+}
+
+/// Refuses hosts that are not ours, and sets the headers that every answer has.
+async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let mut response = match host(request.headers()) {
+        None => (StatusCode::BAD_REQUEST, "one Host header is needed\n").into_response(),
+        Some(name) if !origin::host_is_allowed(name, &shared.config.allowed_hosts) => {
+            debug!(host = name, "refused a request for a foreign host");
+            let text =
+                "This server does not answer to this name. Use its address, or start it with --allow-host.\n";
+            (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+        }
+        Some(_) => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_SECURITY_POLICY, POLICY);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CACHE_CONTROL, "no-cache");
+    response
+}
+
+/// The one `Host` of a request.
+pub(super) fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        _ => None,
+    }
+}

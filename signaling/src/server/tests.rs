@@ -1,0 +1,287 @@
+//! The server on 127.0.0.1, with well-behaved and other clients.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::{Server, ServerConfig, Visitor};
+use crate::client::{Client, ConnectError};
+use crate::message::{MAX_FRAME, MAX_MESSAGE, Signal};
+use crate::session::{CloseCode, Ended};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn config() -> ServerConfig {
+    ServerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
+async fn server(config: ServerConfig) -> (Server, String) {
+    let server = Server::bind(config).await.unwrap();
+    let host = server.local_addr().to_string();
+    (server, host)
+}
+
+async fn visitor(server: &mut Server) -> Visitor {
+    timeout(SOON, server.accept()).await.expect("a visitor comes soon").expect("the server runs")
+}
+
+/// Sends this and reads to the end.
+async fn raw(host: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(SOON, stream.read_to_end(&mut answer)).await.expect("the server closes soon");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn get(host: &str, path: &str, host_header: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host_header}\r\nConnection: close\r\n\r\n");
+    raw(host, request.as_bytes()).await
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn with_origin(host: &str, origin: Option<&str>) -> Result<Socket, tungstenite::Error> {
+    let mut request = format!("ws://{host}/ws").into_client_request().unwrap();
+    if let Some(origin) = origin {
+        request.headers_mut().insert("origin", HeaderValue::from_str(origin).unwrap());
+    }
+    connect_async(request).await.map(|(socket, _)| socket)
+}
+
+/// The code of the close frame that comes, whatever comes before.
+async fn close_code(socket: &mut Socket) -> u16 {
+    loop {
+        match timeout(SOON, socket.next()).await.expect("a close frame comes soon") {
+            Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+            Some(Ok(_)) => {}
+            other => panic!("no close frame but {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_all_that_it_names_are_served_under_a_strict_policy() {
+    let (_server, host) = server(config()).await;
+    let page = get(&host, "/", &host).await;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(page.to_lowercase().contains("content-security-policy: default-src 'none'"));
+    let named: Vec<&str> =
+        page.split('"').filter(|word| word.starts_with('/') && word.contains('.')).collect();
+    assert!(named.contains(&"/app.js") && named.contains(&"/style.css"), "{named:?}");
+    for path in named.into_iter().chain(["/files.js", "/peer.js", "/sha256.js"]) {
+        assert!(get(&host, path, &host).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
+    assert!(get(&host, "/../Cargo.toml", &host).await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn messages_pass_between_client_and_server_and_a_close_carries_its_reason() {
+    let (mut server, host) = server(config()).await;
+    let mut client = Client::default().connect(&format!("ws://{host}/ws")).await.unwrap();
+    let mut visitor = visitor(&mut server).await;
+    let offer = Signal::Offer { sdp: "v=0\r\n".repeat(2000) };
+    client.send(&offer).unwrap();
+    assert_eq!(visitor.session.recv().await, Some(offer));
+    visitor.session.send(&Signal::EndOfCandidates).unwrap();
+    assert_eq!(client.recv().await, Some(Signal::EndOfCandidates));
+    visitor.session.close(CloseCode::POLICY, "that was enough");
+    assert_eq!(client.recv().await, None);
+    assert_eq!(client.ended(), Some(&Ended::Peer(Some(CloseCode::POLICY), "that was enough".into())));
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_refused() {
+    let (mut server, host) = server(config()).await;
+    let own = format!("http://{host}");
+    for origin in ["https://evil.example", "null", "http://127.0.0.1:1"] {
+        match with_origin(&host, Some(origin)).await {
+            Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 403),
+            other => panic!("{origin}: {other:?}"),
+        }
+    }
+    with_origin(&host, Some(&own)).await.unwrap();
+    visitor(&mut server).await;
+    with_origin(&host, None).await.unwrap();
+    visitor(&mut server).await;
+}
+
+#[tokio::test]
+async fn two_origins_or_two_hosts_are_none() {
+    let (_server, host) = server(config()).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let origins = format!("Origin: http://{host}\r\nOrigin: https://evil.example\r\n");
+    let request = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{upgrade}{origins}Connection: close\r\n\r\n");
+    assert!(raw(&host, request.as_bytes()).await.starts_with("HTTP/1.1 403"));
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nHost: a.localhost\r\nConnection: close\r\n\r\n");
+    assert!(raw(&host, request.as_bytes()).await.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn a_rebound_name_is_not_answered() {
+    let (_server, host) = server(config()).await;
+    for path in ["/", "/ws"] {
+        assert!(get(&host, path, "evil.example").await.starts_with("HTTP/1.1 421"), "{path}");
+    }
+    let (_server, host) =
+        self::server(ServerConfig { allowed_hosts: vec!["peer.lan".into()], ..config() }).await;
+    assert!(get(&host, "/", "peer.lan:8080").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn an_oversized_frame_or_message_is_refused_by_its_length_alone() {
+    let (mut server, host) = server(config()).await;
+    let mut socket = with_origin(&host, None).await.unwrap();
+    socket.send(Message::text("x".repeat(MAX_FRAME + 1))).await.unwrap();
+    assert_eq!(close_code(&mut socket).await, 1009);
+    let mut visitor = visitor(&mut server).await;
+    assert_eq!(visitor.session.recv().await, None);
+    assert!(matches!(visitor.session.ended(), Some(Ended::Refused(CloseCode::TOO_BIG, _))));
+
+    // A frame header that claims 2^62 bytes, and nothing behind it.
+    let mut socket = with_origin(&host, None).await.unwrap();
+    let MaybeTlsStream::Plain(stream) = socket.get_mut() else { panic!("no TLS here") };
+    let mut header = vec![0x81, 0xff];
+    header.extend((1u64 << 62).to_be_bytes());
+    header.extend([1, 2, 3, 4]);
+    stream.write_all(&header).await.unwrap();
+    assert_eq!(close_code(&mut socket).await, 1009);
+
+    // Small frames of one message that never ends.
+    let mut socket = with_origin(&host, None).await.unwrap();
+    let MaybeTlsStream::Plain(stream) = socket.get_mut() else { panic!("no TLS here") };
+    let mut first = 0x01;
+    for _ in 0..MAX_MESSAGE / 60_000 + 1 {
+        let mut frame = vec![first, 0xfe];
+        frame.extend(60_000u16.to_be_bytes());
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + 60_000, b'x');
+        stream.write_all(&frame).await.unwrap();
+        first = 0x00;
+    }
+    assert_eq!(close_code(&mut socket).await, 1009);
+}
+
+#[tokio::test]
+async fn broken_framing_is_a_protocol_error() {
+    let (_server, host) = server(config()).await;
+    let unmasked = [0x81, 0x02, b'h', b'i'].to_vec();
+    let reserved_bit = [0xc1, 0x80, 0, 0, 0, 0].to_vec();
+    let fragmented_ping = [0x09, 0x80, 0, 0, 0, 0].to_vec();
+    let unknown_opcode = [0x83, 0x80, 0, 0, 0, 0].to_vec();
+    let not_utf8 = [0x81, 0x81, 0, 0, 0, 0, 0xff].to_vec();
+    let broken = [unmasked, reserved_bit, fragmented_ping, unknown_opcode].map(|bytes| (bytes, 1002));
+    for (bytes, code) in broken.into_iter().chain([(not_utf8, 1007)]) {
+        let mut socket = with_origin(&host, None).await.unwrap();
+        let MaybeTlsStream::Plain(stream) = socket.get_mut() else { panic!("no TLS here") };
+        stream.write_all(&bytes).await.unwrap();
+        assert_eq!(close_code(&mut socket).await, code, "{bytes:02x?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let (_server, host) = server(config()).await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nX: {}\r\n\r\n", "x".repeat(9 * 1024));
+    assert!(raw(&host, request.as_bytes()).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn clients_that_dawdle_over_the_head_are_closed() {
+    let (_server, host) = server(ServerConfig { head_timeout: Duration::from_millis(100), ..config() }).await;
+    for beginning in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"] {
+        let answer = raw(&host, beginning).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
+    let (mut server, host) = server(ServerConfig { max_connections: 2, ..config() }).await;
+    let url = format!("ws://{host}/ws");
+    let first = Client::default().connect(&url).await.unwrap();
+    let _second = Client::default().connect(&url).await.unwrap();
+    assert!(matches!(Client::default().connect(&url).await, Err(ConnectError::Refused { .. })));
+    let _one = visitor(&mut server).await;
+    let _two = visitor(&mut server).await;
+    drop(first);
+    let freed = async {
+        while Client::default().connect(&url).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, freed).await.expect("a place is free when a session has ended");
+}
+
+#[tokio::test]
+async fn the_client_says_why_it_could_not_connect() {
+    let (_server, host) = server(config()).await;
+    let error = Client::default().connect(&format!("ws://{host}/nowhere")).await.unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
+    let error = Client::default().connect("http://127.0.0.1/").await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+    // Somebody who accepts and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client { connect_timeout: Duration::from_millis(50), ..Client::default() };
+    let error = client.connect(&format!("ws://{}/ws", silent.local_addr().unwrap())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut(_)), "{error}");
+}
+
+/// A TLS front for a server, as a reverse proxy is one.
+async fn tls_front(host: String) -> (SocketAddr, Arc<rustls::ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        while let Ok((outside, _)) = listener.accept().await {
+            let (acceptor, host) = (acceptor.clone(), host.clone());
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(outside).await else { return };
+                let mut inside = TcpStream::connect(host).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    (addr, Arc::new(client))
+}
+
+#[tokio::test]
+async fn wss_works_and_a_certificate_that_nobody_vouches_for_does_not() {
+    let (mut server, host) = server(config()).await;
+    let (addr, trusting) = tls_front(host).await;
+    let url = format!("wss://localhost:{}/ws", addr.port());
+    let error = Client::default().connect(&url).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { .. } | ConnectError::Tls(_)), "{error}");
+    let client = Client { tls: Some(trusting), ..Client::default() };
+    let mut session = client.connect(&url).await.unwrap();
+    let visitor = visitor(&mut server).await;
+    visitor.session.send(&Signal::EndOfCandidates).unwrap();
+    assert_eq!(session.recv().await, Some(Signal::EndOfCandidates));
+}

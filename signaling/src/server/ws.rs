@@ -1,0 +1,86 @@
+//! `/ws`: a WebSocket becomes a session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite;
+use tracing::debug;
+
+use super::{Place, Shared, Visitor, http, origin};
+use crate::message::{MAX_FRAME, MAX_MESSAGE};
+use crate::session::{Broken, CloseCode, Frame, session};
+
+pub(super) async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    Extension(remote): Extension<SocketAddr>,
+    Extension(place): Extension<Place>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let host = http::host(&headers).unwrap_or_default();
+    // More than one, or one that is not text, is as good as a foreign one.
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let origin = origins.next().map(|origin| origin.to_str().unwrap_or("null"));
+    if origins.next().is_some() || !origin::origin_is_allowed(origin, host, &shared.config.allowed_origins) {
+        debug!(%remote, origin, "refused a session from a foreign origin");
+        let text = "Pages of this origin may not connect; allow it with --allow-origin.\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    upgrade
+        .read_buffer_size(8 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .max_message_size(MAX_MESSAGE)
+        .on_upgrade(move |socket| run(socket, remote, place, shared))
+}
+
+async fn run(socket: WebSocket, remote: SocketAddr, place: Place, shared: Arc<Shared>) {
+    let (sink, stream) = socket.split();
+    let sink =
+        Box::pin(sink.with(async |frame| Ok::<_, axum::Error>(into_message(frame))).sink_map_err(judge));
+    let stream = stream.map(|message| message.map(from_message).map_err(judge));
+    let (session, pump) = session(sink, stream, shared.config.limits);
+    if let Err(refused) = shared.visitors.try_send(Visitor { session, remote }) {
+        let Visitor { session, .. } = refused.into_inner();
+        session.close(CloseCode::TRY_AGAIN_LATER, "too many visitors at once");
+    }
+    pump.await;
+    drop(place);
+}
+
+fn into_message(frame: Frame) -> Message {
+    match frame {
+        Frame::Text(text) => Message::text(text),
+        Frame::Binary => Message::binary(Vec::new()),
+        Frame::Ping => Message::Ping(Default::default()),
+        Frame::Pong => Message::Pong(Default::default()),
+        Frame::Close(code, reason) => {
+            Message::Close(code.map(|code| CloseFrame { code: code.0, reason: reason.into() }))
+        }
+    }
+}
+
+fn from_message(message: Message) -> Frame {
+    match message {
+        Message::Text(text) => Frame::Text(text.to_string()),
+        Message::Binary(_) => Frame::Binary,
+        Message::Ping(_) => Frame::Ping,
+        Message::Pong(_) => Frame::Pong,
+        Message::Close(None) => Frame::Close(None, String::new()),
+        Message::Close(Some(frame)) => Frame::Close(Some(CloseCode(frame.code)), frame.reason.to_string()),
+    }
+}
+
+fn judge(error: axum::Error) -> Broken {
+    let error = error.into_inner();
+    match error.downcast::<tungstenite::Error>() {
+        Ok(error) => crate::client::judge(*error),
+        Err(error) => Broken { code: None, text: error.to_string() },
+    }
+}

@@ -1,0 +1,474 @@
+//! One signalling connection: what both ends of a WebSocket have in common.
+//!
+//! A task pumps the socket; the [`Session`] talks to it through two bounded queues, so that neither a peer that never
+//! reads nor one that never stops can cost more than [`QUEUE`] messages each way.
+//!
+//! ```text
+//! Session::send ──▶ queue ──▶ ┌──────┐ ──▶ socket     within Limits::send_timeout, or the peer is gone
+//! Session::recv ◀── queue ◀── │ pump │ ◀── socket     a token a message and a ping; none left: 1008
+//!                             └──────┘ ◀── ticks      ping; two ticks without a sign of life: the peer is gone
+//! ```
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::debug;
+
+use crate::message::{MAX_FRAME, ParseError, Signal};
+
+/// Most messages that wait on either side of a session's task.
+pub const QUEUE: usize = 256;
+
+/// How long the last words to a peer may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What a peer of a session may do.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// A ping is sent this often; who has not been heard of for two of them is disconnected. 20 s by default.
+    pub ping_interval: Duration,
+    /// How long the peer may take to take a message, before it is disconnected. 10 s by default.
+    pub send_timeout: Duration,
+    /// Messages and pings that a peer may send at once. 256 by default.
+    pub burst: u32,
+    /// Messages and pings that a peer may send per second in the long run. 50 by default.
+    pub per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(20),
+            send_timeout: Duration::from_secs(10),
+            burst: 256,
+            per_second: 50,
+        }
+    }
+}
+
+/// A WebSocket close code (RFC 6455 §7.4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CloseCode(pub u16);
+
+impl CloseCode {
+    /// The purpose is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// The server goes down, or the page is left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// The peer broke the WebSocket protocol.
+    pub const PROTOCOL: Self = Self(1002);
+    /// A kind of data that is not taken, such as binary messages here.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// A text message that is not UTF-8.
+    pub const INVALID_DATA: Self = Self(1007);
+    /// The peer broke a rule of ours: a malformed message, too many messages.
+    pub const POLICY: Self = Self(1008);
+    /// A frame or message above the limit.
+    pub const TOO_BIG: Self = Self(1009);
+    /// Something is wrong on this side, or there is no room for one more.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+}
+
+/// How a session ended. `Display` is one plain sentence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// This side closed it.
+    Local,
+    /// The peer closed it, with a code and a text if it gave one.
+    Peer(Option<CloseCode>, String),
+    /// The peer broke a rule and was disconnected.
+    Refused(CloseCode, String),
+    /// The peer was not heard of, or did not read, for too long.
+    TimedOut,
+    /// The WebSocket broke.
+    Broken(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Local => f.write_str("signalling was closed by this side"),
+            Ended::Peer(_, text) if !text.is_empty() => {
+                write!(f, "signalling was closed by the peer: {text}")
+            }
+            Ended::Peer(Some(code), _) if *code != CloseCode::NORMAL => {
+                write!(f, "signalling was closed by the peer with code {}", code.0)
+            }
+            Ended::Peer(..) => f.write_str("signalling was closed by the peer"),
+            Ended::Refused(code, text) => write!(f, "the signalling peer broke a rule ({}): {text}", code.0),
+            Ended::TimedOut => f.write_str("the signalling peer does not answer any more"),
+            Ended::Broken(text) => write!(f, "the signalling connection broke: {text}"),
+        }
+    }
+}
+
+/// [`Session::send`] did not take the message.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// [`QUEUE`] messages wait already: the peer does not read.
+    #[error("the signalling peer does not read; {QUEUE} messages wait already")]
+    Full,
+    /// The message would not fit a frame of [`MAX_FRAME`].
+    #[error("the message has {0} bytes, but a frame holds at most {MAX_FRAME}")]
+    TooLarge(usize),
+    /// The session has ended; [`Session::ended`] says how.
+    #[error("the signalling session has ended")]
+    Ended,
+}
+
+/// One signalling connection. Dropping it closes the WebSocket; what was sent is delivered first.
+#[derive(Debug)]
+pub struct Session {
+    incoming: mpsc::Receiver<Signal>,
+    outgoing: mpsc::Sender<Command>,
+    ended: Arc<OnceLock<Ended>>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Send(String),
+    Close(CloseCode, String),
+}
+
+impl Session {
+    /// Waits for the peer's next message; `None` when the session has ended and all that had arrived is read.
+    pub async fn recv(&mut self) -> Option<Signal> {
+        self.incoming.recv().await
+    }
+
+    /// Sends a message, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: the queue is full, the message is too large, or the session has ended.
+    pub fn send(&self, signal: &Signal) -> Result<(), SendError> {
+        let text = signal.to_json();
+        if text.len() > MAX_FRAME {
+            return Err(SendError::TooLarge(text.len()));
+        }
+        self.outgoing.try_send(Command::Send(text)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SendError::Full,
+            mpsc::error::TrySendError::Closed(_) => SendError::Ended,
+        })
+    }
+
+    /// Closes the session. Of `reason` the peer gets at most 123 bytes (RFC 6455 §5.5).
+    pub fn close(self, code: CloseCode, reason: &str) {
+        let mut end = reason.len().min(123);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        // A full queue belongs to a peer that does not read: dropping the session ends it too.
+        let _ = self.outgoing.try_send(Command::Close(code, reason[..end].to_owned()));
+    }
+
+    /// How the session ended, once it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+}
+
+/// What the pump knows of a WebSocket message, of whichever library.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Text(String),
+    Binary,
+    Ping,
+    Pong,
+    Close(Option<CloseCode>, String),
+}
+
+/// A WebSocket error, already judged.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// What to tell the peer, when it is to blame.
+    pub(crate) code: Option<CloseCode>,
+    pub(crate) text: String,
+}
+
+/// A session and the task that pumps it. The task ends with the WebSocket, or with the session.
+pub(crate) fn session<W, R>(sink: W, stream: R, limits: Limits) -> (Session, impl Future<Output = ()> + Send)
+where
+    W: Sink<Frame, Error = Broken> + Send + Unpin,
+    R: Stream<Item = Result<Frame, Broken>> + Send + Unpin,
+{
+    let (to_app, incoming) = mpsc::channel(QUEUE);
+    let (outgoing, from_app) = mpsc::channel(QUEUE);
+    let ended = Arc::<OnceLock<Ended>>::default();
+    let session = Session { incoming, outgoing, ended: ended.clone() };
+    let pump = async move {
+        let mut pump = Pump { sink, stream, limits };
+        let end = pump.run(&to_app, from_app).await;
+        debug!(%end, "signalling session over");
+        let goodbye = match &end {
+            Ended::Refused(code, text) => Some((*code, text.clone())),
+            Ended::Local => Some((CloseCode::NORMAL, String::new())),
+            _ => None,
+        };
+        // Set before `to_app` goes: whoever sees the end of `recv` can ask why.
+        let _ = ended.set(end);
+        drop(to_app);
+        if let Some((code, text)) = goodbye {
+            let _ = timeout(GOODBYE, pump.sink.send(Frame::Close(Some(code), text))).await;
+        }
+        let _ = timeout(GOODBYE, pump.sink.close()).await;
+        // Until the peer has seen the close frame, so that a reset does not overtake it (RFC 6455 §7.1.1).
+        let _ = timeout(GOODBYE, async { while let Some(Ok(_)) = pump.stream.next().await {} }).await;
+    };
+    (session, pump)
+}
+
+struct Pump<W, R> {
+    sink: W,
+    stream: R,
+    limits: Limits,
+}
+
+impl<W, R> Pump<W, R>
+where
+    W: Sink<Frame, Error = Broken> + Send + Unpin,
+    R: Stream<Item = Result<Frame, Broken>> + Send + Unpin,
+{
+    async fn run(&mut self, to_app: &mpsc::Sender<Signal>, mut from_app: mpsc::Receiver<Command>) -> Ended {
+        let mut tokens = self.limits.burst;
+        let mut silent_ticks = 0;
+        let mut refill = interval(Duration::from_secs(1));
+        refill.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ping = interval(self.limits.ping_interval.max(Duration::from_millis(1)));
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ping.tick().await; // The first tick is at once.
+
+        loop {
+            tokio::select! {
+                biased;
+                _ = refill.tick() => {
+                    tokens = tokens.saturating_add(self.limits.per_second).min(self.limits.burst);
+                }
+                _ = ping.tick() => {
+                    if silent_ticks == 2 {
+                        return Ended::TimedOut;
+                    }
+                    silent_ticks += 1;
+                    if let Err(end) = self.send(Frame::Ping).await {
+                        return end;
+                    }
+                }
+                command = from_app.recv() => {
+                    let frame = match command {
+                        None => return Ended::Local,
+                        Some(Command::Send(text)) => Frame::Text(text),
+                        Some(Command::Close(code, text)) => Frame::Close(Some(code), text),
+                    };
+                    let last = matches!(frame, Frame::Close(..));
+                    match self.send(frame).await {
+                        Err(end) => return end,
+                        Ok(()) if last => return Ended::Local,
+                        Ok(()) => {}
+                    }
+                }
+                frame = self.stream.next() => {
+                    silent_ticks = 0;
+                    let frame = match frame {
+                        None => return Ended::Peer(None, String::new()),
+                        Some(Err(Broken { code: Some(code), text })) => return Ended::Refused(code, text),
+                        Some(Err(Broken { code: None, text })) => return Ended::Broken(text),
+                        Some(Ok(frame)) => frame,
+                    };
+                    if let Frame::Close(code, text) = frame {
+                        return Ended::Peer(code, text);
+                    }
+                    tokens = match tokens.checked_sub(1) {
+                        Some(left) => left,
+                        None => return Ended::Refused(CloseCode::POLICY, "too many messages".into()),
+                    };
+                    if let Err(end) = receive(frame, to_app) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: Frame) -> Result<(), Ended> {
+        match timeout(self.limits.send_timeout, self.sink.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(broken)) => Err(Ended::Broken(broken.text)),
+            Err(_) => Err(Ended::TimedOut),
+        }
+    }
+}
+
+fn receive(frame: Frame, to_app: &mpsc::Sender<Signal>) -> Result<(), Ended> {
+    let text = match frame {
+        Frame::Text(text) => text,
+        Frame::Binary => {
+            return Err(Ended::Refused(CloseCode::UNSUPPORTED, "binary messages are not taken".into()));
+        }
+        Frame::Ping | Frame::Pong | Frame::Close(..) => return Ok(()),
+    };
+    let signal = match Signal::parse(&text) {
+        Ok(signal) => signal,
+        Err(ParseError::UnknownType(kind)) => {
+            debug!(kind, "skipped a signalling message of unknown type");
+            return Ok(());
+        }
+        Err(error) => return Err(Ended::Refused(CloseCode::POLICY, error.to_string())),
+    };
+    match to_app.try_send(signal) {
+        Ok(()) => Ok(()),
+        Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(Ended::Refused(CloseCode::POLICY, "more messages than are read".into()))
+        }
+        Err(mpsc::error::TrySendError::Closed(_)) => Err(Ended::Local),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_one_sentence() {
+        let ends = [
+            Ended::Local,
+            Ended::Peer(None, String::new()),
+            Ended::Peer(Some(CloseCode::GOING_AWAY), String::new()),
+            Ended::Peer(Some(CloseCode::POLICY), "no offer came".into()),
+            Ended::Refused(CloseCode::TOO_BIG, "a frame of 1 MiB".into()),
+            Ended::TimedOut,
+            Ended::Broken("reset".into()),
+        ];
+        for end in ends {
+            let text = end.to_string();
+            assert!(text.contains("signalling") && !text.contains('\n') && !text.ends_with('.'), "{text}");
+        }
+    }
+
+    /// A peer in memory: what it gets, and what it says.
+    type Wire = (mpsc::Receiver<Frame>, mpsc::Sender<Result<Frame, Broken>>);
+
+    fn wired(limits: Limits, capacity: usize) -> (Session, Wire) {
+        let (to_peer, peer_gets) = mpsc::channel(capacity);
+        let (peer_says, from_peer) = mpsc::channel(1024);
+        let sink = futures_util::sink::unfold(to_peer, |to_peer: mpsc::Sender<Frame>, frame| async move {
+            let broken = |_| Broken { code: None, text: "gone".into() };
+            to_peer.send(frame).await.map_err(broken)?;
+            Ok(to_peer)
+        });
+        let stream = futures_util::stream::unfold(from_peer, |mut from_peer: mpsc::Receiver<_>| async move {
+            Some((from_peer.recv().await?, from_peer))
+        });
+        let (session, pump) = session(Box::pin(sink), Box::pin(stream), limits);
+        tokio::spawn(pump);
+        (session, (peer_gets, peer_says))
+    }
+
+    fn text(signal: &Signal) -> Result<Frame, Broken> {
+        Ok(Frame::Text(signal.to_json()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_pass_both_ways_and_dropping_closes() {
+        let (mut session, (mut gets, says)) = wired(Limits::default(), 16);
+        says.send(text(&Signal::EndOfCandidates)).await.unwrap();
+        assert_eq!(session.recv().await, Some(Signal::EndOfCandidates));
+        session.send(&Signal::Offer { sdp: "x".into() }).unwrap();
+        drop(session);
+        assert!(matches!(gets.recv().await, Some(Frame::Text(t)) if t.contains("offer")));
+        assert!(matches!(gets.recv().await, Some(Frame::Close(Some(CloseCode::NORMAL), _))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_disconnected_and_one_that_answers_pings_is_not() {
+        let (mut session, (mut gets, says)) = wired(Limits::default(), 16);
+        for _ in 0..10 {
+            assert!(matches!(gets.recv().await, Some(Frame::Ping)));
+            says.send(Ok(Frame::Pong)).await.unwrap();
+        }
+        assert_eq!(session.ended(), None);
+        assert_eq!(session.recv().await, None, "nobody answers from here on");
+        assert_eq!(session.ended(), Some(&Ended::TimedOut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_reads_is_disconnected() {
+        let (mut session, (_gets, _says)) = wired(Limits::default(), 1);
+        let refused = (0..2 * QUEUE).find_map(|_| session.send(&Signal::EndOfCandidates).err());
+        assert_eq!(refused, Some(SendError::Full));
+        assert_eq!(session.recv().await, None);
+        assert_eq!(session.ended(), Some(&Ended::TimedOut));
+        assert_eq!(session.send(&Signal::EndOfCandidates), Err(SendError::Ended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_pings_or_messages_is_cut_off() {
+        let limits = Limits { burst: 10, per_second: 5, ..Limits::default() };
+        for frame in [|| Ok(Frame::Ping), || text(&Signal::EndOfCandidates)] {
+            let (mut session, (_gets, says)) = wired(limits, 16);
+            for _ in 0..1000 {
+                let _ = says.try_send(frame());
+            }
+            let mut received = 0;
+            while session.recv().await.is_some() {
+                received += 1;
+            }
+            assert!(received <= 10);
+            assert!(matches!(session.ended(), Some(Ended::Refused(CloseCode::POLICY, _))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_allowed_rate_can_be_kept_up() {
+        let limits = Limits { burst: 10, per_second: 5, ..Limits::default() };
+        let (mut session, (_gets, says)) = wired(limits, 16);
+        for _ in 0..20 {
+            for _ in 0..5 {
+                says.send(text(&Signal::EndOfCandidates)).await.unwrap();
+                assert!(session.recv().await.is_some());
+            }
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn malformed_and_binary_messages_end_the_session_and_unknown_types_do_not() {
+        let (mut session, (mut gets, says)) = wired(Limits::default(), 16);
+        says.send(Ok(Frame::Text(r#"{"type":"later"}"#.into()))).await.unwrap();
+        says.send(text(&Signal::EndOfCandidates)).await.unwrap();
+        assert_eq!(session.recv().await, Some(Signal::EndOfCandidates));
+        says.send(Ok(Frame::Text("offer, please".into()))).await.unwrap();
+        assert_eq!(session.recv().await, None);
+        assert!(matches!(gets.recv().await, Some(Frame::Close(Some(CloseCode::POLICY), _))));
+
+        let (mut session, (mut gets, says)) = wired(Limits::default(), 16);
+        says.send(Ok(Frame::Binary)).await.unwrap();
+        assert_eq!(session.recv().await, None);
+        assert!(matches!(gets.recv().await, Some(Frame::Close(Some(CloseCode::UNSUPPORTED), _))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_reason_is_cut_at_a_character_within_the_frame() {
+        let (session, (mut gets, _says)) = wired(Limits::default(), 16);
+        session.close(CloseCode::POLICY, &"ö".repeat(200));
+        let Some(Frame::Close(Some(CloseCode::POLICY), reason)) = gets.recv().await else {
+            panic!("a close frame")
+        };
+        assert_eq!(reason, "ö".repeat(61));
+    }
+
+    #[test]
+    fn an_oversized_message_is_not_sent() {
+        let (incoming, outgoing) = (mpsc::channel(1).1, mpsc::channel(1).0);
+        let session = Session { incoming, outgoing, ended: Arc::default() };
+        let sdp = "x".repeat(MAX_FRAME);
+        assert!(matches!(session.send(&Signal::Offer { sdp }), Err(SendError::TooLarge(_))));
+    }
+}
