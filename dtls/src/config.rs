@@ -39,7 +39,8 @@ pub struct Config {
     pub certificate: Arc<Certificate>,
     /// Suites we accept, best first. As a server our order decides. Default: AES-128-GCM, ChaCha20-Poly1305.
     pub suites: Vec<CipherSuite>,
-    /// Groups we accept, best first. As a server our order decides. Default: X25519, P-256.
+    /// Groups we accept, best first. As a server our order decides. P-256 should stay among them: a server may take
+    /// the list for our view of certificates too (RFC 8422 §5.1.1). Default: X25519, P-256.
     pub groups: Vec<NamedGroup>,
     /// Largest datagram of the handshake in bytes, record headers included, UDP and IP not. Default 1200.
     pub mtu: usize,
