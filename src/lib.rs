@@ -65,3 +65,8 @@ pub use sinnet_peer::{
     Certificate, CertificateError, ChannelState as DataChannelState, CloseReason, ConnectionState,
     IceState as IceConnectionState, KeyLog, Message, Path, Reliability, SdpType, SignalingState, Stats,
 };
+
+/// The README's example is a test like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -247,6 +247,7 @@ impl Peer {
                     self.finish(CloseReason::Ice(reason));
                     return;
                 }
+                other => tracing::debug!(?other, "ICE event without meaning here"),
             }
         }
         self.replay_early();
