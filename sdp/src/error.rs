@@ -60,7 +60,7 @@ pub enum Error {
     /// No `a=ice-ufrag` or no `a=ice-pwd`, at no level.
     #[error("the description has no a=ice-ufrag or no a=ice-pwd")]
     MissingIceCredentials,
-    /// Credentials outside of RFC 8839 §5.4: ufrag 4–256, pwd 22–256 letters, digits, `+` and `/`.
+    /// Credentials outside of RFC 8839 §5.4: ufrag 4–256, pwd 22–256 letters, digits, `+`, `/`, `-` and `_`.
     #[error("a=ice-{0} is malformed: ufrag needs 4 to 256, pwd 22 to 256 letters, digits, '+' or '/'")]
     BadIceCredentials(&'static str),
     /// No `a=sctp-port`; RFC 8841 §5.1 gives it no default.

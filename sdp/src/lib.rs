@@ -37,7 +37,7 @@
 //!
 //! let transport = |ufrag: &str| LocalTransport {
 //!     ufrag: ufrag.to_owned(),
-//!     pwd: "a-password-comes-from-ice".replace('-', "+"),
+//!     pwd: "a-password-comes-from-ice".to_owned(),
 //!     fingerprints: vec![Fingerprint { algorithm: "sha-256".to_owned(), digest: vec![7; 32] }],
 //!     sctp_port: 5000,
 //!     max_message_size: 262_144,

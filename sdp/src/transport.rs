@@ -117,11 +117,12 @@ pub(crate) fn check_candidate(line: &str) -> Result<(), Error> {
     if line.starts_with("candidate:") { Ok(()) } else { Err(Error::BadCandidate) }
 }
 
-/// RFC 8839 §5.4: `ufrag = 4*256ice-char`, `password = 22*256ice-char`, `ice-char = ALPHA / DIGIT / "+" / "/"`.
+/// RFC 8839 §5.4: `ufrag = 4*256ice-char`, `password = 22*256ice-char`, `ice-char = ALPHA / DIGIT / "+" / "/"`. Some
+/// peers use `-` and `_`, too; nothing can go wrong with them.
 pub(crate) fn check_credentials(ufrag: &str, pwd: &str) -> Result<(), Error> {
     let valid = |s: &str, least| {
         (least..=256).contains(&s.len())
-            && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-_".contains(&b))
     };
     if !valid(ufrag, 4) {
         Err(Error::BadIceCredentials("ufrag"))

@@ -128,7 +128,7 @@ fn setup_and_credentials_outside_of_their_rules_have_their_own_errors() {
     assert_eq!(replaced("a=setup:actpass\r\n", ""), Err(Error::MissingSetup));
     assert_eq!(replaced("actpass", "holdconn"), Err(Error::SetupNotAllowed(crate::Setup::HoldConn)));
     assert_eq!(replaced("a=ice-ufrag:aaaaaaaa\r\n", ""), Err(Error::MissingIceCredentials));
-    for ufrag in ["aaa", "", &"a".repeat(257), "aaaa-", "aaaa a"] {
+    for ufrag in ["aaa", "", &"a".repeat(257), "aaaa=", "aaaa:", "aaaa a"] {
         assert_eq!(
             replaced("ufrag:aaaaaaaa", &format!("ufrag:{ufrag}")),
             Err(Error::BadIceCredentials("ufrag"))
