@@ -52,6 +52,8 @@ pub struct Config {
     pub max_init_retransmissions: Option<u32>,
     /// How long a state cookie is accepted (`Valid.Cookie.Life`). Default 60 s.
     pub cookie_lifetime: Duration,
+    /// Whether we announce FORWARD TSN (RFC 3758), so that messages can have limits. Default true.
+    pub partial_reliability: bool,
     /// The initial congestion window, in full packets. RFC 9260 §7.2.1 allows about 4 KB; 10 as RFC 6928,
     /// dcSCTP and the browsers do.
     pub initial_cwnd_packets: u32,
@@ -77,6 +79,7 @@ impl Default for Config {
             max_retransmissions: Some(10),
             max_init_retransmissions: Some(8),
             cookie_lifetime: Duration::from_secs(60),
+            partial_reliability: true,
             initial_cwnd_packets: 10,
         }
     }

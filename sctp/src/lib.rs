@@ -5,7 +5,13 @@ mod association;
 mod config;
 mod error;
 mod event;
+mod rx;
 mod stats;
+mod stream_map;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod tx;
 mod types;
 mod wire;
 

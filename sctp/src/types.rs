@@ -28,12 +28,12 @@ macro_rules! serial {
         pub(crate) struct $name(pub(crate) $int);
 
         impl $name {
-            /// This number plus `n`, modulo 2^SERIAL_BITS.
+            /// This number plus `n`, modulo its width.
             pub(crate) fn add(self, n: $int) -> Self {
                 Self(self.0.wrapping_add(n))
             }
 
-            /// How far this number is ahead of `other`, modulo 2^SERIAL_BITS.
+            /// How far this number is ahead of `other`, modulo its width.
             pub(crate) fn distance_from(self, other: Self) -> $int {
                 self.0.wrapping_sub(other.0)
             }
@@ -41,11 +41,6 @@ macro_rules! serial {
     };
 }
 
-serial!(
-    /// A transmission sequence number (RFC 9260 §3.3.1).
-    Tsn,
-    u32
-);
 serial!(
     /// A stream sequence number (RFC 9260 §3.3.1).
     Ssn,
@@ -56,6 +51,10 @@ serial!(
     RequestSn,
     u32
 );
+
+/// A transmission sequence number (RFC 9260 §3.3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Tsn(pub(crate) u32);
 
 impl Tsn {
     /// The 64-bit number congruent to this TSN that is nearest to `reference`.
@@ -97,6 +96,6 @@ mod tests {
     #[test]
     fn distance_is_modulo_the_width() {
         assert_eq!(Ssn(2).distance_from(Ssn(65_535)), 3);
-        assert_eq!(Tsn(0).add(u32::MAX), Tsn(u32::MAX));
+        assert_eq!(RequestSn(0).add(u32::MAX), RequestSn(u32::MAX));
     }
 }

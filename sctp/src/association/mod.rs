@@ -1,107 +1,370 @@
-//! One association.
+//! One association: its state, and the verbs by which the owner drives it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `state` | the states and what may happen in each |
+//! | `input` | one packet in: tags, dispatch, unknown chunks, SACK, ABORT |
+//! | `transmit` | one packet out: what goes first and with what |
+//! | `handshake`, `cookie` | INIT … COOKIE ACK, collisions, restart |
+//! | `shutdown` | SHUTDOWN …, ABORT, and the end |
+//! | `heartbeat`, `reconfig` | idle check, stream reset |
+//! | `control`, `events` | what waits to be sent, and to be told |
 
-use std::collections::VecDeque;
+mod control;
+mod cookie;
+mod events;
+mod handshake;
+mod heartbeat;
+mod input;
+mod reconfig;
+mod shutdown;
+mod state;
+mod transmit;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use ring::hmac;
 
+use self::control::Control;
+use self::events::Events;
+use self::handshake::Handshake;
+use self::heartbeat::Heartbeat;
+use self::reconfig::Reconfig;
+use self::state::State;
 use crate::config::{Config, SendOptions};
 use crate::error::{ResetError, SendError};
-use crate::event::{Event, Message};
+use crate::event::{CloseReason, Event, Message};
+use crate::rx::Receiver;
 use crate::stats::Stats;
-use crate::types::{Ppid, StreamId};
+use crate::timer::{Backoff, Timer, earliest};
+use crate::tx::Sender;
+use crate::tx::send_queue::{QueuedMessage, ResetState};
+use crate::types::{Ppid, StreamId, Tsn};
+use crate::wire::init::Capabilities;
 
-/// One SCTP association over DTLS.
+/// One SCTP association over DTLS (RFC 9260, RFC 8261), without I/O.
+///
+/// The owner gives packets to [`handle_input`](Self::handle_input), calls
+/// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) says so, and after any
+/// call drains [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event). Draining late
+/// only sends and tells later. Any order of calls is harmless.
+///
+/// Memory is bounded by the settings: the send and receive buffers with their stated overheads, a few
+/// hundred bytes per stream in use, and a few kilobytes besides.
 #[derive(Debug)]
 pub struct Association {
     config: Arc<Config>,
-    events: VecDeque<Event>,
+    created: Instant,
+    rng: StdRng,
+    cookie_key: hmac::Key,
+    state: State,
+    local_tag: u32,
+    local_initial_tsn: Tsn,
+    /// 0 while unknown.
+    peer_tag: u32,
+    peer_capabilities: Capabilities,
+    outbound_streams: u16,
+    inbound_streams: u16,
+    tx: Sender,
+    rx: Receiver,
+    handshake: Handshake,
+    t2: Timer,
+    heartbeat: Heartbeat,
+    reconfig: Reconfig,
+    control: Control,
+    events: Events,
+    backoff: Backoff,
+    /// Retransmissions in a row without a sign of life (RFC 9260 §8.1).
+    error_count: u32,
     stats: Stats,
 }
 
 impl Association {
-    /// A closed association; nothing is sent before [`connect`](Self::connect).
-    pub fn new(config: Arc<Config>, _now: Instant, _seed: [u8; 32]) -> Self {
-        Self { config, events: VecDeque::new(), stats: Stats::default() }
+    /// An association that has not begun: it answers a peer's INIT, and begins itself with
+    /// [`connect`](Self::connect). `seed` gives tags, TSNs, nonces and the cookie key; it must be secret and
+    /// never used twice.
+    pub fn new(config: Arc<Config>, now: Instant, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut key = [0; 32];
+        rng.fill_bytes(&mut key);
+        let local_tag = random_tag(&mut rng);
+        let local_initial_tsn = Tsn(rng.next_u32());
+        Self {
+            created: now,
+            cookie_key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            state: State::Closed,
+            local_tag,
+            local_initial_tsn,
+            peer_tag: 0,
+            peer_capabilities: Capabilities::default(),
+            outbound_streams: config.outbound_streams,
+            inbound_streams: config.inbound_streams,
+            tx: Sender::new(&config, local_initial_tsn),
+            rx: Receiver::new(&config, Tsn(0), config.inbound_streams),
+            handshake: Handshake::default(),
+            t2: Timer::default(),
+            heartbeat: Heartbeat::default(),
+            reconfig: Reconfig::new(local_initial_tsn, Tsn(0)),
+            control: Control::default(),
+            events: Events::default(),
+            backoff: Backoff { max: config.max_backoff },
+            error_count: 0,
+            stats: Stats::default(),
+            rng,
+            config,
+        }
     }
-    /// Starts the handshake.
-    pub fn connect(&mut self, _now: Instant) {}
-    /// Takes one packet.
-    pub fn handle_input(&mut self, _now: Instant, _packet: &[u8]) {}
-    /// Lets the timers run.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-    /// Writes one packet.
-    pub fn poll_transmit(&mut self, _now: Instant, _out: &mut [u8]) -> Option<usize> {
-        None
+
+    /// Sends INIT. Does nothing if the association has begun already, by this or by the peer's INIT.
+    pub fn connect(&mut self, _now: Instant) {
+        if self.state == State::Closed {
+            self.state = State::CookieWait;
+            self.control.init = true;
+        }
     }
-    /// The next deadline.
+
+    /// Lets the timers that are due by `now` run out.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.state == State::Ended {
+            return;
+        }
+        self.on_t1(now);
+        self.on_t2(now);
+        if self.tx.t3.expired(now) {
+            self.tx.on_t3(now, &mut self.stats);
+            self.count_error();
+        }
+        self.rx.sack.on_timeout(now);
+        if self.state.has_peer() {
+            self.on_heartbeat_timer(now);
+            self.on_reconfig_timer(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do next. After it was called with that
+    /// time or a later one, the deadline has moved or gone.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        if self.state == State::Ended {
+            return None;
+        }
+        let mut deadline = earliest(self.handshake.t1.deadline(), self.t2.deadline());
+        deadline = earliest(deadline, self.tx.t3.deadline());
+        if self.state.has_peer() {
+            deadline = earliest(deadline, self.rx.sack.deadline());
+            deadline = earliest(deadline, self.heartbeat.deadline());
+            deadline = earliest(deadline, self.reconfig.deadline());
+        }
+        deadline
     }
-    /// The next event.
+
+    /// The next thing to tell. [`Event::Closed`] is the last.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        if let Some(event) = self.events.next_milestone() {
+            return Some(event);
+        }
+        if let Some(stream) = self.rx.streams.next_readable() {
+            return Some(Event::Readable(stream));
+        }
+        if let Some(stream) = self.tx.queue.pop_low() {
+            return Some(Event::BufferedAmountLow(stream));
+        }
+        if self.tx.take_capacity_event() {
+            return Some(Event::SendCapacity);
+        }
+        self.events.next_late()
     }
-    /// Queues a message.
+
+    /// Queues a message. It is not copied. Messages queued before the handshake is done are sent right after
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; nothing has been queued then.
     pub fn send(
         &mut self,
-        _now: Instant,
-        _stream: StreamId,
-        _ppid: Ppid,
-        _payload: Bytes,
-        _options: SendOptions,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
     ) -> Result<(), SendError> {
-        Err(SendError::Closed)
-    }
-    /// The PPID of the next message of a stream.
-    pub fn peek_ppid(&self, _stream: StreamId) -> Option<Ppid> {
-        None
-    }
-    /// Takes the next message of a stream.
-    pub fn recv(&mut self, _stream: StreamId) -> Option<Message> {
-        None
-    }
-    /// Payload bytes of the whole messages that `recv` would hand out.
-    pub fn readable_bytes(&self, _stream: StreamId) -> usize {
-        0
-    }
-    /// Payload bytes accepted by `send` and not yet sent once.
-    pub fn buffered_amount(&self, _stream: StreamId) -> usize {
-        0
-    }
-    /// Payload bytes accepted by `send` and not yet acknowledged.
-    pub fn unacked_bytes(&self, _stream: StreamId) -> usize {
-        0
-    }
-    /// Sets the threshold of `Event::BufferedAmountLow`; 0 at first.
-    pub fn set_buffered_amount_low_threshold(&mut self, _stream: StreamId, _threshold: usize) {}
-    /// Payload bytes, over all streams, accepted by `send` and not yet acknowledged.
-    pub fn total_buffered(&self) -> usize {
-        0
-    }
-    /// The largest message that `send` would take now, without one being larger than the buffer.
-    pub fn send_capacity(&self) -> usize {
-        self.config.send_buffer
-    }
-    /// Resets our outgoing side of a stream.
-    pub fn reset_stream(&mut self, _now: Instant, _stream: StreamId) -> Result<(), ResetError> {
+        match self.state {
+            State::Closed | State::CookieWait | State::CookieEchoed | State::Established => {}
+            _ => return Err(SendError::Closed),
+        }
+        if payload.is_empty() {
+            return Err(SendError::Empty);
+        }
+        if u32::try_from(payload.len()).is_err() {
+            return Err(SendError::TooLarge);
+        }
+        if stream.0 >= self.outbound_streams {
+            return Err(SendError::NoSuchStream);
+        }
+        if self.tx.queue.stream(stream).is_some_and(|stream| stream.reset != ResetState::Open) {
+            return Err(SendError::StreamResetting);
+        }
+        if !self.tx.accepts(payload.len()) {
+            return Err(SendError::BufferFull);
+        }
+        let message = QueuedMessage {
+            payload,
+            ppid,
+            unordered: options.unordered,
+            max_retransmits: options.max_retransmits,
+            expires: options.lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+        };
+        if !self.tx.enqueue(stream, message) {
+            return Err(SendError::NoSuchStream);
+        }
+        self.stats.messages_sent += 1;
         Ok(())
     }
-    /// Orderly close.
-    pub fn shutdown(&mut self, _now: Instant) {}
-    /// Closes at once.
-    pub fn abort(&mut self, _now: Instant, _reason: &str) {}
-    /// Whether data can flow.
+
+    /// Takes the next whole message of a stream, and with it makes room in the receive window. What has
+    /// arrived can be read after the end, too.
+    pub fn recv(&mut self, stream: StreamId) -> Option<Message> {
+        let message = self.rx.recv(stream)?;
+        self.stats.messages_received += 1;
+        Some(message)
+    }
+
+    /// The PPID of the message that [`recv`](Self::recv) would return.
+    pub fn peek_ppid(&self, stream: StreamId) -> Option<Ppid> {
+        self.rx.streams.peek_ppid(stream)
+    }
+
+    /// Payload bytes of the whole messages that [`recv`](Self::recv) has to hand out on this stream.
+    pub fn readable_bytes(&self, stream: StreamId) -> usize {
+        self.rx.streams.readable_bytes(stream)
+    }
+
+    /// Payload bytes that [`send`](Self::send) has accepted on this stream and that were never sent: the
+    /// `bufferedAmount` of a data channel.
+    pub fn buffered_amount(&self, stream: StreamId) -> usize {
+        self.tx.queue.stream(stream).map_or(0, |stream| stream.buffered)
+    }
+
+    /// Payload bytes that [`send`](Self::send) has accepted on this stream and that the peer has not
+    /// acknowledged, the buffered ones included.
+    pub fn unacked_bytes(&self, stream: StreamId) -> usize {
+        self.tx.queue.stream(stream).map_or(0, |stream| stream.unacked)
+    }
+
+    /// At which [`buffered_amount`](Self::buffered_amount) to say [`Event::BufferedAmountLow`]. 0 at first,
+    /// and again after the stream was reset.
+    pub fn set_buffered_amount_low_threshold(&mut self, stream: StreamId, threshold: usize) {
+        if let Some(stream) = self.tx.queue.stream_or_new(stream) {
+            stream.low_threshold = threshold;
+        }
+    }
+
+    /// Payload bytes, over all streams, that are not acknowledged, the never sent ones included.
+    pub fn total_buffered(&self) -> usize {
+        self.tx.unacked()
+    }
+
+    /// The largest message that fits the send buffer now. (A larger one is accepted all the same when
+    /// nothing else is buffered.)
+    pub fn send_capacity(&self) -> usize {
+        self.tx.capacity()
+    }
+
+    /// Resets our side of a stream, once all that was sent on it is acknowledged (RFC 6525). Until then the
+    /// stream takes no messages. Ends in one of [`Event::StreamsResetDone`] and
+    /// [`Event::StreamsResetFailed`]; asking again in the meantime changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResetError`].
+    pub fn reset_stream(&mut self, _now: Instant, stream: StreamId) -> Result<(), ResetError> {
+        match self.state {
+            State::Closed | State::CookieWait | State::CookieEchoed => {}
+            State::Established if self.peer_capabilities.reconfig => {}
+            State::Established => return Err(ResetError::NotSupported),
+            _ => return Err(ResetError::Closed),
+        }
+        if stream.0 >= self.outbound_streams {
+            return Err(ResetError::NoSuchStream);
+        }
+        self.tx.queue.drain(stream);
+        Ok(())
+    }
+
+    /// Whether the handshake is done and nobody has begun to close.
     pub fn is_established(&self) -> bool {
-        false
+        self.state == State::Established
     }
-    /// Whether it has ended.
+
+    /// Whether it is over.
     pub fn is_closed(&self) -> bool {
-        false
+        self.state == State::Ended
     }
+
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
-        self.stats
+        let mut stats = self.stats;
+        self.tx.fill_stats(&mut stats);
+        stats.a_rwnd = self.rx.a_rwnd();
+        stats
+    }
+
+    /// One more retransmission without an answer (RFC 9260 §8.1).
+    fn count_error(&mut self) {
+        self.error_count = self.error_count.saturating_add(1);
+        if self.config.max_retransmissions.is_some_and(|max| self.error_count > max) {
+            tracing::debug!(errors = self.error_count, "the peer does not answer");
+            self.end(CloseReason::Timeout);
+        }
+    }
+}
+
+/// A verification tag: anything but 0 (RFC 9260 §5.3.1).
+fn random_tag(rng: &mut StdRng) -> u32 {
+    loop {
+        let tag = rng.next_u32();
+        if tag != 0 {
+            return tag;
+        }
+    }
+}
+
+#[cfg(test)]
+impl Association {
+    /// The tag that the peer must use.
+    pub(crate) fn local_tag_for_tests(&self) -> u32 {
+        self.local_tag
+    }
+
+    /// What must hold whenever the owner has drained `poll_transmit`; see the tests.
+    pub(crate) fn check_invariants(&self, now: Instant) {
+        if self.state == State::Ended {
+            assert_eq!(self.poll_timeout(), None, "the dead have no deadlines");
+            return;
+        }
+        let stats = self.stats();
+        if stats.flight > 0 {
+            assert!(self.tx.t3.deadline().is_some(), "data in flight and no timer: {self:?}");
+        }
+        if self.state.sends_data() {
+            assert!(!self.tx.has_sendable(), "drained, and yet something to send: {self:?}");
+            assert!(
+                self.tx.is_drained() || self.tx.t3.deadline().is_some(),
+                "data to send and nothing that will send it: {self:?}"
+            );
+        }
+        if matches!(self.state, State::CookieWait | State::CookieEchoed) {
+            assert!(self.handshake.t1.deadline().is_some(), "a handshake without a timer");
+        }
+        if matches!(self.state, State::ShutdownSent | State::ShutdownAckSent) {
+            assert!(self.t2.deadline().is_some(), "a shutdown without a timer");
+        }
+        assert!(stats.a_rwnd <= u32::MAX as usize);
+        assert!(stats.ssthresh > 0);
+        let _ = now;
     }
 }

@@ -1,0 +1,105 @@
+//! HEARTBEAT (RFC 9260 §8.3): one when nothing has come from the peer for a while, with a nonce that only an
+//! honest echo can know.
+
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use super::Association;
+use crate::wire::be64;
+use crate::wire::chunk::{ChunkType, RawChunk};
+use crate::wire::param::{ParamType, Params};
+use crate::wire::writer::PacketWriter;
+
+/// State of the heartbeats.
+#[derive(Debug, Default)]
+pub(crate) struct Heartbeat {
+    deadline: Option<Instant>,
+    /// Nonce and time of the one that is not answered.
+    outstanding: Option<(u64, Instant)>,
+    /// When the peer was last heard.
+    heard: Option<Instant>,
+}
+
+impl Heartbeat {
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(crate) fn stop(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Association {
+    /// Starts the idle timer. The interval is jittered by half an RTO either way (RFC 9260 §8.3).
+    pub(super) fn start_heartbeat(&mut self, now: Instant) {
+        let interval = self.config.heartbeat_interval;
+        if interval.is_zero() {
+            return;
+        }
+        let rto = self.tx.rto.rto();
+        let jitter = rto.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
+        self.heartbeat.deadline = Some(now + interval + rto / 2 + jitter);
+    }
+
+    pub(super) fn on_heartbeat_timer(&mut self, now: Instant) {
+        if self.heartbeat.deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        if self.heartbeat.outstanding.take().is_some() {
+            self.count_error();
+            if self.is_closed() {
+                return;
+            }
+        }
+        self.start_heartbeat(now);
+        let idle_since = self.heartbeat.heard.unwrap_or(now);
+        let due = idle_since + self.config.heartbeat_interval;
+        if due <= now {
+            self.control.heartbeat = true;
+        } else {
+            // Something came in the meantime: the idle time begins there.
+            self.heartbeat.deadline = Some(due);
+        }
+    }
+
+    pub(super) fn write_heartbeat(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
+        let nonce = self.rng.next_u64();
+        let mut info = [0; 12];
+        info[..2].copy_from_slice(&ParamType::HEARTBEAT_INFO.0.to_be_bytes());
+        info[2..4].copy_from_slice(&12u16.to_be_bytes());
+        info[4..].copy_from_slice(&nonce.to_be_bytes());
+        if packet.chunk(ChunkType::HEARTBEAT, 0, &[&info]) {
+            self.control.heartbeat = false;
+            self.heartbeat.outstanding = Some((nonce, now));
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, chunk: &RawChunk<'_>) {
+        if !self.control.heartbeat_ack(chunk.value) {
+            self.stats.dropped_chunks += 1;
+        }
+    }
+
+    pub(super) fn on_heartbeat_ack(&mut self, now: Instant, chunk: &RawChunk<'_>) {
+        let nonce = Params::new(chunk.value)
+            .next()
+            .and_then(Result::ok)
+            .filter(|param| param.kind == ParamType::HEARTBEAT_INFO && param.value.len() == 8)
+            .and_then(|param| be64(param.value, 0));
+        match (nonce, self.heartbeat.outstanding) {
+            (Some(nonce), Some((expected, sent))) if nonce == expected => {
+                self.heartbeat.outstanding = None;
+                self.error_count = 0;
+                let rtt: Duration = now.saturating_duration_since(sent);
+                self.tx.measured(rtt);
+            }
+            _ => self.stats.dropped_chunks += 1,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! One packet in: its tag, its chunks, and who takes them.
+
+use std::time::Instant;
+
+use super::Association;
+use super::control::Reply;
+use super::state::State;
+use crate::event::CloseReason;
+use crate::rx::PacketNotes;
+use crate::rx::reassembly::Violation;
+use crate::wire::cause::CauseCode;
+use crate::wire::chunk::{ChunkType, FLAG_T, RawChunk};
+use crate::wire::data::DataChunk;
+use crate::wire::forward_tsn::ForwardTsn;
+use crate::wire::packet::{Packet, PacketError};
+use crate::wire::param::Params;
+use crate::wire::sack::Sack;
+
+/// Whether the rest of the packet is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Stop,
+}
+
+impl Association {
+    /// Takes one SCTP packet, as DTLS decrypted it. Whatever is wrong with it is counted, and answered where
+    /// the RFC says so; an owner need not know.
+    pub fn handle_input(&mut self, now: Instant, packet: &[u8]) {
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += packet.len() as u64;
+        let packet = match Packet::parse(packet) {
+            Ok(packet) => packet,
+            Err(PacketError::Checksum) => {
+                self.stats.dropped_checksum += 1;
+                tracing::debug!("packet with a wrong checksum");
+                return;
+            }
+            Err(PacketError::TooShort) => {
+                self.stats.dropped_malformed += 1;
+                tracing::debug!("packet too short");
+                return;
+            }
+        };
+        if packet.source != self.config.remote_port || packet.destination != self.config.local_port {
+            self.stats.dropped_malformed += 1;
+            tracing::debug!(packet.source, packet.destination, "packet with other ports");
+            return;
+        }
+        self.handle_packet(now, &packet);
+    }
+
+    /// The verification tag decides (RFC 9260 §8.5).
+    fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) {
+        let mut chunks = packet.chunks();
+        let Some(Ok(first)) = chunks.next() else {
+            self.stats.dropped_malformed += 1;
+            return;
+        };
+        match first.kind {
+            ChunkType::INIT => {
+                // §8.5.1 A: the tag is 0, and the INIT is alone.
+                if packet.tag == 0 && chunks.is_empty() {
+                    self.on_init(now, &first);
+                } else {
+                    self.stats.dropped_verification_tag += 1;
+                }
+                return;
+            }
+            ChunkType::INIT_ACK if !chunks.is_empty() => {
+                // §3.3.3: alone.
+                self.stats.dropped_chunks += 1;
+                return;
+            }
+            ChunkType::COOKIE_ECHO => {
+                // §8.5.1 D: the cookie knows its tag.
+                if !self.on_cookie_echo(now, packet.tag, &first) {
+                    return;
+                }
+                self.handle_chunks(now, packet, None, chunks);
+                return;
+            }
+            _ => {}
+        }
+        if matches!(self.state, State::Closed | State::Ended) {
+            self.out_of_the_blue(packet.tag, &first);
+        } else if packet.tag == self.local_tag {
+            self.handle_chunks(now, packet, Some(first), chunks);
+        } else if packet.tag == self.peer_tag && self.peer_tag != 0 && first.flags & FLAG_T != 0 {
+            // §8.5.1 B and C: our own tag for the peer, reflected.
+            match first.kind {
+                ChunkType::ABORT => self.on_abort(&first),
+                ChunkType::SHUTDOWN_COMPLETE => self.on_shutdown_complete(),
+                _ => self.stats.dropped_verification_tag += 1,
+            }
+        } else {
+            self.stats.dropped_verification_tag += 1;
+            tracing::debug!(tag = packet.tag, "packet with a wrong verification tag");
+        }
+    }
+
+    /// RFC 9260 §8.4. Before the association begins we stay silent; after its end the peer is told, so that
+    /// it need not repeat itself until it gives up.
+    fn out_of_the_blue(&mut self, tag: u32, first: &RawChunk<'_>) {
+        self.stats.dropped_verification_tag += 1;
+        if self.state == State::Closed {
+            return;
+        }
+        match first.kind {
+            ChunkType::SHUTDOWN_ACK => self.shutdown_complete(tag, FLAG_T),
+            ChunkType::ABORT
+            | ChunkType::SHUTDOWN_COMPLETE
+            | ChunkType::INIT_ACK
+            | ChunkType::COOKIE_ACK
+            | ChunkType::ERROR => {}
+            _ => self.control.reply(Reply { tag, kind: ChunkType::ABORT, flags: FLAG_T, value: Vec::new() }),
+        }
+    }
+
+    fn handle_chunks<'a>(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        first: Option<RawChunk<'a>>,
+        rest: crate::wire::chunk::Chunks<'a>,
+    ) {
+        self.heartbeat.heard(now);
+        let mut notes = PacketNotes::default();
+        for chunk in first.map(Ok).into_iter().chain(rest) {
+            let Ok(chunk) = chunk else {
+                self.stats.dropped_malformed += 1;
+                tracing::debug!("a chunk overruns its packet");
+                break;
+            };
+            // DATA is what there is most of.
+            let flow = if chunk.kind == ChunkType::DATA {
+                self.on_data(&chunk, &mut notes)
+            } else {
+                self.on_control(now, packet.tag, &chunk)
+            };
+            if flow == Flow::Stop || self.state == State::Ended {
+                break;
+            }
+        }
+        if self.state != State::Ended {
+            self.rx.end_of_packet(now, notes);
+            if notes.data && self.state == State::ShutdownSent {
+                // RFC 9260 §9.2: a SHUTDOWN goes with the SACK, and T2 starts anew.
+                self.control.shutdown = true;
+                self.rx.sack.request();
+            }
+        }
+    }
+
+    #[inline]
+    fn on_data(&mut self, chunk: &RawChunk<'_>, notes: &mut PacketNotes) -> Flow {
+        if !self.state.takes_data() {
+            self.stats.dropped_chunks += 1;
+            return Flow::Continue;
+        }
+        let Some(data) = DataChunk::parse(chunk) else {
+            self.violation("DATA shorter than its header");
+            return Flow::Stop;
+        };
+        if data.payload.is_empty() {
+            // RFC 9260 §6.2: the cause names the TSN.
+            let reason = CloseReason::ProtocolViolation("DATA without user data");
+            self.abort_with(CauseCode::NO_USER_DATA, &data.tsn.0.to_be_bytes(), reason);
+            return Flow::Stop;
+        }
+        match self.rx.on_data(&data, notes, &mut self.stats) {
+            Ok(()) => Flow::Continue,
+            Err(violation) => {
+                self.violation(match violation {
+                    Violation::TooLarge => "message larger than we take",
+                    Violation::Mismatch => "fragments that do not belong together",
+                });
+                Flow::Stop
+            }
+        }
+    }
+
+    fn on_control(&mut self, now: Instant, packet_tag: u32, chunk: &RawChunk<'_>) -> Flow {
+        match chunk.kind {
+            ChunkType::SACK => self.on_sack(now, chunk),
+            ChunkType::INIT_ACK => self.on_init_ack(chunk),
+            ChunkType::COOKIE_ACK => self.on_cookie_ack(now),
+            ChunkType::HEARTBEAT if self.state.has_peer() => self.on_heartbeat(chunk),
+            ChunkType::HEARTBEAT_ACK if self.state.has_peer() => self.on_heartbeat_ack(now, chunk),
+            ChunkType::RE_CONFIG if self.state.has_peer() => self.on_reconfig(now, chunk),
+            ChunkType::FORWARD_TSN if self.tx.partial_reliability => self.on_forward_tsn(chunk),
+            ChunkType::ERROR => self.on_error(now, chunk),
+            ChunkType::SHUTDOWN => self.on_shutdown(now, chunk),
+            ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(packet_tag),
+            // §8.5.1 B and C: with our own tag the T bit must be clear.
+            ChunkType::ABORT if chunk.flags & FLAG_T == 0 => self.on_abort(chunk),
+            ChunkType::SHUTDOWN_COMPLETE if chunk.flags & FLAG_T == 0 => self.on_shutdown_complete(),
+            ChunkType::INIT
+            | ChunkType::COOKIE_ECHO
+            | ChunkType::HEARTBEAT
+            | ChunkType::HEARTBEAT_ACK
+            | ChunkType::RE_CONFIG
+            | ChunkType::ABORT
+            | ChunkType::SHUTDOWN_COMPLETE => {
+                self.stats.dropped_chunks += 1;
+            }
+            _ => return self.on_unknown(chunk),
+        }
+        Flow::Continue
+    }
+
+    /// RFC 9260 §3.2: the two high bits of the type. The report is cut; see `control`.
+    fn on_unknown(&mut self, chunk: &RawChunk<'_>) -> Flow {
+        self.stats.unknown_chunks += 1;
+        tracing::debug!(kind = chunk.kind.0, "unknown chunk");
+        if chunk.kind.unknown_is_reported() && self.state.has_peer() {
+            self.control.error(CauseCode::UNRECOGNIZED_CHUNK_TYPE, chunk.whole);
+        }
+        if chunk.kind.unknown_is_skipped() { Flow::Continue } else { Flow::Stop }
+    }
+
+    fn on_sack(&mut self, now: Instant, chunk: &RawChunk<'_>) {
+        if !matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
+            self.stats.dropped_chunks += 1;
+            return;
+        }
+        let Some(sack) = Sack::parse(chunk) else {
+            self.stats.dropped_chunks += 1;
+            tracing::debug!("SACK does not parse");
+            return;
+        };
+        self.stats.sacks_received += 1;
+        match self.tx.on_sack(now, &sack, &mut self.stats) {
+            Ok(outcome) => {
+                if outcome.alive {
+                    self.error_count = 0;
+                }
+            }
+            Err(_) => self.violation("SACK of a TSN that was never sent"),
+        }
+    }
+
+    fn on_forward_tsn(&mut self, chunk: &RawChunk<'_>) {
+        if !self.state.takes_data() {
+            self.stats.dropped_chunks += 1;
+            return;
+        }
+        match ForwardTsn::parse(chunk) {
+            Some(forward) => {
+                self.rx.on_forward_tsn(&forward, &mut self.stats);
+            }
+            None => self.stats.dropped_chunks += 1,
+        }
+    }
+
+    fn on_error(&mut self, now: Instant, chunk: &RawChunk<'_>) {
+        for cause in Params::new(chunk.value) {
+            let Ok(cause) = cause else {
+                self.stats.dropped_chunks += 1;
+                return;
+            };
+            let code = CauseCode(cause.kind.0);
+            tracing::debug!(%code, "the peer reports an error");
+            if code == CauseCode::STALE_COOKIE {
+                self.on_stale_cookie(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The receiving side: DATA chunks to messages, and when and what to acknowledge.
+//!
+//! ```text
+//! DATA ─► TsnTracker ─► Reassembly ─► InStreams ─► recv()
+//!              └─► SackPolicy ─► SACK
+//! ```
+//!
+//! Memory: everything kept is charged with its payload and [`ITEM_OVERHEAD`] for its bookkeeping, and the
+//! advertised window is what the charge leaves of the receive buffer. Beyond the buffer only the next
+//! expected TSN is taken, up to a reserve, because it alone can make room: it completes what is waiting.
+
+pub(crate) mod reassembly;
+pub(crate) mod sack_policy;
+pub(crate) mod streams;
+pub(crate) mod tsn_tracker;
+
+use std::time::Instant;
+
+use self::reassembly::{Outcome, Reassembly, Violation};
+use self::sack_policy::SackPolicy;
+use self::streams::InStreams;
+use self::tsn_tracker::{Arrival, TsnTracker};
+use crate::config::Config;
+use crate::event::Message;
+use crate::stats::Stats;
+use crate::types::{StreamId, Tsn};
+use crate::wire::chunk::ChunkType;
+use crate::wire::data::{DataChunk, FLAG_BEGIN, FLAG_END, FLAG_IMMEDIATE};
+use crate::wire::forward_tsn::ForwardTsn;
+use crate::wire::sack::SACK_LEN;
+use crate::wire::writer::PacketWriter;
+
+/// What a message or a row of fragments counts for besides its payload.
+pub(crate) const ITEM_OVERHEAD: usize = 128;
+
+/// What the DATA chunks of one packet asked for.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct PacketNotes {
+    /// There was DATA.
+    pub(crate) data: bool,
+    /// The SACK can't wait: gap, duplicate, refused data, or the I bit.
+    pub(crate) immediately: bool,
+}
+
+/// The receiving side of an association.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) tracker: TsnTracker,
+    reassembly: Reassembly,
+    pub(crate) streams: InStreams,
+    pub(crate) sack: SackPolicy,
+    /// Bytes kept, overheads included.
+    charged: usize,
+    buffer: usize,
+    reserve: usize,
+    /// The window in the last SACK.
+    advertised: usize,
+    /// Streams that the peer may use: ids below this.
+    inbound_streams: u16,
+}
+
+impl Receiver {
+    pub(crate) fn new(config: &Config, peer_initial_tsn: Tsn, inbound_streams: u16) -> Self {
+        let buffer = receive_buffer(config);
+        Self {
+            tracker: TsnTracker::new(peer_initial_tsn),
+            reassembly: Reassembly::new(config.max_message_size_recv),
+            streams: InStreams::new(),
+            sack: SackPolicy::new(config.sack_delay),
+            charged: 0,
+            buffer,
+            reserve: (buffer / 8).max(config.max_message_size_recv).saturating_add(1 << 16),
+            advertised: buffer,
+            inbound_streams,
+        }
+    }
+
+    /// The window to advertise.
+    pub(crate) fn a_rwnd(&self) -> usize {
+        self.buffer.saturating_sub(self.charged)
+    }
+
+    /// Takes one DATA chunk.
+    #[inline]
+    pub(crate) fn on_data(
+        &mut self,
+        chunk: &DataChunk<'_>,
+        notes: &mut PacketNotes,
+        stats: &mut Stats,
+    ) -> Result<(), Violation> {
+        notes.data = true;
+        notes.immediately |= chunk.flags & FLAG_IMMEDIATE != 0;
+        let tsn = chunk.tsn.unwrap_near(self.tracker.cumulative());
+        let arrival = self.tracker.classify(tsn);
+        match arrival {
+            Arrival::Duplicate => {
+                stats.duplicate_tsns += 1;
+                self.tracker.note_duplicate(chunk.tsn);
+                notes.immediately = true;
+                return Ok(());
+            }
+            Arrival::Refused => {
+                stats.dropped_data_no_room += 1;
+                notes.immediately = true;
+                return Ok(());
+            }
+            Arrival::Next | Arrival::Ahead => {}
+        }
+        let charge = chunk.payload.len() + ITEM_OVERHEAD;
+        let limit = if arrival == Arrival::Next { self.buffer + self.reserve } else { self.buffer };
+        let whole = chunk.flags & (FLAG_BEGIN | FLAG_END) == FLAG_BEGIN | FLAG_END;
+        if self.charged + charge > limit || (!whole && self.reassembly.is_full()) {
+            stats.dropped_data_no_room += 1;
+            notes.immediately = true;
+            return Ok(());
+        }
+        self.tracker.record(tsn);
+        stats.data_chunks_received += 1;
+        notes.immediately |= self.tracker.has_gaps();
+        if chunk.stream.0 >= self.inbound_streams {
+            // Acknowledged and dropped; RFC 9260 §6.5 lets us report it, which would cost a peer nothing.
+            stats.dropped_data_invalid += 1;
+            return Ok(());
+        }
+        let cumulative = self.tracker.cumulative();
+        let rows_before = self.reassembly.rows();
+        match self.reassembly.push(tsn, chunk, cumulative)? {
+            Outcome::Complete(assembled) => {
+                let len = assembled.message.payload.len();
+                // The message takes over the overhead of one row, or brings its own.
+                self.recharge(chunk.payload.len(), rows_before, self.reassembly.rows() + 1);
+                if !self.streams.push(assembled) {
+                    self.release(len, 1);
+                    stats.dropped_data_invalid += 1;
+                }
+            }
+            Outcome::Stored => self.recharge(chunk.payload.len(), rows_before, self.reassembly.rows()),
+            Outcome::Orphan => stats.dropped_data_invalid += 1,
+        }
+        let (bytes, rows) = self.reassembly.drop_orphans(cumulative);
+        if rows > 0 {
+            self.release(bytes, rows);
+            stats.dropped_data_invalid += rows as u64;
+        }
+        Ok(())
+    }
+
+    /// So many bytes more, and items from so many to so many.
+    fn recharge(&mut self, bytes: usize, before: usize, after: usize) {
+        self.charged = (self.charged + bytes + after * ITEM_OVERHEAD).saturating_sub(before * ITEM_OVERHEAD);
+    }
+
+    fn release(&mut self, bytes: usize, items: usize) {
+        self.charged = self.charged.saturating_sub(bytes + items * ITEM_OVERHEAD);
+    }
+
+    /// The packet has been taken in whole.
+    #[inline]
+    pub(crate) fn end_of_packet(&mut self, now: Instant, notes: PacketNotes) {
+        if notes.data {
+            self.sack.on_data_packet(now, notes.immediately);
+        }
+    }
+
+    /// Hands a message to the application and makes room; asks for a SACK when the window has opened by a
+    /// quarter of the buffer since the peer last heard of it (RFC 9260 §6.2, receiver-side silly window).
+    pub(crate) fn recv(&mut self, id: StreamId) -> Option<Message> {
+        let message = self.streams.pop(id)?;
+        self.release(message.payload.len(), 1);
+        if self.a_rwnd().saturating_sub(self.advertised) >= self.buffer / 4 {
+            self.sack.request();
+        }
+        Some(message)
+    }
+
+    /// Writes a SACK, with as many gap ack blocks and duplicates as fit; `false` if it does not fit at all.
+    pub(crate) fn write_sack(&mut self, packet: &mut PacketWriter<'_>) -> bool {
+        let Some(room) = packet.room().checked_sub(SACK_LEN) else { return false };
+        let gaps = self.tracker.gap_count().min(room / 4);
+        let duplicates = self.tracker.duplicates().len().min(room / 4 - gaps);
+        let a_rwnd = self.a_rwnd();
+        let mut fixed = [0; 12];
+        fixed[..4].copy_from_slice(&Tsn::wrap(self.tracker.cumulative()).0.to_be_bytes());
+        fixed[4..8].copy_from_slice(&u32::try_from(a_rwnd).unwrap_or(u32::MAX).to_be_bytes());
+        // Both are limited by the room in a packet and by the tracker, far below 2^16.
+        fixed[8..10].copy_from_slice(&(gaps as u16).to_be_bytes());
+        fixed[10..].copy_from_slice(&(duplicates as u16).to_be_bytes());
+        let written = if gaps + duplicates == 0 {
+            packet.chunk(ChunkType::SACK, 0, &[&fixed])
+        } else {
+            let mut lists = Vec::with_capacity(4 * (gaps + duplicates));
+            for (start, end) in self.tracker.gap_ack_blocks(gaps) {
+                lists.extend_from_slice(&start.to_be_bytes());
+                lists.extend_from_slice(&end.to_be_bytes());
+            }
+            for tsn in self.tracker.duplicates().iter().take(duplicates) {
+                lists.extend_from_slice(&tsn.0.to_be_bytes());
+            }
+            packet.chunk(ChunkType::SACK, 0, &[&fixed, &lists])
+        };
+        if written {
+            self.tracker.clear_duplicates();
+            self.sack.sent();
+            self.advertised = a_rwnd;
+        }
+        written
+    }
+
+    /// The peer has performed the reset of a stream's sending side.
+    pub(crate) fn reset_stream(&mut self, id: StreamId) {
+        let (bytes, items) = self.streams.reset(id);
+        self.release(bytes, items);
+    }
+
+    /// The peer gives up what it sent up to a TSN (RFC 3758 §3.6). `false` when that is out of the window.
+    pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn<'_>, stats: &mut Stats) -> bool {
+        self.sack.request();
+        let cumulative = self.tracker.cumulative();
+        let tsn = forward.new_cumulative_tsn.unwrap_near(cumulative);
+        if tsn <= cumulative {
+            return true;
+        }
+        // What was never announced by DATA may be skipped too, as far as a SACK could describe it.
+        if tsn - cumulative > 65_535 {
+            stats.dropped_chunks += 1;
+            return false;
+        }
+        self.tracker.skip_to(tsn);
+        let (bytes, rows) = self.reassembly.skip_to(tsn);
+        self.release(bytes, rows);
+        for (stream, ssn) in forward.skipped() {
+            if stream.0 < self.inbound_streams {
+                self.streams.skip(stream, ssn);
+            }
+        }
+        let (bytes, rows) = self.reassembly.drop_orphans(self.tracker.cumulative());
+        self.release(bytes, rows);
+        true
+    }
+}
+
+/// The receive buffer in effect.
+pub(crate) fn receive_buffer(config: &Config) -> usize {
+    config.receive_buffer.max(config.max_message_size_recv).min(u32::MAX as usize)
+}

@@ -1,0 +1,182 @@
+//! Congestion control: the interface, and the algorithm of RFC 9260 §7.2.
+//!
+//! All sizes are bytes of DATA chunks on the wire, headers included, so that a million one-byte messages
+//! count as what they cost the path.
+
+use std::fmt::Debug;
+
+/// What an acknowledgement told the sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acked {
+    /// Newly acknowledged.
+    pub(crate) bytes: usize,
+    /// In flight before it arrived.
+    pub(crate) flight_before: usize,
+    /// Whether the cumulative TSN ack point moved.
+    pub(crate) cumulative_advanced: bool,
+    /// Whether losses are being repaired.
+    pub(crate) in_fast_recovery: bool,
+    /// Whether everything sent is acknowledged now.
+    pub(crate) all_acked: bool,
+}
+
+/// Decides how much may be in flight.
+pub(crate) trait CongestionControl: Debug + Send {
+    /// The congestion window.
+    fn cwnd(&self) -> usize;
+    /// The slow-start threshold; `usize::MAX` before the first loss.
+    fn ssthresh(&self) -> usize;
+    /// Data was acknowledged.
+    fn on_ack(&mut self, acked: Acked);
+    /// Missing reports started a fast recovery.
+    fn on_fast_recovery(&mut self);
+    /// T3-rtx ran out.
+    fn on_timeout(&mut self);
+    /// Nothing was sent for this many RTOs.
+    fn on_idle(&mut self, rtos: u32);
+}
+
+/// The limit `L` of one slow-start step, in packets (RFC 9260 §7.2.1: SHOULD be 1, MAY be larger; RFC 3465).
+/// One SACK covers a receive batch here, which can be 64 datagrams; bytes are counted once each, so splitting
+/// acknowledgements gains a peer nothing.
+const SLOW_START_LIMIT: usize = 128;
+
+/// The algorithm of RFC 9260 §7.2: slow start, congestion avoidance, halving on loss.
+#[derive(Debug)]
+pub(crate) struct NewReno {
+    mtu: usize,
+    initial: usize,
+    cwnd: usize,
+    ssthresh: usize,
+    partial_bytes_acked: usize,
+}
+
+impl NewReno {
+    /// `mtu` is the path's maximum for DATA chunks, the PMDCS of RFC 9260 §6.9: without the common header.
+    pub(crate) fn new(mtu: usize, initial_packets: u32) -> Self {
+        let initial = mtu.saturating_mul(initial_packets.max(1) as usize);
+        Self { mtu, initial, cwnd: initial, ssthresh: usize::MAX, partial_bytes_acked: 0 }
+    }
+
+    fn halved(&self) -> usize {
+        (self.cwnd / 2).max(4 * self.mtu)
+    }
+}
+
+impl CongestionControl for NewReno {
+    fn cwnd(&self) -> usize {
+        self.cwnd
+    }
+
+    fn ssthresh(&self) -> usize {
+        self.ssthresh
+    }
+
+    fn on_ack(&mut self, acked: Acked) {
+        // The window was fully used when not even one more packet would have fitted.
+        let fully_used = acked.flight_before + self.mtu > self.cwnd;
+        if self.cwnd <= self.ssthresh {
+            // RFC 9260 §7.2.1
+            if acked.cumulative_advanced && fully_used && !acked.in_fast_recovery {
+                self.cwnd += acked.bytes.min(SLOW_START_LIMIT * self.mtu);
+            }
+        } else if acked.cumulative_advanced {
+            // RFC 9260 §7.2.2
+            self.partial_bytes_acked = self.partial_bytes_acked.saturating_add(acked.bytes);
+            if self.partial_bytes_acked >= self.cwnd {
+                if fully_used && !acked.in_fast_recovery {
+                    self.partial_bytes_acked -= self.cwnd;
+                    self.cwnd += self.mtu;
+                } else {
+                    self.partial_bytes_acked = self.cwnd;
+                }
+            }
+        }
+        if acked.all_acked {
+            self.partial_bytes_acked = 0;
+        }
+    }
+
+    fn on_fast_recovery(&mut self) {
+        // RFC 9260 §7.2.3
+        self.ssthresh = self.halved();
+        self.cwnd = self.ssthresh;
+        self.partial_bytes_acked = 0;
+    }
+
+    fn on_timeout(&mut self) {
+        // RFC 9260 §7.2.3
+        self.ssthresh = self.halved();
+        self.cwnd = self.mtu;
+        self.partial_bytes_acked = 0;
+    }
+
+    fn on_idle(&mut self, rtos: u32) {
+        // RFC 9260 §7.2.1, last paragraph. It says 4 * PMDCS; going below the window that a new association
+        // starts with would make an idle one worse than a new one.
+        let floor = self.initial.min(self.cwnd);
+        if self.ssthresh == usize::MAX || self.ssthresh < self.cwnd {
+            self.ssthresh = self.cwnd.max(4 * self.mtu);
+        }
+        self.cwnd = (self.cwnd >> rtos.min(31)).max(floor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: usize = 1000;
+
+    fn acked(bytes: usize, flight_before: usize) -> Acked {
+        Acked { bytes, flight_before, cumulative_advanced: true, in_fast_recovery: false, all_acked: false }
+    }
+
+    #[test]
+    fn slow_start_doubles_the_window_in_a_round_trip() {
+        let mut cc = NewReno::new(MTU, 10);
+        cc.on_ack(acked(10 * MTU, 10 * MTU));
+        assert_eq!(cc.cwnd(), 20 * MTU);
+    }
+
+    #[test]
+    fn a_window_that_was_not_used_does_not_grow() {
+        let mut cc = NewReno::new(MTU, 10);
+        cc.on_ack(acked(5 * MTU, 5 * MTU));
+        assert_eq!(cc.cwnd(), 10 * MTU);
+    }
+
+    #[test]
+    fn a_loss_halves_the_window_and_then_it_grows_by_one_packet_a_round_trip() {
+        let mut cc = NewReno::new(MTU, 40);
+        cc.on_fast_recovery();
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (20 * MTU, 20 * MTU));
+        cc.on_ack(acked(20 * MTU, 20 * MTU));
+        let after_threshold = cc.cwnd();
+        assert!(after_threshold > cc.ssthresh());
+        for _ in 0..after_threshold / MTU {
+            cc.on_ack(acked(MTU, after_threshold));
+        }
+        assert_eq!(cc.cwnd(), after_threshold + MTU);
+    }
+
+    #[test]
+    fn a_timeout_leaves_one_packet_and_never_a_threshold_below_four() {
+        let mut cc = NewReno::new(MTU, 2);
+        cc.on_timeout();
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (MTU, 4 * MTU));
+    }
+
+    #[test]
+    fn idling_decays_to_the_initial_window_and_can_be_regained_by_slow_start() {
+        let mut cc = NewReno::new(MTU, 10);
+        for _ in 0..4 {
+            let cwnd = cc.cwnd();
+            cc.on_ack(acked(cwnd, cwnd));
+        }
+        assert_eq!(cc.cwnd(), 160 * MTU);
+        cc.on_idle(40);
+        assert_eq!(cc.cwnd(), 10 * MTU);
+        assert_eq!(cc.ssthresh(), 160 * MTU);
+    }
+}

@@ -1,0 +1,604 @@
+//! The sending side: from queued messages to DATA chunks, and from SACKs back.
+//!
+//! ```text
+//! send() ─► SendQueue ─► cut at transmit time ─► SentMessages + Outstanding ─► acknowledged, released
+//! ```
+//!
+//! Nothing is copied before a chunk is written into the caller's buffer: a message stays one [`Bytes`], and
+//! a chunk is an offset into it.
+//!
+//! Limits: the send buffer (bytes, with an overhead per message), and [`MAX_OUTSTANDING`] chunks.
+
+pub(crate) mod congestion;
+pub(crate) mod forward;
+pub(crate) mod outstanding;
+pub(crate) mod rto;
+pub(crate) mod send_queue;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::congestion::{Acked, CongestionControl, NewReno};
+use self::outstanding::Outstanding;
+use self::rto::RetransmissionTimeout;
+use self::send_queue::{MESSAGE_OVERHEAD, QueuedMessage, SendQueue};
+use crate::config::Config;
+use crate::stats::Stats;
+use crate::timer::{Backoff, Timer};
+use crate::types::{Ppid, Ssn, StreamId, Tsn};
+use crate::wire::data::{DATA_HEADER_LEN, DataChunk, FLAG_BEGIN, FLAG_END, FLAG_UNORDERED};
+use crate::wire::packet::HEADER_LEN;
+use crate::wire::padded;
+use crate::wire::sack::Sack;
+use crate::wire::writer::PacketWriter;
+
+/// What a DATA chunk adds to its payload on the wire.
+pub(crate) const DATA_OVERHEAD: usize = DATA_HEADER_LEN;
+
+/// Chunks outstanding at a time: gap ack blocks have 16-bit offsets, so a SACK can't describe more.
+const MAX_OUTSTANDING: usize = 65_000;
+
+/// The least payload that is worth a chunk of its own at the end of a packet. As little as this, because
+/// packets of one size can go out in one batch and shorter ones end it.
+const MIN_FRAGMENT: usize = 4;
+
+/// A message of which at least one chunk was cut.
+#[derive(Debug)]
+pub(crate) struct SentMessage {
+    payload: Bytes,
+    slot: u16,
+    pub(crate) stream: StreamId,
+    ppid: Ppid,
+    pub(crate) ssn: Ssn,
+    pub(crate) unordered: bool,
+    max_retransmits: Option<u32>,
+    expires: Option<Instant>,
+}
+
+/// Messages by index, oldest first; indices are never reused.
+#[derive(Debug)]
+pub(crate) struct SentMessages {
+    first: u64,
+    messages: VecDeque<SentMessage>,
+}
+
+impl SentMessages {
+    pub(crate) fn new() -> Self {
+        Self { first: 0, messages: VecDeque::new() }
+    }
+
+    pub(crate) fn get(&self, index: u64) -> Option<&SentMessage> {
+        self.messages.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    }
+
+    fn push(&mut self, message: SentMessage) -> u64 {
+        self.messages.push_back(message);
+        self.first + self.messages.len() as u64 - 1
+    }
+
+    /// Forgets all before `index`; returns how many those were.
+    fn forget_before(&mut self, index: u64) -> usize {
+        let count = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let count = count.min(self.messages.len());
+        self.messages.drain(..count);
+        self.first += count as u64;
+        count
+    }
+
+    fn next_index(&self) -> u64 {
+        self.first + self.messages.len() as u64
+    }
+}
+
+/// The message that is being cut into chunks: the newest of the sent ones.
+#[derive(Clone, Copy, Debug)]
+struct Cutting {
+    message: u64,
+    offset: usize,
+}
+
+/// What the peer did wrong in a SACK.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SackError {
+    /// It acknowledges something that was never sent.
+    NeverSent,
+}
+
+/// What a SACK meant for the association.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SackOutcome {
+    /// The path and the peer are alive: error counters start over (RFC 9260 §8.1).
+    pub(crate) alive: bool,
+}
+
+/// The sending side of an association.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) queue: SendQueue,
+    messages: SentMessages,
+    cutting: Option<Cutting>,
+    pub(crate) outstanding: Outstanding,
+    pub(crate) congestion: Box<dyn CongestionControl>,
+    pub(crate) rto: RetransmissionTimeout,
+    pub(crate) t3: Timer,
+    backoff: Backoff,
+    /// What the peer's window has left by our account (RFC 9260 §6.2.1).
+    peer_rwnd: usize,
+    /// The window as the peer last said it.
+    a_rwnd: u32,
+    /// That was too small for a packet.
+    window_closed: bool,
+    mtu: usize,
+    /// The TSN whose acknowledgement ends fast recovery (RFC 9260 §7.2.4).
+    recover_until: Option<u64>,
+    /// The first packet of a fast retransmit ignores the congestion window (RFC 9260 §7.2.4, rule 3).
+    fast_retransmit_now: bool,
+    /// The TSN that measures the round trip, and when it was sent (RFC 9260 §6.3.1, C4 and C5).
+    rtt_probe: Option<(u64, Instant)>,
+    last_sent: Option<Instant>,
+    /// Bytes in the send buffer: payload not yet acknowledged.
+    unacked: usize,
+    /// Messages in the send buffer.
+    message_count: usize,
+    buffer_limit: usize,
+    /// `send` was refused since the last `SendCapacity`.
+    was_full: bool,
+    capacity_event: bool,
+    /// The peer understands FORWARD TSN: messages can be given up.
+    pub(crate) partial_reliability: bool,
+    /// A FORWARD TSN is due.
+    pub(crate) forward_due: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(config: &Config, initial_tsn: Tsn) -> Self {
+        let mtu = config.mtu & !3;
+        Self {
+            queue: SendQueue::new(),
+            messages: SentMessages::new(),
+            cutting: None,
+            outstanding: Outstanding::new(initial_tsn.unwrap_first()),
+            congestion: Box::new(NewReno::new(
+                mtu.saturating_sub(HEADER_LEN).max(1),
+                config.initial_cwnd_packets,
+            )),
+            rto: RetransmissionTimeout::new(config),
+            t3: Timer::default(),
+            backoff: Backoff { max: config.max_backoff },
+            peer_rwnd: 0,
+            a_rwnd: 0,
+            window_closed: false,
+            mtu,
+            recover_until: None,
+            fast_retransmit_now: false,
+            rtt_probe: None,
+            last_sent: None,
+            unacked: 0,
+            message_count: 0,
+            buffer_limit: config.send_buffer,
+            was_full: false,
+            capacity_event: false,
+            partial_reliability: false,
+            forward_due: false,
+        }
+    }
+
+    /// The peer's initial window, from its INIT or INIT ACK.
+    pub(crate) fn set_peer_rwnd(&mut self, a_rwnd: u32) {
+        self.a_rwnd = a_rwnd;
+        self.peer_rwnd = a_rwnd as usize;
+    }
+
+    /// The cumulative TSN ack of a SHUTDOWN (RFC 9260 §9.2).
+    pub(crate) fn on_cumulative_ack(
+        &mut self,
+        now: Instant,
+        tsn: Tsn,
+        stats: &mut Stats,
+    ) -> Result<SackOutcome, SackError> {
+        let sack = Sack::cumulative_only(tsn, self.a_rwnd);
+        self.on_sack(now, &sack, stats)
+    }
+
+    /// Whether [`write_data`](Self::write_data) would write something into an empty packet.
+    pub(crate) fn has_sendable(&self) -> bool {
+        (self.outstanding.has_lost() && self.fast_retransmit_now)
+            || ((self.outstanding.has_lost() || self.has_new()) && self.window_allows(0))
+    }
+
+    /// The TSN that the next new chunk gets, less one (RFC 6525 §5.1.2, A3).
+    pub(crate) fn last_assigned_tsn(&self) -> Tsn {
+        Tsn::wrap(self.outstanding.next_tsn() - 1)
+    }
+
+    pub(crate) fn unacked(&self) -> usize {
+        self.unacked
+    }
+
+    fn buffer_used(&self) -> usize {
+        self.unacked + self.message_count * MESSAGE_OVERHEAD
+    }
+
+    /// The largest message that fits now.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer_limit.saturating_sub(self.buffer_used() + MESSAGE_OVERHEAD)
+    }
+
+    /// Whether a message of this size is taken: it fits, or there is nothing else.
+    pub(crate) fn accepts(&mut self, len: usize) -> bool {
+        let accepted = self.message_count == 0 || len <= self.capacity();
+        self.was_full |= !accepted;
+        accepted
+    }
+
+    /// Queues a message that [`accepts`](Self::accepts) said yes to.
+    pub(crate) fn enqueue(&mut self, stream: StreamId, message: QueuedMessage) -> bool {
+        let len = message.payload.len();
+        if !self.queue.push(stream, message) {
+            return false;
+        }
+        self.unacked += len;
+        self.message_count += 1;
+        true
+    }
+
+    /// Whether the owner is to be told that there is room again. Asking takes it back.
+    pub(crate) fn take_capacity_event(&mut self) -> bool {
+        std::mem::take(&mut self.capacity_event)
+    }
+
+    fn note_capacity(&mut self) {
+        if self.was_full && self.buffer_used() <= self.buffer_limit / 4 * 3 {
+            self.was_full = false;
+            self.capacity_event = true;
+        }
+    }
+
+    /// Everything handed over has been sent and acknowledged.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.outstanding.is_empty() && self.cutting.is_none() && !self.queue.has_messages()
+    }
+
+    /// Whether new data waits for its first transmission.
+    fn has_new(&self) -> bool {
+        self.cutting.is_some() || self.queue.has_messages()
+    }
+
+    /// Writes as many DATA chunks as fit the packet, the windows and the occasion: lost ones first
+    /// (RFC 9260 §6.1 C), then new ones.
+    pub(crate) fn write_data(&mut self, now: Instant, packet: &mut PacketWriter<'_>, stats: &mut Stats) {
+        if !self.has_new() && !self.outstanding.has_lost() {
+            return;
+        }
+        self.restart_after_idle(now);
+        let mut wrote = false;
+        while let Some((tsn, chunk)) = self.outstanding.peek_lost() {
+            if self.give_up_if_due(now, tsn, stats) {
+                continue;
+            }
+            let payload_len = usize::from(chunk.len);
+            let forced = self.fast_retransmit_now;
+            if packet.room() < padded(payload_len) + DATA_OVERHEAD
+                || !(forced || self.window_allows(payload_len))
+            {
+                break;
+            }
+            let Some(message) = self.messages.get(chunk.message) else { break };
+            let start = chunk.offset as usize;
+            let Some(payload) = message.payload.get(start..start + payload_len) else { break };
+            if !write_chunk(packet, message, tsn, chunk.flags, payload) {
+                break;
+            }
+            let is_first = tsn == self.outstanding.cumulative_tsn_ack() + 1;
+            self.outstanding.retransmitted(tsn);
+            self.peer_rwnd = self.peer_rwnd.saturating_sub(payload_len);
+            stats.retransmissions += 1;
+            wrote = true;
+            if forced && is_first {
+                // RFC 9260 §7.2.4, rule 4
+                self.t3.stop();
+            }
+        }
+        if wrote {
+            self.fast_retransmit_now = false;
+        }
+        if !self.outstanding.has_lost() {
+            wrote |= self.write_new(now, packet, stats);
+        }
+        if wrote {
+            self.last_sent = Some(now);
+            self.t3.start_if_stopped(now, self.rto.rto(), self.backoff);
+        }
+    }
+
+    /// Cuts new chunks into the rest of the packet.
+    fn write_new(&mut self, now: Instant, packet: &mut PacketWriter<'_>, stats: &mut Stats) -> bool {
+        let mut wrote = false;
+        while self.outstanding.len() < MAX_OUTSTANDING {
+            let room = packet.room().saturating_sub(DATA_OVERHEAD) & !3;
+            if room < MIN_FRAGMENT {
+                break;
+            }
+            let Some(cutting) = self.cutting.or_else(|| self.begin_message(now, stats)) else { break };
+            self.cutting = Some(cutting);
+            let Some(message) = self.messages.get(cutting.message) else { break };
+            let rest = message.payload.len() - cutting.offset;
+            let len = rest.min(room).min(MAX_CHUNK_PAYLOAD);
+            if !self.window_allows(len) {
+                break;
+            }
+            let mut flags = if message.unordered { FLAG_UNORDERED } else { 0 };
+            if cutting.offset == 0 {
+                flags |= FLAG_BEGIN;
+            }
+            if len == rest {
+                flags |= FLAG_END;
+            }
+            let Some(payload) = message.payload.get(cutting.offset..cutting.offset + len) else { break };
+            let tsn = self.outstanding.next_tsn();
+            if !write_chunk(packet, message, tsn, flags, payload) {
+                break;
+            }
+            let slot = message.slot;
+            // A message is at most 2^32 - 1 bytes, a chunk at most 65,535: `send` and the cut saw to it.
+            self.outstanding.push(cutting.message, cutting.offset as u32, len as u16, flags);
+            self.queue.unbuffer(slot, len);
+            self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
+            if self.rtt_probe.is_none() {
+                self.rtt_probe = Some((tsn, now));
+            }
+            let next = Cutting { message: cutting.message, offset: cutting.offset + len };
+            self.cutting = (len < rest).then_some(next);
+            stats.data_chunks_sent += 1;
+            wrote = true;
+        }
+        wrote
+    }
+
+    /// Takes the next message that has not outlived itself, and gives it its SSN.
+    fn begin_message(&mut self, now: Instant, stats: &mut Stats) -> Option<Cutting> {
+        loop {
+            let (slot, message) = self.queue.pop()?;
+            if self.partial_reliability && message.expires.is_some_and(|expires| expires <= now) {
+                let len = message.payload.len();
+                self.queue.unbuffer(slot, len);
+                self.release(slot, len);
+                self.message_count -= 1;
+                stats.messages_abandoned += 1;
+                self.note_capacity();
+                continue;
+            }
+            let stream = self.queue.at_mut(slot)?;
+            let ssn = stream.next_ssn;
+            if !message.unordered {
+                stream.next_ssn = ssn.add(1);
+            }
+            let sent = SentMessage {
+                payload: message.payload,
+                slot,
+                stream: stream.id,
+                ppid: message.ppid,
+                ssn,
+                unordered: message.unordered,
+                max_retransmits: message.max_retransmits,
+                expires: message.expires,
+            };
+            return Some(Cutting { message: self.messages.push(sent), offset: 0 });
+        }
+    }
+
+    /// RFC 9260 §6.1 A and B: both windows, and always one chunk when nothing is in flight, which makes the
+    /// zero-window probe.
+    fn window_allows(&self, payload_len: usize) -> bool {
+        self.outstanding.flight() == 0
+            || (self.outstanding.flight() < self.congestion.cwnd()
+                && payload_len <= self.peer_rwnd
+                && !self.window_closed)
+    }
+
+    /// RFC 9260 §7.2.1: the congestion window decays while nothing is sent.
+    fn restart_after_idle(&mut self, now: Instant) {
+        let Some(last) = self.last_sent else { return };
+        if !self.outstanding.is_empty() {
+            return;
+        }
+        let rto = self.rto.rto();
+        let idle = now.saturating_duration_since(last);
+        if idle >= rto {
+            let rtos = idle.as_nanos() / rto.as_nanos().max(1);
+            self.congestion.on_idle(u32::try_from(rtos).unwrap_or(u32::MAX));
+            self.last_sent = Some(now);
+        }
+    }
+
+    /// Takes in a SACK (RFC 9260 §6.2.1).
+    pub(crate) fn on_sack(
+        &mut self,
+        now: Instant,
+        sack: &Sack<'_>,
+        stats: &mut Stats,
+    ) -> Result<SackOutcome, SackError> {
+        let before = self.outstanding.cumulative_tsn_ack();
+        let cumulative = sack.cumulative_tsn_ack.unwrap_near(before);
+        if cumulative < before {
+            // D i: out of order
+            return Ok(SackOutcome::default());
+        }
+        if cumulative >= self.outstanding.next_tsn() {
+            return Err(SackError::NeverSent);
+        }
+        let flight_before = self.outstanding.flight();
+        let in_fast_recovery = self.recover_until.is_some();
+        let probe = self.rtt_probe.filter(|&(tsn, _)| self.probe_is_good(tsn));
+
+        let queue = &mut self.queue;
+        let mut released = 0;
+        let summary = self.outstanding.on_sack(
+            cumulative,
+            sack.gap_ack_blocks(),
+            in_fast_recovery,
+            &self.messages,
+            |chunk, messages| {
+                let len = usize::from(chunk.len);
+                released += len;
+                if let Some(message) = messages.get(chunk.message) {
+                    queue.release(message.slot, len);
+                }
+            },
+        );
+        stats.dropped_chunks += u64::from(summary.bad_blocks > 0);
+        self.unacked -= released;
+        if summary.cumulative_advanced {
+            self.forget_acked_messages();
+        }
+        if let Some((tsn, sent)) = probe {
+            let acked = tsn <= cumulative
+                || self.outstanding.get(tsn).is_some_and(|c| c.state == outstanding::ChunkState::Acked);
+            if acked {
+                self.rto.measured(now.saturating_duration_since(sent));
+                self.rtt_probe = None;
+            }
+        } else {
+            self.rtt_probe = None;
+        }
+        if self.recover_until.is_some_and(|until| until <= cumulative) {
+            self.recover_until = None;
+        }
+        if summary.acked_bytes > 0 {
+            self.congestion.on_ack(Acked {
+                bytes: summary.acked_bytes,
+                flight_before,
+                cumulative_advanced: summary.cumulative_advanced,
+                in_fast_recovery: self.recover_until.is_some(),
+                all_acked: self.outstanding.is_empty(),
+            });
+        }
+        if summary.lost > 0 && self.recover_until.is_none() {
+            self.congestion.on_fast_recovery();
+            self.recover_until = Some(self.outstanding.next_tsn() - 1);
+            self.fast_retransmit_now = true;
+            stats.fast_recoveries += 1;
+        }
+        self.give_up_lost(now, stats);
+        self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.flight_payload());
+        self.a_rwnd = sack.a_rwnd;
+        self.window_closed = (sack.a_rwnd as usize) < self.mtu;
+        if summary.cumulative_advanced {
+            // RFC 9260 §6.3.2, R3
+            self.t3.reset_backoff();
+            self.t3.stop();
+        }
+        if self.outstanding.is_empty() {
+            // R2
+            self.t3.stop();
+            self.t3.reset_backoff();
+        } else if self.outstanding.flight() > 0 || self.outstanding.first_is_abandoned() {
+            self.t3.start_if_stopped(now, self.rto.rto(), self.backoff);
+        }
+        // RFC 3758 §3.5, C3: a SACK that has not caught up calls for another FORWARD TSN.
+        self.forward_due |= self.outstanding.first_is_abandoned();
+        self.note_capacity();
+        Ok(SackOutcome { alive: summary.acked_bytes > 0 || self.window_closed })
+    }
+
+    /// Karn's rule (RFC 9260 §6.3.1, C5): what was sent twice measures nothing.
+    fn probe_is_good(&self, tsn: u64) -> bool {
+        self.outstanding.get(tsn).is_some_and(|chunk| {
+            chunk.transmissions == 1 && chunk.state != outstanding::ChunkState::Abandoned
+        })
+    }
+
+    fn release(&mut self, slot: u16, bytes: usize) {
+        self.queue.release(slot, bytes);
+        self.unacked -= bytes;
+    }
+
+    fn forget_acked_messages(&mut self) {
+        let needed = self
+            .outstanding
+            .first_message()
+            .or(self.cutting.map(|cutting| cutting.message))
+            .unwrap_or(self.messages.next_index());
+        self.message_count -= self.messages.forget_before(needed);
+    }
+
+    /// T3-rtx ran out (RFC 9260 §6.3.3).
+    pub(crate) fn on_t3(&mut self, now: Instant, stats: &mut Stats) {
+        stats.t3_expirations += 1;
+        // A closed window is the peer's wish, not the path's; its probes leave the congestion window alone.
+        if !self.window_closed {
+            self.congestion.on_timeout();
+        }
+        self.peer_rwnd = self.peer_rwnd.saturating_add(self.outstanding.flight_payload());
+        self.outstanding.mark_all_lost();
+        self.recover_until = None;
+        self.fast_retransmit_now = false;
+        self.rtt_probe = None;
+        self.give_up_lost(now, stats);
+        self.forward_due |= self.outstanding.first_is_abandoned();
+    }
+
+    /// The peer has fewer streams than we hoped for: what was queued on the others is given up.
+    pub(crate) fn drop_streams_from(&mut self, id: StreamId, stats: &mut Stats) {
+        let (bytes, messages) = self.queue.drop_from(id);
+        self.unacked -= bytes;
+        self.message_count -= messages;
+        stats.messages_abandoned += messages as u64;
+    }
+
+    /// The end: nothing will be sent any more, and the memory is given back.
+    pub(crate) fn discard(&mut self) {
+        self.queue = SendQueue::new();
+        self.messages = SentMessages::new();
+        self.cutting = None;
+        self.outstanding = Outstanding::new(self.outstanding.next_tsn());
+        self.t3.stop();
+        self.unacked = 0;
+        self.message_count = 0;
+        self.forward_due = false;
+    }
+
+    /// What `t3` needs to be started with after something else than DATA was sent.
+    pub(crate) fn start_t3(&mut self, now: Instant) {
+        self.t3.start_if_stopped(now, self.rto.rto(), self.backoff);
+    }
+
+    /// A round trip measured by a heartbeat.
+    pub(crate) fn measured(&mut self, rtt: Duration) {
+        self.rto.measured(rtt);
+    }
+
+    /// Puts the gauges into the statistics.
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        stats.cwnd = self.congestion.cwnd();
+        stats.ssthresh = self.congestion.ssthresh();
+        stats.srtt = self.rto.srtt();
+        stats.rto = self.rto.rto();
+        stats.peer_rwnd = self.peer_rwnd;
+        stats.flight = self.outstanding.flight();
+    }
+}
+
+/// The most payload of one chunk: its length field has 16 bits.
+const MAX_CHUNK_PAYLOAD: usize = (u16::MAX as usize - DATA_OVERHEAD) & !3;
+
+fn write_chunk(
+    packet: &mut PacketWriter<'_>,
+    message: &SentMessage,
+    tsn: u64,
+    flags: u8,
+    payload: &[u8],
+) -> bool {
+    let chunk = DataChunk {
+        flags,
+        tsn: Tsn::wrap(tsn),
+        stream: message.stream,
+        // RFC 9260 §3.3.1: meaningless when unordered.
+        ssn: if message.unordered { Ssn(0) } else { message.ssn },
+        ppid: message.ppid,
+        payload,
+    };
+    chunk.header().is_some_and(|header| packet.data_chunk(&header, payload))
+}

@@ -1,0 +1,533 @@
+//! The DATA chunks that have a TSN and are not cumulatively acknowledged yet.
+//!
+//! A ring indexed by TSN − first TSN; an entry is 40 bytes and points into its message. States of an entry:
+//!
+//! ```text
+//!              marked lost                       sent again
+//!   InFlight ───────────────► ToRetransmit ─────────────────► InFlight
+//!      │  ▲ no longer in a gap ack block   │ in a gap ack block
+//!      ▼  │                                ▼
+//!     Acked ◄──────────────────────────────┘
+//!   any ──► Abandoned (partial reliability)        all ──► gone, by the cumulative TSN ack
+//! ```
+//!
+//! A SACK costs what it newly says: the gap ack blocks are compared with those of the SACK before, and only
+//! the differences and the holes are visited.
+
+use std::collections::VecDeque;
+
+use super::{DATA_OVERHEAD, SentMessages};
+use crate::wire::padded;
+
+/// Missing reports that make a chunk lost (RFC 9260 §7.2.4).
+const MISSING_REPORTS: u8 = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ChunkState {
+    InFlight,
+    ToRetransmit,
+    Acked,
+    Abandoned,
+}
+
+/// One chunk that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentChunk {
+    /// Index of its message in [`SentMessages`].
+    pub(crate) message: u64,
+    /// A missing report counts when it acknowledges something sent after this chunk was: a TSN above this.
+    /// That is the chunk's own TSN at first, and the highest TSN there was when it was sent again; so a lost
+    /// retransmission is found without waiting for T3, and a late report never counts against it.
+    sent_after: u64,
+    pub(crate) offset: u32,
+    pub(crate) len: u16,
+    pub(crate) transmissions: u16,
+    pub(crate) state: ChunkState,
+    pub(crate) flags: u8,
+    missing_reports: u8,
+}
+
+impl SentChunk {
+    /// Bytes on the wire.
+    fn wire_len(&self) -> usize {
+        padded(usize::from(self.len)) + DATA_OVERHEAD
+    }
+}
+
+/// What a SACK changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SackSummary {
+    /// Newly acknowledged, in wire bytes.
+    pub(crate) acked_bytes: usize,
+    pub(crate) cumulative_advanced: bool,
+    /// The highest TSN that is newly acknowledged.
+    pub(crate) highest_newly_acked: Option<u64>,
+    /// Chunks found lost.
+    pub(crate) lost: usize,
+    /// The first outstanding chunk is among the lost.
+    pub(crate) first_is_lost: bool,
+    /// Gap ack blocks that are reversed, out of order, or above what was sent.
+    pub(crate) bad_blocks: usize,
+}
+
+/// The ring.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    chunks: VecDeque<SentChunk>,
+    /// TSN of the first entry: cumulative TSN ack + 1.
+    first: u64,
+    /// Bytes in flight, headers and padding included.
+    flight: usize,
+    /// Payload bytes in flight: what the peer's window counts.
+    flight_payload: usize,
+    /// TSNs in `ToRetransmit`, in the order found; an entry may be stale and is checked when taken.
+    to_retransmit: VecDeque<u64>,
+    /// Entries in `ToRetransmit`.
+    lost: usize,
+    /// The gap ack blocks of the last SACK, as inclusive TSN ranges.
+    sacked: Vec<(u64, u64)>,
+    scratch: Vec<(u64, u64)>,
+    /// Retransmission counts matter (partial reliability), so losses are reported by TSN.
+    pub(crate) newly_lost: Vec<u64>,
+}
+
+impl Outstanding {
+    pub(crate) fn new(first: u64) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            first,
+            flight: 0,
+            flight_payload: 0,
+            to_retransmit: VecDeque::new(),
+            lost: 0,
+            sacked: Vec::new(),
+            scratch: Vec::new(),
+            newly_lost: Vec::new(),
+        }
+    }
+
+    pub(crate) fn next_tsn(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
+    pub(crate) fn cumulative_tsn_ack(&self) -> u64 {
+        self.first - 1
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    pub(crate) fn flight(&self) -> usize {
+        self.flight
+    }
+
+    pub(crate) fn flight_payload(&self) -> usize {
+        self.flight_payload
+    }
+
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
+    /// The message of the first entry: older ones are not needed any more.
+    pub(crate) fn first_message(&self) -> Option<u64> {
+        self.chunks.front().map(|chunk| chunk.message)
+    }
+
+    pub(crate) fn get(&self, tsn: u64) -> Option<&SentChunk> {
+        self.chunks.get(usize::try_from(tsn.checked_sub(self.first)?).ok()?)
+    }
+
+    fn get_mut(&mut self, tsn: u64) -> Option<&mut SentChunk> {
+        self.chunks.get_mut(usize::try_from(tsn.checked_sub(self.first)?).ok()?)
+    }
+
+    /// A chunk has been written for the first time.
+    #[inline]
+    pub(crate) fn push(&mut self, message: u64, offset: u32, len: u16, flags: u8) -> u64 {
+        let tsn = self.next_tsn();
+        let chunk = SentChunk {
+            message,
+            sent_after: tsn,
+            offset,
+            len,
+            transmissions: 1,
+            state: ChunkState::InFlight,
+            flags,
+            missing_reports: 0,
+        };
+        self.flight += chunk.wire_len();
+        self.flight_payload += usize::from(len);
+        self.chunks.push_back(chunk);
+        tsn
+    }
+
+    /// A TSN for the end of a message that will never be sent whole, so that the peer can be told to skip it.
+    pub(crate) fn push_abandoned(&mut self, message: u64, flags: u8) {
+        let sent_after = self.next_tsn();
+        self.chunks.push_back(SentChunk {
+            message,
+            sent_after,
+            offset: 0,
+            len: 0,
+            transmissions: 0,
+            state: ChunkState::Abandoned,
+            flags,
+            missing_reports: 0,
+        });
+    }
+
+    /// The lowest chunk found lost, if any.
+    pub(crate) fn peek_lost(&mut self) -> Option<(u64, SentChunk)> {
+        while let Some(&tsn) = self.to_retransmit.front() {
+            match self.get(tsn) {
+                Some(chunk) if chunk.state == ChunkState::ToRetransmit => return Some((tsn, *chunk)),
+                _ => {
+                    self.to_retransmit.pop_front();
+                }
+            }
+        }
+        None
+    }
+
+    /// The chunk has been written again.
+    pub(crate) fn retransmitted(&mut self, tsn: u64) {
+        let highest = self.next_tsn() - 1;
+        let Some(chunk) = self.get_mut(tsn) else { return };
+        chunk.state = ChunkState::InFlight;
+        chunk.missing_reports = 0;
+        chunk.sent_after = highest;
+        chunk.transmissions = chunk.transmissions.saturating_add(1);
+        let (wire, payload) = (chunk.wire_len(), usize::from(chunk.len));
+        self.flight += wire;
+        self.flight_payload += payload;
+        self.lost -= 1;
+    }
+
+    /// T3-rtx ran out: everything in flight is lost (RFC 9260 §6.3.3, E3).
+    pub(crate) fn mark_all_lost(&mut self) {
+        self.to_retransmit.clear();
+        let mut tsn = self.first;
+        for chunk in &mut self.chunks {
+            if chunk.state == ChunkState::InFlight {
+                chunk.state = ChunkState::ToRetransmit;
+                self.lost += 1;
+                self.newly_lost.push(tsn);
+            }
+            if chunk.state == ChunkState::ToRetransmit {
+                self.to_retransmit.push_back(tsn);
+            }
+            chunk.missing_reports = 0;
+            tsn += 1;
+        }
+        self.flight = 0;
+        self.flight_payload = 0;
+    }
+
+    /// Gives up what was sent of the message that this TSN belongs to.
+    pub(crate) fn abandon(&mut self, tsn_of_any: u64) {
+        let Some(message) = self.get(tsn_of_any).map(|chunk| chunk.message) else { return };
+        let of_message = |chunk: &SentChunk| chunk.message == message;
+        let mut low = tsn_of_any;
+        while low > self.first && self.get(low - 1).is_some_and(of_message) {
+            low -= 1;
+        }
+        while self.get(low).is_some_and(of_message) {
+            self.set_state(low, ChunkState::Abandoned);
+            low += 1;
+        }
+    }
+
+    /// Moves one entry to another state, and keeps the counts.
+    fn set_state(&mut self, tsn: u64, state: ChunkState) {
+        let Some(chunk) = self.get_mut(tsn) else { return };
+        let before = chunk.state;
+        chunk.state = state;
+        let (wire, payload) = (chunk.wire_len(), usize::from(chunk.len));
+        match before {
+            ChunkState::InFlight => {
+                self.flight -= wire;
+                self.flight_payload -= payload;
+            }
+            ChunkState::ToRetransmit => self.lost -= 1,
+            ChunkState::Acked | ChunkState::Abandoned => {}
+        }
+        match state {
+            ChunkState::InFlight => {
+                self.flight += wire;
+                self.flight_payload += payload;
+            }
+            ChunkState::ToRetransmit => self.lost += 1,
+            ChunkState::Acked | ChunkState::Abandoned => {}
+        }
+    }
+
+    /// The point up to which everything is acknowledged or abandoned, when that is beyond the cumulative TSN
+    /// ack: the advanced peer ack point (RFC 3758 §3.5, C2). Calls `skipped` for each abandoned chunk.
+    pub(crate) fn advanced_peer_ack_point(&self, mut skipped: impl FnMut(&SentChunk)) -> Option<u64> {
+        let mut point = None;
+        let mut tsn = self.first;
+        for chunk in &self.chunks {
+            match chunk.state {
+                ChunkState::Abandoned => {
+                    point = Some(tsn);
+                    skipped(chunk);
+                }
+                // Only as far as something abandoned: what is acknowledged beyond it the peer knows.
+                ChunkState::Acked => {}
+                ChunkState::InFlight | ChunkState::ToRetransmit => break,
+            }
+            tsn += 1;
+        }
+        point
+    }
+
+    /// Whether the first entry is abandoned, so that the peer must be told to go on.
+    pub(crate) fn first_is_abandoned(&self) -> bool {
+        self.chunks.front().is_some_and(|chunk| chunk.state == ChunkState::Abandoned)
+    }
+
+    /// Takes in a SACK whose cumulative TSN ack is neither behind ours nor beyond what was sent.
+    ///
+    /// `blocks` are offsets as received. `released` is called for every chunk that is gone for good.
+    pub(crate) fn on_sack(
+        &mut self,
+        cumulative: u64,
+        blocks: impl Iterator<Item = (u16, u16)>,
+        in_fast_recovery: bool,
+        messages: &SentMessages,
+        mut released: impl FnMut(&SentChunk, &SentMessages),
+    ) -> SackSummary {
+        let mut summary = SackSummary::default();
+        while self.first <= cumulative {
+            let Some(chunk) = self.chunks.pop_front() else { break };
+            match chunk.state {
+                ChunkState::InFlight => {
+                    self.flight -= chunk.wire_len();
+                    self.flight_payload -= usize::from(chunk.len);
+                    summary.acked_bytes += chunk.wire_len();
+                    summary.highest_newly_acked = Some(self.first);
+                }
+                ChunkState::ToRetransmit => {
+                    self.lost -= 1;
+                    summary.acked_bytes += chunk.wire_len();
+                    summary.highest_newly_acked = Some(self.first);
+                }
+                ChunkState::Acked | ChunkState::Abandoned => {}
+            }
+            released(&chunk, messages);
+            summary.cumulative_advanced = true;
+            self.first += 1;
+        }
+        self.take_blocks(cumulative, blocks, &mut summary);
+        self.count_missing(in_fast_recovery, &mut summary);
+        summary
+    }
+
+    /// Replaces the gap ack blocks and visits what changed.
+    fn take_blocks(
+        &mut self,
+        cumulative: u64,
+        blocks: impl Iterator<Item = (u16, u16)>,
+        summary: &mut SackSummary,
+    ) {
+        let mut old = std::mem::take(&mut self.sacked);
+        let mut new = std::mem::take(&mut self.scratch);
+        new.clear();
+        let highest = self.next_tsn() - 1;
+        // A block at offset 1 would be part of the cumulative ack; we take it as it is said.
+        let mut floor = cumulative;
+        for (start, end) in blocks {
+            let (start, end) = (cumulative + u64::from(start), cumulative + u64::from(end));
+            if start <= floor || end < start || end > highest {
+                summary.bad_blocks += 1;
+                continue;
+            }
+            floor = end;
+            new.push((start, end));
+        }
+        if !(old.is_empty() && new.is_empty()) {
+            let first = self.first;
+            old.retain_mut(|range| {
+                range.0 = range.0.max(first);
+                range.0 <= range.1
+            });
+            for_each_difference(&new, &old, |start, end| {
+                for tsn in start..=end {
+                    let Some(chunk) = self.get(tsn) else { break };
+                    if matches!(chunk.state, ChunkState::InFlight | ChunkState::ToRetransmit) {
+                        summary.acked_bytes += chunk.wire_len();
+                        summary.highest_newly_acked = Some(tsn.max(summary.highest_newly_acked.unwrap_or(0)));
+                        self.set_state(tsn, ChunkState::Acked);
+                    }
+                }
+            });
+            // RFC 9260 §6.2.1 D iii: what was acknowledged by a gap ack block and no longer is, is
+            // outstanding again.
+            for_each_difference(&old, &new, |start, end| {
+                for tsn in start..=end {
+                    if self.get(tsn).is_some_and(|chunk| chunk.state == ChunkState::Acked) {
+                        self.set_state(tsn, ChunkState::InFlight);
+                    }
+                }
+            });
+        }
+        self.scratch = old;
+        self.sacked = new;
+    }
+
+    /// Counts missing reports in the holes (RFC 9260 §7.2.4, highest TSN newly acknowledged).
+    fn count_missing(&mut self, in_fast_recovery: bool, summary: &mut SackSummary) {
+        let Some(&(_, highest_reported)) = self.sacked.last() else { return };
+        let limit = match summary.highest_newly_acked {
+            // In fast recovery an advancing SACK is a report on every hole.
+            Some(_) if in_fast_recovery && summary.cumulative_advanced => highest_reported,
+            Some(highest) => highest,
+            None => return,
+        };
+        let ranges = std::mem::take(&mut self.sacked);
+        let mut hole = self.first;
+        for &(start, end) in &ranges {
+            for tsn in hole..start.min(limit) {
+                let Some(chunk) = self.get_mut(tsn) else { break };
+                if chunk.state != ChunkState::InFlight || limit <= chunk.sent_after {
+                    continue;
+                }
+                chunk.missing_reports += 1;
+                if chunk.missing_reports >= MISSING_REPORTS {
+                    chunk.missing_reports = 0;
+                    self.set_state(tsn, ChunkState::ToRetransmit);
+                    self.to_retransmit.push_back(tsn);
+                    self.newly_lost.push(tsn);
+                    summary.lost += 1;
+                    summary.first_is_lost |= tsn == self.first;
+                }
+            }
+            hole = end + 1;
+            if hole >= limit {
+                break;
+            }
+        }
+        self.sacked = ranges;
+    }
+}
+
+/// Calls `f` for every maximal range that is in `a` and not in `b`. Both are sorted and disjoint.
+fn for_each_difference(a: &[(u64, u64)], b: &[(u64, u64)], mut f: impl FnMut(u64, u64)) {
+    let mut b = b.iter().copied().peekable();
+    for &(start, end) in a {
+        let mut at = start;
+        while at <= end {
+            match b.peek() {
+                Some(&(_, b_end)) if b_end < at => {
+                    b.next();
+                }
+                Some(&(b_start, b_end)) if b_start <= end => {
+                    if at < b_start {
+                        f(at, b_start - 1);
+                    }
+                    at = b_end + 1;
+                }
+                _ => {
+                    f(at, end);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        for_each_difference(a, b, |start, end| found.push((start, end)));
+        found
+    }
+
+    #[test]
+    fn differences_of_ranges_are_what_one_has_and_the_other_has_not() {
+        assert_eq!(difference(&[(3, 9)], &[]), [(3, 9)]);
+        assert_eq!(difference(&[(3, 9)], &[(3, 9)]), []);
+        assert_eq!(difference(&[(3, 9)], &[(1, 3), (5, 6), (9, 12)]), [(4, 4), (7, 8)]);
+        assert_eq!(difference(&[(1, 2), (4, 5), (8, 8)], &[(2, 4)]), [(1, 1), (5, 5), (8, 8)]);
+        assert_eq!(difference(&[(1, 2), (4, 5)], &[(0, 9)]), []);
+    }
+
+    fn with_chunks(n: usize) -> Outstanding {
+        let mut outstanding = Outstanding::new(100);
+        for _ in 0..n {
+            outstanding.push(0, 0, 100, 0);
+        }
+        outstanding
+    }
+
+    fn sack(outstanding: &mut Outstanding, cumulative: u64, blocks: &[(u16, u16)]) -> SackSummary {
+        let messages = SentMessages::new();
+        outstanding.on_sack(cumulative, blocks.iter().copied(), false, &messages, |_, _| {})
+    }
+
+    #[test]
+    fn three_reports_make_a_chunk_lost_and_the_lowest_goes_first() {
+        let mut outstanding = with_chunks(10);
+        assert_eq!(sack(&mut outstanding, 99, &[(3, 3)]).lost, 0);
+        assert_eq!(sack(&mut outstanding, 99, &[(3, 4)]).lost, 0);
+        let summary = sack(&mut outstanding, 99, &[(3, 5)]);
+        assert_eq!((summary.lost, summary.first_is_lost), (2, true));
+        assert_eq!(outstanding.peek_lost().map(|(tsn, _)| tsn), Some(100));
+        assert_eq!(outstanding.flight_payload(), 500);
+    }
+
+    #[test]
+    fn a_repeated_report_counts_once() {
+        let mut outstanding = with_chunks(10);
+        for _ in 0..10 {
+            assert_eq!(sack(&mut outstanding, 99, &[(3, 3)]).lost, 0);
+        }
+    }
+
+    #[test]
+    fn a_lost_retransmission_is_found_by_reports_on_what_was_sent_after_it() {
+        let mut outstanding = with_chunks(6);
+        for end in 2..=4 {
+            sack(&mut outstanding, 99, &[(2, end)]);
+        }
+        assert_eq!(outstanding.peek_lost().map(|(tsn, _)| tsn), Some(100));
+        outstanding.retransmitted(100);
+        // TSN 104 and 105 were sent before the retransmission: they say nothing about it.
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 5)]).lost, 0);
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 6)]).lost, 0);
+        for _ in 0..3 {
+            outstanding.push(0, 0, 100, 0);
+        }
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 7)]).lost, 0);
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 8)]).lost, 0);
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 9)]).lost, 1);
+    }
+
+    #[test]
+    fn reneged_data_is_in_flight_again() {
+        let mut outstanding = with_chunks(4);
+        sack(&mut outstanding, 99, &[(2, 4)]);
+        assert_eq!(outstanding.flight_payload(), 100);
+        sack(&mut outstanding, 99, &[(2, 2)]);
+        assert_eq!(outstanding.flight_payload(), 300);
+        assert_eq!(sack(&mut outstanding, 103, &[]).acked_bytes, 3 * (100 + DATA_OVERHEAD));
+        assert_eq!((outstanding.flight(), outstanding.flight_payload()), (0, 0));
+    }
+
+    #[test]
+    fn absurd_blocks_are_left_out() {
+        let mut outstanding = with_chunks(4);
+        let summary = sack(&mut outstanding, 99, &[(0, 2), (3, 2), (2, 2), (1, 1), (4, 5), (4, 65_535)]);
+        assert_eq!(summary.bad_blocks, 5);
+        assert_eq!(outstanding.flight_payload(), 300);
+    }
+}

@@ -1,0 +1,123 @@
+//! INIT and INIT ACK (RFC 9260 §3.3.2, §3.3.3), and what both sides can do.
+//!
+//! ```text
+//! |   Type = 1    |  Chunk Flags  |      Chunk Length             |
+//! |                         Initiate Tag                          |
+//! |           Advertised Receiver Window Credit (a_rwnd)          |
+//! |  Number of Outbound Streams   |   Number of Inbound Streams   |
+//! |                          Initial TSN                          |
+//! |              Optional/Variable-Length Parameters              |
+//! ```
+//!
+//! Unknown parameters follow their two high bits. A parameter that overruns the chunk spoils the chunk: the
+//! same walk that finds the cookie has found it well-formed to the end.
+
+use super::chunk::ChunkType;
+use super::param::{ParamType, Params, push_param};
+use super::{be16, be32};
+use crate::types::Tsn;
+
+/// The extensions of an endpoint (RFC 5061 §4.2.7, RFC 3758 §3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Capabilities {
+    /// RE-CONFIG (RFC 6525).
+    pub(crate) reconfig: bool,
+    /// FORWARD TSN (RFC 3758).
+    pub(crate) forward_tsn: bool,
+}
+
+/// An INIT or INIT ACK, parsed whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Init<'a> {
+    pub(crate) initiate_tag: u32,
+    pub(crate) a_rwnd: u32,
+    pub(crate) outbound_streams: u16,
+    pub(crate) inbound_streams: u16,
+    pub(crate) initial_tsn: Tsn,
+    pub(crate) capabilities: Capabilities,
+    /// The state cookie of an INIT ACK.
+    pub(crate) cookie: Option<&'a [u8]>,
+    /// A host name, which nobody can resolve here (RFC 9260 §3.3.2.4 deprecates it).
+    pub(crate) host_name: bool,
+    /// Unrecognized parameters to report, each whole and padded; at most [`MAX_REPORTED`] bytes.
+    pub(crate) unrecognized: Vec<u8>,
+}
+
+/// How many bytes of unrecognized parameters are reported back.
+const MAX_REPORTED: usize = 256;
+
+impl<'a> Init<'a> {
+    /// `None` when it is too short or a parameter overruns.
+    pub(crate) fn parse(value: &'a [u8]) -> Option<Self> {
+        let mut init = Self {
+            initiate_tag: be32(value, 0)?,
+            a_rwnd: be32(value, 4)?,
+            outbound_streams: be16(value, 8)?,
+            inbound_streams: be16(value, 10)?,
+            initial_tsn: Tsn(be32(value, 12)?),
+            capabilities: Capabilities::default(),
+            cookie: None,
+            host_name: false,
+            unrecognized: Vec::new(),
+        };
+        let mut stopped = false;
+        for param in Params::new(value.get(16..)?) {
+            let param = param.ok()?;
+            if stopped {
+                continue;
+            }
+            match param.kind {
+                ParamType::STATE_COOKIE => init.cookie = Some(param.value),
+                ParamType::FORWARD_TSN_SUPPORTED => init.capabilities.forward_tsn = true,
+                ParamType::SUPPORTED_EXTENSIONS => {
+                    init.capabilities.reconfig |= param.value.contains(&ChunkType::RE_CONFIG.0);
+                }
+                ParamType::HOST_NAME_ADDRESS => init.host_name = true,
+                // Addresses mean nothing over DTLS (RFC 8261 §6.1); the rest is what the peer tells us and
+                // we have no use for.
+                ParamType::IPV4_ADDRESS
+                | ParamType::IPV6_ADDRESS
+                | ParamType::UNRECOGNIZED_PARAMETER
+                | ParamType::COOKIE_PRESERVATIVE
+                | ParamType::SUPPORTED_ADDRESS_TYPES => {}
+                unknown => {
+                    if unknown.unknown_is_reported()
+                        && init.unrecognized.len() + param.whole.len() + 8 <= MAX_REPORTED
+                    {
+                        push_param(&mut init.unrecognized, ParamType::UNRECOGNIZED_PARAMETER, param.whole);
+                    }
+                    stopped = !unknown.unknown_is_skipped();
+                }
+            }
+        }
+        Some(init)
+    }
+
+    /// The chunk value: fixed part, our extensions, the cookie, the report.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.cookie.map_or(0, <[u8]>::len));
+        out.extend_from_slice(&self.initiate_tag.to_be_bytes());
+        out.extend_from_slice(&self.a_rwnd.to_be_bytes());
+        out.extend_from_slice(&self.outbound_streams.to_be_bytes());
+        out.extend_from_slice(&self.inbound_streams.to_be_bytes());
+        out.extend_from_slice(&self.initial_tsn.0.to_be_bytes());
+        if let Some(cookie) = self.cookie {
+            push_param(&mut out, ParamType::STATE_COOKIE, cookie);
+        }
+        let mut extensions = Vec::with_capacity(2);
+        if self.capabilities.forward_tsn {
+            push_param(&mut out, ParamType::FORWARD_TSN_SUPPORTED, &[]);
+        }
+        if self.capabilities.reconfig {
+            extensions.push(ChunkType::RE_CONFIG.0);
+        }
+        if self.capabilities.forward_tsn {
+            extensions.push(ChunkType::FORWARD_TSN.0);
+        }
+        if !extensions.is_empty() {
+            push_param(&mut out, ParamType::SUPPORTED_EXTENSIONS, &extensions);
+        }
+        out.extend_from_slice(&self.unrecognized);
+        out
+    }
+}
