@@ -78,6 +78,15 @@ impl Certificate {
         Fingerprint::of(algorithm, &self.der)
     }
 
+    /// Somebody's certificate without its key: what an impostor has.
+    #[cfg(test)]
+    pub(crate) fn impostor(victim: &Self) -> Self {
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
+        Self { der: victim.der.clone(), key }
+    }
+
     /// ECDSA with SHA-256 over `message`, as a DER signature.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         Some(self.key.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec())

@@ -130,6 +130,11 @@ impl Flight {
         self.items.get(self.cursor.0).map(|item| (item, self.cursor.1))
     }
 
+    #[cfg(test)]
+    pub(crate) fn items_mut(&mut self) -> &mut Vec<Item> {
+        &mut self.items
+    }
+
     /// So much of the body of [`Self::unsent`] went out.
     pub(crate) fn sent(&mut self, bytes: usize) {
         let (index, offset) = self.cursor;

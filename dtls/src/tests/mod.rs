@@ -1,2 +1,9 @@
-//! Two ends in virtual time.
+//! Two ends in virtual time, browsers' captured messages, and attacks.
+
+mod alerts;
+mod attacks;
+mod browsers;
+mod handshake;
+mod hostile_messages;
 mod pair;
+mod records;
