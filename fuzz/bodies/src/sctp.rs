@@ -1,0 +1,106 @@
+//! An SCTP association that is handed packets of a peer that is authenticated and hostile.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sinnet_sctp::{Association, Config, Event, Ppid, SendOptions, StreamId};
+
+use crate::{MANY, check_deadline, datagrams, start};
+
+/// SCTP's common header: ports, verification tag, checksum (RFC 9260 §3.1).
+const HEADER: usize = 12;
+
+/// The first byte chooses: bits 0 and 1 the state to begin in (0 closed, 1 INIT sent, else established), bit 2 whether
+/// verification tags stay as they are (else they are made right), bit 3 whether time goes on between packets, bit 4
+/// whether something is being sent. The rest are packets, each behind its length; ports and checksums are made right.
+pub fn sctp_packet(data: &[u8]) {
+    let Some((&mode, rest)) = data.split_first() else { return };
+    let mut now = start();
+    let config = Arc::new(Config::default());
+    let mut a = Side { association: Association::new(config.clone(), now, [1; 32]), own_tag: None };
+    if mode & 3 != 0 {
+        a.association.connect(now);
+    }
+    if mode & 3 > 1 {
+        let mut z = Side { association: Association::new(config, now, [2; 32]), own_tag: None };
+        handshake(&mut a, &mut z, &mut now);
+    }
+    if mode & 16 != 0 {
+        let (stream, payload) = (StreamId(0), Bytes::from_static(&[0; 5000]));
+        let _ = a.association.send(now, stream, Ppid(53), payload, SendOptions::default());
+    }
+    a.drain(now);
+    for packet in datagrams(rest) {
+        let mut packet = packet.to_vec();
+        if packet.len() >= HEADER {
+            a.make_right(&mut packet, mode & 4 != 0);
+        }
+        a.association.handle_input(now, &packet);
+        a.drain(now);
+        if mode & 8 != 0
+            && let Some(deadline) = a.association.poll_timeout()
+        {
+            now = now.max(deadline);
+            a.association.handle_timeout(now);
+            a.drain(now);
+            check_deadline("sctp", now, a.association.poll_timeout());
+        }
+    }
+    a.association.abort(now, "done");
+    a.drain(now);
+}
+
+struct Side {
+    association: Association,
+    /// The tag that the peer must put into its packets; known from our INIT or INIT ACK.
+    own_tag: Option<[u8; 4]>,
+}
+
+impl Side {
+    fn make_right(&self, packet: &mut [u8], keep_tag: bool) {
+        packet[..4].copy_from_slice(&[0x13, 0x88, 0x13, 0x88]);
+        // A packet with INIT has no tag (RFC 9260 §8.5.1).
+        if !keep_tag && packet.get(HEADER) != Some(&1) {
+            packet[4..8].copy_from_slice(&self.own_tag.unwrap_or_default());
+        }
+        packet[8..HEADER].fill(0);
+        let checksum = crc32c::crc32c(packet);
+        packet[8..HEADER].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Takes what there is to take, packets included.
+    fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        let mut out = [0; 1200];
+        while let Some(len) = self.association.poll_transmit(now, &mut out) {
+            let packet = &out[..len];
+            if let (Some(1 | 2), Some(tag)) = (packet.get(HEADER), packet.get(HEADER + 4..HEADER + 8)) {
+                self.own_tag = tag.try_into().ok();
+            }
+            packets.push(packet.to_vec());
+            assert!(packets.len() < MANY, "packets without end");
+        }
+        let mut told = 0;
+        while let Some(event) = self.association.poll_event() {
+            if let Event::Readable(stream) = event {
+                while self.association.recv(stream).is_some() {}
+            }
+            told += 1;
+            assert!(told < MANY, "events without end");
+        }
+        packets
+    }
+}
+
+fn handshake(a: &mut Side, z: &mut Side, now: &mut Instant) {
+    for _ in 0..20 {
+        *now += Duration::from_millis(10);
+        let (from_a, from_z) = (a.drain(*now), z.drain(*now));
+        if from_a.is_empty() && from_z.is_empty() {
+            break;
+        }
+        from_a.iter().for_each(|packet| z.association.handle_input(*now, packet));
+        from_z.iter().for_each(|packet| a.association.handle_input(*now, packet));
+    }
+}
