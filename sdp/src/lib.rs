@@ -75,7 +75,7 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use negotiate::Negotiator;
 pub use setup::{DtlsRole, Setup};
-pub use signaling::{SdpType, SignalingState};
+pub use signaling::{SdpType, SignalingState, UnknownSdpType};
 pub use transport::{LocalTransport, RemoteTransport};
 
 /// Most bytes of a description, ours or the peer's. The largest ones seen from browsers have 2 KiB for data channels

@@ -6,10 +6,10 @@
 //! | stable | `set_remote(Offer)` | have-remote-offer |
 //! | have-local-offer | `set_local(Offer)` (a newer one) | have-local-offer |
 //! | have-local-offer | `set_remote(Answer)` | stable |
-//! | have-local-offer | `set_local(Rollback)` | stable, as before the offer |
+//! | have-local-offer | `rollback` | stable, as before the offer |
 //! | have-remote-offer | `set_remote(Offer)` (a newer one) | have-remote-offer |
 //! | have-remote-offer | `set_local(Answer)` | stable |
-//! | have-remote-offer | `set_remote(Rollback)` | stable, as before the offer |
+//! | have-remote-offer | `rollback` | stable, as before the offer |
 //! | any | `close` | closed |
 //!
 //! `create_offer` works in stable and have-local-offer, `create_answer` in have-remote-offer. Everything else is
@@ -115,13 +115,9 @@ impl Negotiator {
     }
 
     /// Applies a description of ours: the text that `create_offer` or `create_answer` made last, or an empty text, which
-    /// means the same. [`SdpType::Rollback`] takes our pending offer back; its text is ignored.
+    /// means the same.
     pub fn set_local(&mut self, kind: SdpType, sdp: &str) -> Result<(), Error> {
         match (kind, self.state) {
-            (SdpType::Rollback, SignalingState::HaveLocalOffer) => {
-                self.rollback();
-                Ok(())
-            }
             (SdpType::Offer, SignalingState::Stable | SignalingState::HaveLocalOffer) => {
                 let local = self.created(kind, sdp)?;
                 self.version = local.version;
@@ -141,16 +137,12 @@ impl Negotiator {
             }
             (SdpType::Offer, _) => Err(self.wrong_state("set_local(offer)")),
             (SdpType::Answer, _) => Err(self.wrong_state("set_local(answer)")),
-            (SdpType::Rollback, _) => Err(self.wrong_state("set_local(rollback)")),
         }
     }
 
-    /// Applies a description of the peer's and returns what it says. [`SdpType::Rollback`] takes the peer's pending
-    /// offer back and ignores the text; what it returns is the description in force again, and
-    /// [`Error::NoDataMediaLine`] if there is none (the rollback is done all the same).
+    /// Applies a description of the peer's and returns what it says.
     pub fn set_remote(&mut self, kind: SdpType, sdp: &str) -> Result<&RemoteTransport, Error> {
         match (kind, self.state) {
-            (SdpType::Rollback, SignalingState::HaveRemoteOffer) => self.rollback(),
             (SdpType::Offer, SignalingState::Stable | SignalingState::HaveRemoteOffer) => {
                 let mut remote = read::offer(&session::parse(sdp)?, self.negotiated_layout())?;
                 self.check_against_session(&mut remote)?;
@@ -172,7 +164,6 @@ impl Negotiator {
             }
             (SdpType::Offer, _) => return Err(self.wrong_state("set_remote(offer)")),
             (SdpType::Answer, _) => return Err(self.wrong_state("set_remote(answer)")),
-            (SdpType::Rollback, _) => return Err(self.wrong_state("set_remote(rollback)")),
         }
         self.remote().ok_or(Error::NoDataMediaLine)
     }
@@ -190,6 +181,18 @@ impl Negotiator {
             }
             transport.ice_restart = current.ufrag != transport.ufrag || current.pwd != transport.pwd;
         }
+        Ok(())
+    }
+
+    /// Takes the pending offer back, whosever it is (RFC 8829 §4.1.10.2): what was in force before it still is.
+    pub fn rollback(&mut self) -> Result<(), Error> {
+        if !matches!(self.state, SignalingState::HaveLocalOffer | SignalingState::HaveRemoteOffer) {
+            return Err(self.wrong_state("rollback"));
+        }
+        self.created = None;
+        self.pending_local = None;
+        self.pending_remote = None;
+        self.state = SignalingState::Stable;
         Ok(())
     }
 
@@ -237,13 +240,6 @@ impl Negotiator {
         local.transport.candidates = fitting.take(MAX_CANDIDATES).cloned().collect();
         local.transport.end_of_candidates = end_of_candidates;
         Some((local.kind, local.text()))
-    }
-
-    fn rollback(&mut self) {
-        self.created = None;
-        self.pending_local = None;
-        self.pending_remote = None;
-        self.state = SignalingState::Stable;
     }
 
     /// The description made last, if this is it. An offer stays there to be applied again.

@@ -3,24 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a description is (RFC 8829 §4.1.8).
+/// What a description is (RFC 8829 §4.1.8). Taking an offer back is [`crate::Negotiator::rollback`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SdpType {
     /// Proposes a session or a change of it.
     Offer,
     /// Accepts an offer.
     Answer,
-    /// Takes the offer that is pending back; has no text.
-    Rollback,
 }
 
 impl SdpType {
-    /// `offer`, `answer` or `rollback`.
+    /// `offer` or `answer`.
     pub fn as_str(self) -> &'static str {
         match self {
             SdpType::Offer => "offer",
             SdpType::Answer => "answer",
-            SdpType::Rollback => "rollback",
         }
     }
 }
@@ -33,7 +30,7 @@ impl fmt::Display for SdpType {
 
 /// A name that is no [`SdpType`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a description is an offer, an answer or a rollback")]
+#[error("a description is an 'offer' or an 'answer'")]
 pub struct UnknownSdpType;
 
 impl FromStr for SdpType {
@@ -43,7 +40,6 @@ impl FromStr for SdpType {
         match s {
             "offer" => Ok(SdpType::Offer),
             "answer" => Ok(SdpType::Answer),
-            "rollback" => Ok(SdpType::Rollback),
             _ => Err(UnknownSdpType),
         }
     }

@@ -178,7 +178,7 @@ fn versions_go_up_by_one_with_each_description_that_is_set_and_ids_stay() {
     // An offer that was taken back may have been seen, so its version is not used again.
     let offer = a.create_offer(&transport('a')).unwrap();
     a.set_local(SdpType::Offer, &offer).unwrap();
-    a.set_local(SdpType::Rollback, "").unwrap();
+    a.rollback().unwrap();
     assert!(a.create_offer(&transport('b')).unwrap().contains("o=- 11 5 IN"));
 }
 
