@@ -1,108 +1,492 @@
-//! The agent: state, and the five verbs.
+//! The agent: what it holds, what its owner calls, and the order in which things are done after each call.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sinnet_stun::{Class, IntegrityKey, Message, Method, TransactionId, Verdict};
+use tracing::debug;
 
-use crate::candidate::Candidate;
+use crate::candidate::{
+    Address, Candidate, CandidateKind, Transport, is_sendable, local_preference, normal, priority,
+};
+use crate::check::{Budget, Check};
+use crate::checklist::{Remote, Signalled};
 use crate::config::Config;
 use crate::creds::Credentials;
 use crate::error::{AddCandidateError, CredentialsError};
 use crate::event::{Event, Path, Role, State, Stats, Transmit};
-use std::net::SocketAddr;
+use crate::pair::Pair;
+use crate::respond::{Early, Response};
 
-/// One ICE agent for one peer.
-#[derive(Debug)]
-pub struct Agent {
-    #[expect(dead_code, reason = "read by the checks")]
-    config: Arc<Config>,
-    role: Role,
-    local: Credentials,
-    candidates: Vec<Candidate>,
-    state: State,
-    events: VecDeque<Event>,
-    stats: Stats,
+/// Events that wait at most; the oldest makes room.
+const MAX_EVENTS: usize = 64;
+
+/// A local candidate as pairs are made of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
+    pub(crate) base: SocketAddr,
+    pub(crate) priority: u32,
+    pub(crate) foundation: u32,
 }
 
-#[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut, unused_variables, missing_docs)]
+/// Something to be written by `poll_transmit`.
+#[derive(Clone, Debug)]
+pub(crate) enum Out {
+    Response(Response),
+    /// A send of this check, if it still exists.
+    Check(TransactionId),
+}
+
+/// One ICE agent for one peer. See the crate's documentation; the states are drawn at [`State`].
+///
+/// The owner calls in any order, and afterwards drains [`poll_transmit`](Self::poll_transmit) and
+/// [`poll_event`](Self::poll_event) until `None`, then sleeps until [`poll_timeout`](Self::poll_timeout).
+/// Whatever isn't drained waits, within limits. Addresses of one socket must come in one form: an IPv4 peer
+/// as IPv4, not as `::ffff:a.b.c.d`.
+#[derive(Debug)]
+pub struct Agent {
+    pub(crate) config: Arc<Config>,
+    pub(crate) rng: StdRng,
+    pub(crate) role: Role,
+    pub(crate) tie_breaker: u64,
+    pub(crate) state: State,
+    pub(crate) local: Credentials,
+    pub(crate) local_key: IntegrityKey,
+    pub(crate) remote: Option<(Credentials, IntegrityKey)>,
+    /// `locals[i]` belongs to `candidates[i]`.
+    pub(crate) locals: Vec<Local>,
+    candidates: Vec<Candidate>,
+    pub(crate) remotes: Vec<Remote>,
+    /// The last number given to a remote foundation.
+    pub(crate) foundations: u32,
+    pub(crate) early: Vec<Early>,
+    pub(crate) pairs: Vec<Pair>,
+    /// The paths of the pairs in `Succeeded`, for the question asked about every datagram.
+    pub(crate) valid: Vec<Path>,
+    pub(crate) selected: Option<Path>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) triggered: VecDeque<Path>,
+    pub(crate) out: VecDeque<Out>,
+    pub(crate) responses_waiting: usize,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) budget: Budget,
+    pub(crate) next_ordinary_at: Instant,
+    pub(crate) next_consent: Instant,
+    pub(crate) first_valid_at: Option<Instant>,
+    pub(crate) credentials_at: Option<Instant>,
+    pub(crate) last_local_at: Option<Instant>,
+    pub(crate) last_remote_at: Option<Instant>,
+    pub(crate) local_ended: bool,
+    pub(crate) remote_ended: bool,
+    pub(crate) stats: Stats,
+    /// When something is due, kept up to date by `settle`.
+    wake: Option<Instant>,
+}
+
 impl Agent {
+    /// A new agent with credentials of its own. `seed` must come from the system's random source in
+    /// production: the password, the tie-breaker and the transaction ids are made from it.
     pub fn new(config: Arc<Config>, role: Role, now: Instant, seed: [u8; 32]) -> Self {
+        let config = if config.is_usable() { config } else { Arc::new(config.clamped()) };
         let mut rng = StdRng::from_seed(seed);
+        let local = Credentials::generate(&mut rng);
         Self {
-            config,
             role,
-            local: Credentials::generate(&mut rng),
-            candidates: Vec::new(),
+            tie_breaker: rng.random(),
             state: State::New,
+            local_key: IntegrityKey::short_term(&local.pwd),
+            local,
+            rng,
+            remote: None,
+            locals: Vec::new(),
+            candidates: Vec::new(),
+            remotes: Vec::new(),
+            foundations: 0,
+            early: Vec::new(),
+            pairs: Vec::new(),
+            valid: Vec::new(),
+            selected: None,
+            checks: Vec::new(),
+            triggered: VecDeque::new(),
+            out: VecDeque::new(),
+            responses_waiting: 0,
             events: VecDeque::new(),
+            budget: Budget { left: config.triggered_burst.max(1), since: now },
+            next_ordinary_at: now,
+            next_consent: now,
+            first_valid_at: None,
+            credentials_at: None,
+            last_local_at: None,
+            last_remote_at: None,
+            local_ended: false,
+            remote_ended: false,
             stats: Stats::default(),
+            wake: None,
+            config,
         }
     }
+
+    /// What to signal as `ice-ufrag` and `ice-pwd`.
     pub fn local_credentials(&self) -> &Credentials {
         &self.local
     }
+
+    /// The role, which a conflict may have changed.
     pub fn role(&self) -> Role {
         self.role
     }
+
+    /// Sets the role. Only before the remote credentials are set; afterwards it changes nothing, because
+    /// checks carry it.
     pub fn set_role(&mut self, role: Role) {
-        self.role = role;
+        if self.state == State::New && self.role != role {
+            self.role = role;
+            self.pairs.iter_mut().for_each(|pair| pair.update_priority(role));
+        }
     }
-    pub fn set_remote_lite(&mut self, lite: bool) {}
+
+    /// Says that the peer signalled `a=ice-lite`: it only answers, so we are controlling (RFC 8445 §6.1.1).
+    /// Only before the remote credentials are set.
+    pub fn set_remote_lite(&mut self, lite: bool) {
+        if lite {
+            self.set_role(Role::Controlling);
+        }
+    }
+
+    /// Gives the peer's credentials; checks start. Setting the same again changes nothing.
+    ///
+    /// # Errors
+    /// See [`CredentialsError`]; nothing has changed then.
     pub fn set_remote_credentials(&mut self, now: Instant, c: Credentials) -> Result<(), CredentialsError> {
-        c.check()
+        c.check()?;
+        if c.ufrag == self.local.ufrag && c.pwd == self.local.pwd {
+            return Err(CredentialsError::Own);
+        }
+        if let Some((known, _)) = &self.remote {
+            return if *known == c { Ok(()) } else { Err(CredentialsError::Changed) };
+        }
+        if self.is_over() {
+            return Ok(());
+        }
+        // Candidates that came first may turn out to be of another generation.
+        let foreign = |r: &Remote| {
+            r.signalled.as_ref().and_then(|s| s.ufrag.as_ref()).is_some_and(|ufrag| *ufrag != c.ufrag)
+        };
+        let (others, remotes): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.remotes).into_iter().partition(foreign);
+        self.remotes = remotes;
+        for remote in others {
+            self.stats.candidates_other_generation += 1;
+            while let Some(path) =
+                self.pairs.iter().map(|p| p.path).find(|p| same_host(p.remote, remote.addr))
+            {
+                self.remove_pair(path);
+            }
+        }
+        self.remote = Some((c.clone(), IntegrityKey::short_term(&c.pwd)));
+        self.credentials_at = Some(now);
+        self.set_state(State::Checking);
+        self.follow_early(now);
+        self.settle(now);
+        Ok(())
     }
+
+    /// Adds a host candidate for a socket bound to (or receiving on) `base`, and returns what to signal.
+    /// `None` if it is known already, can't be a candidate (port 0, unspecified, multicast), or
+    /// [`Config::max_local_candidates`] is reached.
     pub fn add_local_host(&mut self, now: Instant, base: SocketAddr) -> Option<Candidate> {
-        None
+        let base = normal(base);
+        if self.is_over()
+            || !is_sendable(base)
+            || self.locals.len() >= self.config.max_local_candidates
+            || self.locals.iter().any(|l| l.base == base)
+        {
+            return None;
+        }
+        // RFC 8445 §5.1.1.3: one foundation per address, the type and transport being the same.
+        let index = self.locals.len();
+        let twin = self.locals.iter().find(|l| l.base.ip() == base.ip()).map(|l| l.foundation);
+        let foundation = twin.unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX));
+        let priority = priority(CandidateKind::Host, local_preference(base.ip(), index));
+        let candidate = Candidate {
+            foundation: foundation.to_string(),
+            component: 1,
+            transport: Transport::Udp,
+            priority,
+            address: Address::Ip(SocketAddr::new(base.ip(), base.port())),
+            kind: CandidateKind::Host,
+            related: None,
+            tcp_type: None,
+            extensions: Vec::new(),
+        };
+        self.locals.push(Local { base, priority, foundation });
+        self.candidates.push(candidate.clone());
+        self.last_local_at = Some(now);
+        for remote in self.remotes.clone() {
+            self.pair_with_locals(&remote);
+        }
+        self.follow_early(now);
+        self.settle(now);
+        Some(candidate)
     }
-    pub fn end_of_local_candidates(&mut self, now: Instant) {}
+
+    /// Says that gathering is over.
+    pub fn end_of_local_candidates(&mut self, now: Instant) {
+        self.local_ended = true;
+        self.settle(now);
+    }
+
+    /// Our candidates so far.
     pub fn local_candidates(&self) -> &[Candidate] {
         &self.candidates
     }
+
+    /// Takes a candidate of the peer, at any time. Names, TCP and candidates whose `ufrag` belongs to another
+    /// generation are ignored and counted.
+    ///
+    /// # Errors
+    /// See [`AddCandidateError`]; the agent goes on as if the call hadn't been made.
     pub fn add_remote_candidate(&mut self, now: Instant, c: &Candidate) -> Result<(), AddCandidateError> {
+        if self.is_over() {
+            return Err(AddCandidateError::Closed);
+        }
+        if c.component != 1 {
+            return Err(AddCandidateError::Component);
+        }
+        let ufrag = c.extension("ufrag");
+        if let (Some(ufrag), Some((remote, _))) = (ufrag, &self.remote)
+            && ufrag != remote.ufrag
+        {
+            self.stats.candidates_other_generation += 1;
+            return Ok(());
+        }
+        let addr = match c.address {
+            Address::Ip(addr) if c.transport == Transport::Udp => normal(addr),
+            _ => {
+                self.stats.candidates_ignored += 1;
+                debug!(transport = ?c.transport, "remote candidate ignored");
+                return Ok(());
+            }
+        };
+        if !is_sendable(addr) {
+            return Err(AddCandidateError::UnusableAddress);
+        }
+        let signalled = Signalled { foundation: c.foundation.clone(), ufrag: ufrag.map(str::to_owned) };
+        let twin = self.remotes.iter().find(|r| {
+            r.signalled.as_ref().is_some_and(|s| s.foundation == c.foundation)
+                && r.addr.is_ipv4() == addr.is_ipv4()
+        });
+        let foundation = match twin.map(|r| r.foundation) {
+            Some(foundation) => foundation,
+            None => self.new_foundation(),
+        };
+        match self.remotes.iter().position(|r| same_host(r.addr, addr)) {
+            Some(at) => {
+                let Some(known) = self.remotes.get_mut(at).filter(|r| r.signalled.is_none()) else {
+                    return Ok(());
+                };
+                // RFC 8838 §11.4: what a check had taught us already now has its signalled properties.
+                known.signalled = Some(signalled);
+                known.priority = c.priority;
+                let known = known.clone();
+                for pair in self.pairs.iter_mut().filter(|p| same_host(p.path.remote, known.addr)) {
+                    pair.remote_priority = known.priority;
+                    pair.update_priority(self.role);
+                }
+                self.pair_with_locals(&known);
+            }
+            None => {
+                let count = self.remotes.iter().filter(|r| r.signalled.is_some()).count();
+                if count >= self.config.max_remote_candidates {
+                    return Err(AddCandidateError::TooMany);
+                }
+                let remote =
+                    Remote { addr, priority: c.priority, foundation, signalled: Some(signalled), seen: now };
+                self.pair_with_locals(&remote);
+                self.remotes.push(remote);
+                self.last_remote_at = Some(now);
+            }
+        }
+        self.settle(now);
         Ok(())
     }
-    pub fn end_of_remote_candidates(&mut self, now: Instant) {}
+
+    /// Says that the peer will signal no more candidates (RFC 8838 §13).
+    pub fn end_of_remote_candidates(&mut self, now: Instant) {
+        self.remote_ended = true;
+        self.settle(now);
+    }
+
+    /// Takes a datagram of the STUN range. True if it belonged to this agent: an authenticated request, an
+    /// authenticated response to one of our requests, or a Binding indication on a path that works. Else it
+    /// was dropped and counted.
     pub fn handle_input(&mut self, now: Instant, path: Path, datagram: &[u8]) -> bool {
-        false
+        if self.is_over() {
+            return false;
+        }
+        let message = match Message::parse(datagram) {
+            Ok(message) if message.method() == Method::BINDING => message,
+            _ => {
+                self.stats.dropped_malformed += 1;
+                return false;
+            }
+        };
+        if message.verify_fingerprint() == Verdict::Invalid {
+            self.stats.dropped_integrity += 1;
+            return false;
+        }
+        let ours = match message.class() {
+            Class::Request => self.on_request(now, path, &message),
+            Class::SuccessResponse | Class::ErrorResponse => self.on_response(now, path, &message),
+            // RFC 8445 §11: a keepalive; nothing to do.
+            Class::Indication => return self.is_validated(path),
+        };
+        if ours {
+            self.settle(now);
+        }
+        ours
     }
-    pub fn handle_timeout(&mut self, now: Instant) {}
+
+    /// Does what is due at `now`. Early, late and repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.wake.is_some_and(|at| at <= now) {
+            self.settle(now);
+        }
+    }
+
+    /// Writes one datagram into `out` and says where it goes; `None` if there is none. Answers are at most 96
+    /// bytes, checks at most 352; what doesn't fit is dropped and counted.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
-        None
+        self.handle_timeout(now);
+        self.write_next(out)
     }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if nothing is waited for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.wake
     }
+
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
+
+    /// Where it stands.
     pub fn state(&self) -> State {
         self.state
     }
+
+    /// The nominated path.
     pub fn selected_path(&self) -> Option<Path> {
-        None
+        self.selected
     }
+
+    /// The path on which data may be sent now: the selected one, or before nomination the best that works.
+    /// `None` without the peer's consent.
     pub fn can_send(&self) -> Option<Path> {
-        None
+        match self.selected {
+            None if self.valid.is_empty() => None,
+            _ => self.active(),
+        }
     }
+
+    /// Whether our own check has succeeded on this path: the gate for everything that isn't STUN. Cheap.
+    #[inline]
     pub fn is_validated(&self, path: Path) -> bool {
-        false
+        self.selected == Some(path) || self.valid.contains(&path)
     }
+
+    /// The smoothed round-trip time of checks on the path in use.
     pub fn rtt(&self) -> Option<Duration> {
-        None
+        self.active().and_then(|path| self.pair(path)).and_then(|pair| pair.srtt)
     }
+
+    /// Ends the agent: nothing is sent or accepted any more. The peer is not told; ICE has no word for it.
     pub fn close(&mut self) {
-        self.state = State::Closed;
+        if self.state != State::Closed {
+            self.set_state(State::Closed);
+            self.clear();
+        }
     }
+
+    /// The counters.
     pub fn stats(&self) -> Stats {
-        self.stats
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Stats { pairs: count(self.pairs.len()), pairs_valid: count(self.valid.len()), ..self.stats }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Failed | State::Closed)
+    }
+
+    pub(crate) fn set_state(&mut self, state: State) {
+        if self.state == state {
+            return;
+        }
+        debug!(from = ?self.state, to = ?state, "ICE state");
+        self.state = state;
+        self.tell(Event::StateChange(state));
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Forgets everything that could lead to a datagram.
+    pub(crate) fn clear(&mut self) {
+        self.pairs.clear();
+        self.valid.clear();
+        self.selected = None;
+        self.checks.clear();
+        self.triggered.clear();
+        self.out.clear();
+        self.responses_waiting = 0;
+        self.early.clear();
+        self.wake = None;
+    }
+
+    /// After every change: does what has become due and finds the next deadline, which is always later than
+    /// `now`.
+    fn settle(&mut self, now: Instant) {
+        if self.is_over() {
+            return;
+        }
+        self.run_transactions(now);
+        self.run_consent(now);
+        if self.is_over() {
+            return;
+        }
+        self.consider_nomination(now);
+        self.start_checks(now);
+        self.consider_failure(now);
+        if self.is_over() {
+            return;
+        }
+        let later = |at: &Instant| *at > now;
+        let transactions = self.checks.iter().map(|c| c.transaction.deadline()).min();
+        let patience = if self.valid.is_empty() { self.patience_until() } else { None };
+        self.wake = [
+            transactions,
+            self.consent_due(),
+            self.nomination_due().filter(later),
+            self.next_start(),
+            patience.filter(later),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
     }
 }
 
-/// The part of USERNAME before the colon of a STUN Binding request.
-pub fn binding_request_local_ufrag(datagram: &[u8]) -> Option<&str> {
-    let _ = datagram;
-    None
+/// Whether two addresses are one but for the scope of a link-local address.
+fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
+    let link_local = matches!(a.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if link_local { a.ip() == b.ip() && a.port() == b.port() } else { a == b }
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+/// The longest time that means anything here.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// Timers and limits of one [`Agent`](crate::Agent). The defaults suit data channels between browsers and
-/// servers; every value can be set freely, the agent clamps what would be harmful and says so at the field.
+/// servers; every value can be set freely: times over a day count as a day, and other clamps are named at the field.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Time between two new ordinary checks (RFC 8445 §14.2, Ta): 50 ms; values under 5 ms count as 5 ms.
@@ -65,6 +68,28 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether no time is longer than a day, so that sums of times can't overflow.
+    pub(crate) fn is_usable(&self) -> bool {
+        [self.ta, self.rto, self.consent_interval, self.consent_timeout, self.disconnect_after, self.patience]
+            .into_iter()
+            .chain([self.nomination_settle])
+            .all(|time| time <= DAY)
+    }
+
+    /// With every time at most a day.
+    pub(crate) fn clamped(&self) -> Self {
+        Self {
+            ta: self.ta.min(DAY),
+            rto: self.rto.min(DAY),
+            consent_interval: self.consent_interval.min(DAY),
+            consent_timeout: self.consent_timeout.min(DAY),
+            disconnect_after: self.disconnect_after.min(DAY),
+            patience: self.patience.min(DAY),
+            nomination_settle: self.nomination_settle.min(DAY),
+            ..self.clone()
+        }
+    }
+
     /// Ta as used: never under 5 ms (RFC 8445 §14.2).
     pub(crate) fn pacing(&self) -> Duration {
         self.ta.max(Duration::from_millis(5))

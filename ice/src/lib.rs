@@ -17,14 +17,24 @@
 mod agent;
 mod candidate;
 mod candidate_text;
+mod check;
+mod checklist;
 mod config;
+mod consent;
 mod creds;
 mod error;
 mod event;
+mod nominate;
+mod pair;
+mod respond;
 
-pub use agent::{Agent, binding_request_local_ufrag};
+pub use agent::Agent;
 pub use candidate::{Address, Candidate, CandidateKind, TcpType, Transport};
 pub use config::Config;
 pub use creds::Credentials;
 pub use error::{AddCandidateError, CandidateParseError, CredentialsError};
 pub use event::{Event, FailReason, Path, Role, State, Stats, Transmit};
+pub use respond::binding_request_local_ufrag;
+
+#[cfg(test)]
+mod tests;

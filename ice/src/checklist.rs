@@ -1,0 +1,157 @@
+//! The checklist: which pairs exist, which is next (RFC 8445 §6.1.2 and §6.1.4.2).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::agent::Agent;
+use crate::candidate::{go_together, is_sendable};
+use crate::event::Path;
+use crate::pair::{Pair, PairState};
+
+/// A remote candidate that can be tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pub(crate) addr: SocketAddr,
+    pub(crate) priority: u32,
+    pub(crate) foundation: u32,
+    /// As signalled; nothing for one learned from a check.
+    pub(crate) signalled: Option<Signalled>,
+    /// When it was learned or last heard of.
+    pub(crate) seen: Instant,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Signalled {
+    pub(crate) foundation: String,
+    /// The `ufrag` extension, until the remote credentials are known to compare it with.
+    pub(crate) ufrag: Option<String>,
+}
+
+/// The remote end of a path from `base`: a link-local address gets the scope of the interface it is tried on.
+fn remote_from(base: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    match (base, remote) {
+        (SocketAddr::V6(base), SocketAddr::V6(mut remote)) if remote.ip().is_unicast_link_local() => {
+            remote.set_scope_id(base.scope_id());
+            remote.into()
+        }
+        _ => remote,
+    }
+}
+
+impl Agent {
+    pub(crate) fn pair(&self, path: Path) -> Option<&Pair> {
+        self.pairs.iter().find(|p| p.path == path)
+    }
+
+    pub(crate) fn pair_mut(&mut self, path: Path) -> Option<&mut Pair> {
+        self.pairs.iter_mut().find(|p| p.path == path)
+    }
+
+    /// Pairs one remote candidate with every local one (RFC 8838 §10).
+    pub(crate) fn pair_with_locals(&mut self, remote: &Remote) {
+        let made: Vec<_> = self
+            .locals
+            .iter()
+            .filter(|local| go_together(local.base, remote.addr))
+            .map(|l| {
+                (Path { local: l.base, remote: remote_from(l.base, remote.addr) }, l.priority, l.foundation)
+            })
+            .collect();
+        for (path, priority, foundation) in made {
+            let foundation = (foundation, remote.foundation);
+            self.add_pair(Pair::new(path, priority, remote.priority, foundation, self.role), false);
+        }
+    }
+
+    /// Adds a pair unless it exists; at the limit the lowest idle one gives way (RFC 8445 §6.1.2.5). `urgent`
+    /// pairs, which the peer has just used, displace any idle one.
+    pub(crate) fn add_pair(&mut self, pair: Pair, urgent: bool) -> bool {
+        if self.pair(pair.path).is_some() {
+            return true;
+        }
+        if !is_sendable(pair.path.remote) {
+            return false;
+        }
+        if self.pairs.len() >= self.config.max_pairs.max(1) {
+            self.stats.pairs_dropped += 1;
+            let lowest = self
+                .pairs
+                .iter()
+                .filter(|p| !matches!(p.state, PairState::Succeeded | PairState::InProgress))
+                .min_by_key(|p| p.priority);
+            match lowest.map(|p| (p.path, p.priority)) {
+                Some((path, priority)) if urgent || priority < pair.priority => self.remove_pair(path),
+                _ => return false,
+            }
+        }
+        self.pairs.push(pair);
+        true
+    }
+
+    pub(crate) fn remove_pair(&mut self, path: Path) {
+        self.pairs.retain(|p| p.path != path);
+        self.valid.retain(|p| *p != path);
+        self.triggered.retain(|p| *p != path);
+        self.checks.retain(|c| c.path != path);
+    }
+
+    /// The next pair for an ordinary check: the highest Waiting one, else the highest Frozen one whose
+    /// foundation nobody is checking (RFC 8445 §6.1.4.2). Starting from Frozen this also makes the first pair
+    /// of each foundation the first to be checked (§6.1.2.6).
+    pub(crate) fn next_ordinary(&self) -> Option<Path> {
+        if self.selected.is_some() {
+            return None;
+        }
+        let best = |state| self.pairs.iter().filter(move |p| p.state == state);
+        let waiting = best(PairState::Waiting).max_by_key(|p| p.priority);
+        let busy = |foundation| {
+            self.pairs.iter().any(|p| {
+                p.foundation == foundation && matches!(p.state, PairState::Waiting | PairState::InProgress)
+            })
+        };
+        let frozen = || best(PairState::Frozen).filter(|p| !busy(p.foundation)).max_by_key(|p| p.priority);
+        waiting.or_else(frozen).map(|p| p.path)
+    }
+
+    /// A success unfreezes the pairs of its foundation (RFC 8445 §7.2.5.3.3).
+    pub(crate) fn unfreeze(&mut self, foundation: (u32, u32)) {
+        for pair in &mut self.pairs {
+            if pair.foundation == foundation && pair.state == PairState::Frozen {
+                pair.state = PairState::Waiting;
+            }
+        }
+    }
+
+    /// Learns a peer-reflexive remote candidate (RFC 8445 §7.3.1.3). At the limit the one that has been silent
+    /// longest and has no working pair is forgotten.
+    pub(crate) fn learn_prflx(&mut self, now: Instant, addr: SocketAddr, priority: u32) -> Option<Remote> {
+        if let Some(remote) = self.remotes.iter_mut().find(|r| r.addr == addr) {
+            remote.seen = now;
+            return Some(remote.clone());
+        }
+        let learned = self.remotes.iter().filter(|r| r.signalled.is_none());
+        if learned.clone().count() >= self.config.max_prflx_candidates {
+            self.stats.prflx_evicted += 1;
+            let in_use = |addr| {
+                let busy = |s| matches!(s, PairState::Succeeded | PairState::InProgress);
+                self.pairs.iter().any(|p| p.path.remote == addr && busy(p.state))
+            };
+            let oldest = learned.filter(|r| !in_use(r.addr)).min_by_key(|r| r.seen)?.addr;
+            self.remotes.retain(|r| r.addr != oldest);
+            while let Some(path) = self.pairs.iter().map(|p| p.path).find(|p| p.remote == oldest) {
+                self.remove_pair(path);
+            }
+        }
+        self.stats.prflx_learned += 1;
+        let foundation = self.new_foundation();
+        let remote = Remote { addr, priority, foundation, signalled: None, seen: now };
+        self.remotes.push(remote.clone());
+        Some(remote)
+    }
+
+    /// A number no remote foundation has had yet.
+    pub(crate) fn new_foundation(&mut self) -> u32 {
+        self.foundations = self.foundations.wrapping_add(1);
+        self.foundations
+    }
+}

@@ -1,0 +1,238 @@
+//! The peer's checks: authentication, role conflict, the answer, the triggered check (RFC 8445 §7.3).
+//!
+//! ```text
+//!  wrong USERNAME, MESSAGE-INTEGRITY or FINGERPRINT   silence, counted; nothing changes
+//!  unknown comprehension-required attribute           420 with UNKNOWN-ATTRIBUTES
+//!  PRIORITY missing                                   400
+//!  same role, the greater tie-breaker is ours         487
+//!  else                                               success; the pair is checked from our side too
+//! ```
+//! A check may come before the remote credentials or before our own candidate is known; it is answered, and
+//! remembered (bounded) until a check of our own can follow.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use sinnet_stun::{AttributeType, Builder, Class, IntegrityKey, Message, Method, TransactionId, is_stun};
+use tracing::debug;
+
+use crate::agent::{Agent, Out};
+use crate::candidate::is_sendable;
+use crate::check::MAX_ROLE_SWITCHES;
+use crate::event::{Path, Role};
+use crate::pair::{Pair, PairState};
+
+/// Answers that may wait to be sent.
+const MAX_RESPONSES: usize = 32;
+
+/// What a Binding request may carry that must be understood.
+const UNDERSTOOD: &[AttributeType] = &[
+    AttributeType::USERNAME,
+    AttributeType::PRIORITY,
+    AttributeType::USE_CANDIDATE,
+    AttributeType::MESSAGE_INTEGRITY,
+    AttributeType::MESSAGE_INTEGRITY_SHA256,
+    AttributeType::MAPPED_ADDRESS,
+    AttributeType::XOR_MAPPED_ADDRESS,
+    AttributeType::REALM,
+    AttributeType::NONCE,
+];
+
+#[derive(Clone, Debug)]
+enum Answer {
+    Success(SocketAddr),
+    Error { code: u16, unknown: Vec<AttributeType> },
+}
+
+/// An answer on its way out.
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    pub(crate) path: Path,
+    id: TransactionId,
+    answer: Answer,
+}
+
+impl Response {
+    pub(crate) fn write(&self, out: &mut [u8], key: &IntegrityKey) -> Option<usize> {
+        let class = match self.answer {
+            Answer::Success(_) => Class::SuccessResponse,
+            Answer::Error { .. } => Class::ErrorResponse,
+        };
+        let mut b = Builder::new(out, class, Method::BINDING, self.id);
+        match &self.answer {
+            Answer::Success(mapped) => b.xor_mapped_address(*mapped),
+            Answer::Error { code, unknown } if unknown.is_empty() => b.error_code(*code),
+            Answer::Error { code, unknown } => b.error_code(*code).unknown_attributes(unknown),
+        };
+        b.integrity(key).fingerprint();
+        b.finish().ok()
+    }
+}
+
+/// An authenticated check that could not be followed by one of ours yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Early {
+    path: Path,
+    remote_ufrag: String,
+    priority: u32,
+    use_candidate: bool,
+    at: Instant,
+}
+
+/// The part of USERNAME before the colon of a STUN Binding request: our own ufrag, by which a socket shared by
+/// several agents finds the one meant. Nothing is authenticated yet.
+pub fn binding_request_local_ufrag(datagram: &[u8]) -> Option<&str> {
+    if !is_stun(datagram) {
+        return None;
+    }
+    let message = Message::parse(datagram).ok()?;
+    let request = message.class() == Class::Request && message.method() == Method::BINDING;
+    message.username().filter(|_| request)?.split_once(':').map(|(local, _)| local)
+}
+
+impl Agent {
+    /// A request. True if it was authenticated.
+    pub(crate) fn on_request(&mut self, now: Instant, path: Path, message: &Message<'_>) -> bool {
+        let Some((local_ufrag, remote_ufrag)) = message.username().and_then(|name| name.split_once(':'))
+        else {
+            self.stats.dropped_username += 1;
+            return false;
+        };
+        if local_ufrag != self.local.ufrag {
+            self.stats.dropped_username += 1;
+            return false;
+        }
+        if !message.verify_integrity(&self.local_key).is_valid() {
+            self.stats.dropped_integrity += 1;
+            debug!(remote = %path.remote, "request with a wrong or missing MESSAGE-INTEGRITY");
+            return false;
+        }
+        self.stats.requests_received += 1;
+        let id = message.transaction_id();
+        let unknown: Vec<_> = message.not_understood(UNDERSTOOD).take(16).collect();
+        if !unknown.is_empty() {
+            self.refuse(path, id, 420, unknown);
+            return true;
+        }
+        let Some(priority) = message.priority() else {
+            self.refuse(path, id, 400, Vec::new());
+            return true;
+        };
+        if !self.resolve_roles(message) {
+            self.refuse(path, id, 487, Vec::new());
+            return true;
+        }
+        self.respond(Response { path, id, answer: Answer::Success(path.remote) });
+        let early = Early {
+            path,
+            remote_ufrag: remote_ufrag.to_owned(),
+            priority,
+            use_candidate: message.use_candidate(),
+            at: now,
+        };
+        if self.can_follow(&early) {
+            self.follow(now, &early);
+        } else {
+            self.remember(early);
+        }
+        true
+    }
+
+    /// RFC 8445 §7.3.1.1. False if the peer is to change its role.
+    fn resolve_roles(&mut self, message: &Message<'_>) -> bool {
+        let theirs = match self.role {
+            Role::Controlling => message.ice_controlling(),
+            Role::Controlled => message.ice_controlled(),
+        };
+        let Some(theirs) = theirs else {
+            return true;
+        };
+        let ours_is_greater = self.tie_breaker >= theirs;
+        // With the greater tie-breaker we are the controlling side, whichever we were.
+        match (self.role, ours_is_greater) {
+            (Role::Controlling, true) | (Role::Controlled, false) => return false,
+            _ if self.stats.role_switches >= MAX_ROLE_SWITCHES => {}
+            _ => self.switch_role(),
+        }
+        true
+    }
+
+    fn refuse(&mut self, path: Path, id: TransactionId, code: u16, unknown: Vec<AttributeType>) {
+        self.stats.refused += 1;
+        debug!(remote = %path.remote, code, "request refused");
+        self.respond(Response { path, id, answer: Answer::Error { code, unknown } });
+    }
+
+    fn respond(&mut self, response: Response) {
+        if !is_sendable(response.path.remote) {
+            return;
+        }
+        if self.responses_waiting >= MAX_RESPONSES {
+            self.stats.responses_overflowed += 1;
+            return;
+        }
+        self.responses_waiting += 1;
+        self.stats.responses_sent += 1;
+        self.out.push_back(Out::Response(response));
+    }
+
+    /// Whether our own check of that path can be made now.
+    fn can_follow(&self, early: &Early) -> bool {
+        self.remote.as_ref().is_some_and(|(remote, _)| remote.ufrag == early.remote_ufrag)
+            && self.locals.iter().any(|l| l.base == early.path.local)
+    }
+
+    fn remember(&mut self, early: Early) {
+        if let Some(known) = self.early.iter_mut().find(|e| e.path == early.path) {
+            let use_candidate = known.use_candidate && known.remote_ufrag == early.remote_ufrag;
+            *known = Early { use_candidate: use_candidate || early.use_candidate, ..early };
+        } else if self.early.len() < self.config.max_early_checks {
+            self.early.push(early);
+        } else {
+            self.stats.early_checks_dropped += 1;
+        }
+    }
+
+    /// Follows the early checks that have become possible.
+    pub(crate) fn follow_early(&mut self, now: Instant) {
+        while let Some(at) = self.early.iter().position(|e| self.can_follow(e)) {
+            let early = self.early.remove(at);
+            self.follow(now, &early);
+        }
+    }
+
+    /// Learns the source if it is new, and makes the triggered check (RFC 8445 §7.3.1.3–7.3.1.5).
+    fn follow(&mut self, now: Instant, early: &Early) {
+        let path = early.path;
+        if !is_sendable(path.remote) {
+            return;
+        }
+        if self.pair(path).is_none() {
+            let Some(local) = self.locals.iter().find(|l| l.base == path.local) else { return };
+            let (local_priority, local_foundation) = (local.priority, local.foundation);
+            let Some(remote) = self.learn_prflx(now, path.remote, early.priority) else { return };
+            let foundation = (local_foundation, remote.foundation);
+            if !self.add_pair(Pair::new(path, local_priority, remote.priority, foundation, self.role), true) {
+                return;
+            }
+        }
+        let controlled = self.role == Role::Controlled;
+        let Some(pair) = self.pair_mut(path) else { return };
+        pair.last_request = pair.last_request.max(Some(early.at));
+        pair.nominate |= controlled && early.use_candidate;
+        match pair.state {
+            // An earlier nomination may have waited for the selected pair to go silent.
+            PairState::Succeeded if pair.nominate && controlled => self.select(now, path),
+            PairState::Succeeded => {}
+            state => {
+                if state == PairState::InProgress {
+                    self.supersede(now, path);
+                }
+                if let Some(pair) = self.pair_mut(path) {
+                    pair.state = PairState::Waiting;
+                }
+                self.trigger(path, false);
+            }
+        }
+    }
+}
