@@ -42,7 +42,8 @@ pub struct Config {
     /// Groups we accept, best first. As a server our order decides. P-256 should stay among them: a server may take
     /// the list for our view of certificates too (RFC 8422 §5.1.1). Default: X25519, P-256.
     pub groups: Vec<NamedGroup>,
-    /// Largest datagram of the handshake in bytes, record headers included, UDP and IP not. Default 1200.
+    /// Largest datagram of the handshake in bytes, record headers included, UDP and IP not. Below 50 no handshake
+    /// message fits, not even in pieces. Default 1200.
     pub mtu: usize,
     /// Retransmission timer. Default: 50 ms, at most 5 s, 16 times.
     pub retransmit: Retransmit,

@@ -95,10 +95,11 @@ impl Connection {
             }
             // A first hello says 1.0, and any 1.x will do (RFC 6347 §4.2.1).
             0 if header.version >> 8 == 0xfe => {
-                let keyless = self.session.read.is_none();
+                let before = (self.session.read.is_some(), self.is_connected());
                 let fragment = record.get(HEADER_LEN..).unwrap_or_default();
                 self.handle_plain(now, header, fragment)?;
-                if keyless { self.replay_early(now, deliver) } else { Ok(()) }
+                let after = (self.session.read.is_some(), self.is_connected());
+                if before == after { Ok(()) } else { self.replay_early(now, deliver) }
             }
             _ => {
                 self.session.stats.malformed += 1;

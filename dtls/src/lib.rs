@@ -24,6 +24,39 @@
 //! | records sealed | 2^48 - 1 |
 //! | warning alerts answered | 4 |
 //! | resends of a flight because the peer repeated its own | one per half of the initial timeout |
+//!
+//! # Example
+//!
+//! ```
+//! use sinnet_dtls::{Certificate, Config, Connection, HashAlgorithm, Role};
+//! use std::{sync::Arc, time::Instant};
+//!
+//! # #[allow(clippy::disallowed_methods)]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Instant::now();
+//! let identity = Arc::new(Certificate::generate(1_795_000_000)?);
+//! let config = Arc::new(Config::new(Arc::clone(&identity)));
+//! let expected = vec![identity.fingerprint(HashAlgorithm::Sha256)];
+//! let mut client = Connection::new(config.clone(), Role::Client, expected.clone(), now, [1; 32]);
+//! let mut server = Connection::new(config, Role::Server, expected, now, [2; 32]);
+//!
+//! let mut datagram = [0; 1200];
+//! while !(client.is_connected() && server.is_connected()) {
+//!     while let Some(len) = client.poll_transmit(now, &mut datagram) {
+//!         server.handle_input(now, &mut datagram[..len], |_| {})?;
+//!     }
+//!     while let Some(len) = server.poll_transmit(now, &mut datagram) {
+//!         client.handle_input(now, &mut datagram[..len], |_| {})?;
+//!     }
+//! }
+//!
+//! let start = client.header_len();
+//! datagram[start..start + 5].copy_from_slice(b"hello");
+//! let len = client.seal(&mut datagram, 5)?;
+//! server.handle_input(now, &mut datagram[..len], |data| assert_eq!(data, b"hello"))?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod alert;

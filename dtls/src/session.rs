@@ -163,6 +163,10 @@ impl Session {
     }
 
     fn stop(&mut self) {
+        if self.phase == Phase::Handshake {
+            // Nothing was agreed after all.
+            self.negotiated = None;
+        }
         self.flight.clear();
         self.handshake_deadline = None;
         self.transcript.clear();

@@ -1,6 +1,6 @@
 //! The boundary to the cryptographic library: everything the protocol needs of it, and nothing about the protocol.
 //!
-//! [`ring`](self::ring) is the provider. The state machines only know [`Provider`].
+//! [`ring::RING`] is the provider. The state machines only know [`Provider`].
 
 pub(crate) mod ring;
 

@@ -1,4 +1,8 @@
 //! Sealing: header in front, AEAD in place, tag behind (RFC 6347 §4.1.2, RFC 5288 §3, RFC 7905 §2).
+//!
+//! A key seals up to 2^48 records, and then no more. RFC 9147 §4.5.3 would have DTLS 1.3 change an AES-GCM key after
+//! 2^24.5 full records of 16 KiB; DTLS 1.2 has no way to change it but renegotiation, which is refused, and names no
+//! such limit (RFC 5288 §6.1 asks only for nonces that never repeat).
 
 use super::{HEADER_LEN, MAX_PLAINTEXT, MAX_SEQUENCE, Protection, RecordHeader};
 use crate::crypto::TAG_LEN;

@@ -165,3 +165,34 @@ fn the_key_log_gets_one_line_that_both_ends_agree_on() {
     assert_eq!(lines[0], lines[1]);
     assert_eq!(lines[0].len(), 14 + 64 + 1 + 96);
 }
+
+#[test]
+fn a_connection_may_move_between_threads() {
+    fn movable<T: Send + Sync>(_: &T) {}
+    movable(&connected().client.connection);
+}
+
+#[test]
+fn nothing_is_negotiated_before_the_peer_is_verified() {
+    let mut pair = Pair::new(config(0), config(1));
+    let now = pair.now;
+    for from_client in [true, false, true] {
+        let (from, to) = pair.ends(from_client);
+        for datagram in from.output(now) {
+            to.input(now, &datagram);
+        }
+        if from_client {
+            assert_eq!(pair.client.connection.negotiated(), None);
+        }
+    }
+    assert!(pair.server.connection.negotiated().is_some());
+    // The server's last flight never comes.
+    for _ in 0..100 {
+        let Some(deadline) = pair.client.connection.poll_timeout() else { break };
+        let _ = pair.client.connection.handle_timeout(deadline);
+        pair.client.output(deadline);
+    }
+    pair.client.drain_events();
+    assert_eq!(pair.client.events, [Event::Failed(Error::HandshakeTimeout)]);
+    assert_eq!(pair.client.connection.negotiated(), None);
+}

@@ -95,7 +95,6 @@ impl Server {
             }
             (State::Certificate, certificate::TYPE) => {
                 accept_certificate(session, message)?;
-                // The client is answering: its timer repeats what gets lost from here on.
                 State::ClientKeyExchange
             }
             (State::ClientKeyExchange, client_key_exchange::TYPE) => {
