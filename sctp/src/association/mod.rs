@@ -21,6 +21,7 @@ mod shutdown;
 mod state;
 mod transmit;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,7 +56,6 @@ use crate::wire::init::Capabilities;
 ///
 /// Memory is bounded by the settings: the send and receive buffers with their stated overheads, a few
 /// hundred bytes per stream in use, and a few kilobytes besides.
-#[derive(Debug)]
 pub struct Association {
     config: Arc<Config>,
     created: Instant,
@@ -323,6 +323,16 @@ impl Association {
     }
 }
 
+/// State and counters; no payload, tags or keys, so that it can be logged.
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association")
+            .field("state", &self.state)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A verification tag: anything but 0 (RFC 9260 §5.3.1).
 fn random_tag(rng: &mut StdRng) -> u32 {
     loop {
@@ -338,6 +348,16 @@ impl Association {
     /// The tag that the peer must use.
     pub(crate) fn local_tag_for_tests(&self) -> u32 {
         self.local_tag
+    }
+
+    /// The TSN of the next new chunk.
+    pub(crate) fn next_tsn_for_tests(&self) -> u32 {
+        self.tx.last_assigned_tsn().0.wrapping_add(1)
+    }
+
+    /// As if the peer had not announced RE-CONFIG.
+    pub(crate) fn forget_reconfig_for_tests(&mut self) {
+        self.peer_capabilities.reconfig = false;
     }
 
     /// What must hold whenever the owner has drained `poll_transmit`; see the tests.

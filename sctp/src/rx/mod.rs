@@ -7,7 +7,8 @@
 //!
 //! Memory: everything kept is charged with its payload and [`ITEM_OVERHEAD`] for its bookkeeping, and the
 //! advertised window is what the charge leaves of the receive buffer. Beyond the buffer only the next
-//! expected TSN is taken, up to a reserve, because it alone can make room: it completes what is waiting.
+//! expected TSN is taken, up to a reserve, and only when it can make room: when it closes a gap, or when the
+//! application has nothing to read until more comes. A probe into a full buffer is dropped.
 
 pub(crate) mod reassembly;
 pub(crate) mod sack_policy;
@@ -107,7 +108,8 @@ impl Receiver {
             Arrival::Next | Arrival::Ahead => {}
         }
         let charge = chunk.payload.len() + ITEM_OVERHEAD;
-        let limit = if arrival == Arrival::Next { self.buffer + self.reserve } else { self.buffer };
+        let makes_room = arrival == Arrival::Next && (self.tracker.has_gaps() || !self.streams.has_ready());
+        let limit = if makes_room { self.buffer + self.reserve } else { self.buffer };
         let whole = chunk.flags & (FLAG_BEGIN | FLAG_END) == FLAG_BEGIN | FLAG_END;
         if self.charged + charge > limit || (!whole && self.reassembly.is_full()) {
             stats.dropped_data_no_room += 1;

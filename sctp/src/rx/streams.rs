@@ -34,14 +34,15 @@ impl InStream {
         }
     }
 
-    fn deliver(&mut self, message: Message) {
+    fn deliver(&mut self, message: Message, ready: &mut usize) {
+        *ready += 1;
         self.readable_bytes += message.payload.len();
         self.ready.push_back(message);
     }
 
-    fn deliver_waiting(&mut self) {
+    fn deliver_waiting(&mut self, ready: &mut usize) {
         while let Some(message) = self.waiting.remove(&self.next) {
-            self.deliver(message);
+            self.deliver(message, ready);
             self.next += 1;
         }
     }
@@ -59,11 +60,13 @@ pub(crate) struct InStreams {
     streams: StreamMap<InStream>,
     /// Streams to announce as readable; each once.
     readable: VecDeque<StreamId>,
+    /// Messages that can be read now, over all streams.
+    ready: usize,
 }
 
 impl InStreams {
     pub(crate) fn new() -> Self {
-        Self { streams: StreamMap::new(), readable: VecDeque::new() }
+        Self { streams: StreamMap::new(), readable: VecDeque::new(), ready: 0 }
     }
 
     /// Takes a whole message. `false` when it is stale or a repetition, and dropped.
@@ -72,7 +75,7 @@ impl InStreams {
         let id = message.stream_id;
         let Some(stream) = self.streams.get_or_insert_with(id, || InStream::new(id)) else { return false };
         if message.unordered {
-            stream.deliver(message);
+            stream.deliver(message, &mut self.ready);
         } else {
             let number = stream.number(ssn);
             if number < stream.next || stream.waiting.contains_key(&number) {
@@ -80,9 +83,9 @@ impl InStreams {
             }
             if number == stream.next {
                 stream.next += 1;
-                stream.deliver(message);
+                stream.deliver(message, &mut self.ready);
                 if !stream.waiting.is_empty() {
-                    stream.deliver_waiting();
+                    stream.deliver_waiting(&mut self.ready);
                 }
             } else {
                 stream.waiting.insert(number, message);
@@ -100,6 +103,7 @@ impl InStreams {
         match stream.ready.pop_front() {
             Some(message) => {
                 stream.readable_bytes -= message.payload.len();
+                self.ready -= 1;
                 Some(message)
             }
             None => {
@@ -107,6 +111,11 @@ impl InStreams {
                 None
             }
         }
+    }
+
+    /// Whether the application has anything to read.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.ready > 0
     }
 
     pub(crate) fn peek_ppid(&self, id: StreamId) -> Option<Ppid> {
@@ -139,8 +148,8 @@ impl InStreams {
         (dropped, count)
     }
 
-    /// The peer gives up all ordered messages up to this one (RFC 3758 §3.6). Returns how many of those that
-    /// wait were delivered before it.
+    /// The peer gives up the ordered messages up to this one; those of them that have arrived are delivered
+    /// (RFC 3758 §3.6).
     pub(crate) fn skip(&mut self, id: StreamId, ssn: Ssn) {
         let Some(stream) = self.streams.get_or_insert_with(id, || InStream::new(id)) else { return };
         let number = stream.number(ssn);
@@ -152,10 +161,10 @@ impl InStreams {
                 break;
             }
             let message = entry.remove();
-            stream.deliver(message);
+            stream.deliver(message, &mut self.ready);
         }
         stream.next = number + 1;
-        stream.deliver_waiting();
+        stream.deliver_waiting(&mut self.ready);
         if !stream.announced && !stream.ready.is_empty() {
             stream.announced = true;
             self.readable.push_back(id);

@@ -1,1 +1,176 @@
+//! Windows: zero for ever, lies, probes, a reader that is slow, and what the advertised window is worth.
+
 use super::*;
+
+fn sack(cumulative: u32, a_rwnd: u32, blocks: &[(u16, u16)]) -> Vec<u8> {
+    let mut value = Vec::new();
+    value.extend_from_slice(&cumulative.to_be_bytes());
+    value.extend_from_slice(&a_rwnd.to_be_bytes());
+    value.extend_from_slice(&(blocks.len() as u16).to_be_bytes());
+    value.extend_from_slice(&[0, 0]);
+    for (start, end) in blocks {
+        value.extend_from_slice(&start.to_be_bytes());
+        value.extend_from_slice(&end.to_be_bytes());
+    }
+    value
+}
+
+#[test]
+fn a_slow_reader_stops_the_sender_and_nothing_is_lost() {
+    let config = Config {
+        receive_buffer: 100_000,
+        max_message_size_recv: 50_000,
+        send_buffer: 10 << 20,
+        ..Config::default()
+    };
+    let mut pair = Pair::connected(config);
+    for i in 0..100u8 {
+        pair.send(A, 1, &[i; 10_000]);
+    }
+    pair.run_for(Duration::from_secs(30));
+    let stats = pair.ends[Z].stats();
+    assert!(stats.a_rwnd < 5000, "{stats:?}");
+    assert!(pair.ends[Z].readable_bytes(StreamId(1)) <= 100_000);
+    let mut expected = 0u8;
+    while expected < 100 {
+        for message in pair.recv_all(Z, 1) {
+            assert_eq!(message, [expected; 10_000]);
+            expected += 1;
+        }
+        // The window update goes out by itself: no need to wait for a probe.
+        pair.run_for(ms(100));
+    }
+    assert!(pair.ends[Z].stats().dropped_data_no_room > 0, "probes into the full buffer");
+}
+
+#[test]
+fn a_lost_window_update_is_made_good_by_the_probe() {
+    let config = Config {
+        receive_buffer: 20_000,
+        max_message_size_recv: 20_000,
+        send_buffer: 10 << 20,
+        ..Config::default()
+    };
+    let mut pair = Pair::connected(config);
+    for i in 0..20u8 {
+        pair.send(A, 1, &[i; 5000]);
+    }
+    pair.run_for(Duration::from_secs(3));
+    pair.script = Box::new(|side, _| if side == Z { Fate::Drop } else { Fate::Deliver });
+    let mut read = pair.recv_all(Z, 1).len();
+    pair.run_for(ms(100));
+    pair.script = Box::new(|_, _| Fate::Deliver);
+    for _ in 0..100 {
+        pair.run_for(ms(500));
+        read += pair.recv_all(Z, 1).len();
+    }
+    assert_eq!(read, 20);
+}
+
+#[test]
+fn a_window_of_zero_for_an_hour_costs_one_probe_a_timeout_and_ends_nothing() {
+    let mut pair = Pair::connected(Config::default());
+    // Z is replaced by a peer that takes nothing.
+    let next = pair.ends[A].next_tsn_for_tests();
+    pair.script = Box::new(|_, _| Fate::Drop);
+    pair.inject(A, &[(ChunkType::SACK, 0, &sack(next.wrapping_sub(1), 0, &[]))]);
+    for _ in 0..100 {
+        pair.send(A, 1, &[5; 10_000]);
+    }
+    let until = pair.now + Duration::from_secs(3600);
+    while pair.now < until {
+        let step = pair.now + Duration::from_secs(1);
+        while pair.step(step) {}
+        pair.inject(A, &[(ChunkType::SACK, 0, &sack(next.wrapping_sub(1), 0, &[]))]);
+    }
+    assert!(!pair.ends[A].is_closed());
+    let probes = pair.sent[A].iter().filter(|kinds| kinds.contains(&ChunkType::DATA)).count();
+    assert!((1000..4000).contains(&probes), "{probes}: about one in three seconds at least");
+    assert!(pair.ends[A].stats().flight <= 1160);
+    // And when it opens, all goes.
+    pair.inject(A, &[(ChunkType::SACK, 0, &sack(next, 1 << 20, &[]))]);
+    pair.drain();
+    assert!(pair.ends[A].stats().flight > 5000);
+}
+
+#[test]
+fn window_games_never_overrun_and_never_stall() {
+    let mut pair = Pair::connected(Config::default());
+    let next = pair.ends[A].next_tsn_for_tests();
+    pair.script = Box::new(|_, _| Fate::Drop);
+    for _ in 0..100 {
+        pair.send(A, 1, &[5; 10_000]);
+    }
+    for (step, a_rwnd) in
+        [0, 1, u32::MAX, 1000, 0, 3, 100_000, 1, u32::MAX].into_iter().cycle().take(90).enumerate()
+    {
+        let last = pair.ends[A].next_tsn_for_tests().wrapping_sub(1);
+        let cumulative = if step % 3 == 0 { last } else { next.wrapping_sub(1) };
+        pair.inject(A, &[(ChunkType::SACK, 0, &sack(cumulative, a_rwnd, &[]))]);
+        pair.drain();
+        let stats = pair.ends[A].stats();
+        assert!(stats.flight <= stats.cwnd + 1160, "{stats:?}");
+        pair.run_for(ms(700));
+    }
+    assert!(!pair.ends[A].is_closed());
+}
+
+#[test]
+fn the_advertised_window_shrinks_by_what_is_kept_and_by_its_overhead() {
+    let mut pair = Pair::connected(Config::default());
+    let empty = pair.ends[Z].stats().a_rwnd;
+    for _ in 0..100 {
+        pair.send(A, 1, &[1; 10]);
+    }
+    pair.run_for(ms(300));
+    let kept = empty - pair.ends[Z].stats().a_rwnd;
+    assert!(kept >= 100 * (10 + 64), "{kept}");
+    assert_eq!(pair.recv_all(Z, 1).len(), 100);
+    assert_eq!(pair.ends[Z].stats().a_rwnd, empty, "and all of it comes back");
+}
+
+#[test]
+fn the_congestion_window_grows_to_megabytes_when_it_is_used() {
+    let config = Config { send_buffer: 64 << 20, receive_buffer: 64 << 20, ..Config::default() };
+    let mut pair = Pair::connected(config);
+    for _ in 0..160 {
+        pair.send(A, 1, &pattern(250_000));
+    }
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.recv_all(Z, 1).len(), 160);
+    let stats = pair.ends[A].stats();
+    assert!(stats.cwnd > 2 << 20, "{stats:?}");
+    assert_eq!(stats.retransmissions, 0);
+}
+
+#[test]
+fn one_percent_of_loss_is_repaired_without_timeouts_in_the_stream() {
+    let config = Config { send_buffer: 64 << 20, ..Config::default() };
+    let mut pair = Pair::with(config.clone(), config, 7);
+    pair.connect();
+    pair.weather.loss = 1;
+    for _ in 0..40 {
+        pair.send(A, 1, &pattern(250_000));
+    }
+    let mut got = 0;
+    let start = pair.now;
+    pair.run_until(Duration::from_secs(120), |pair| {
+        got += pair.recv_all(Z, 1).len();
+        got == 40
+    });
+    let stats = pair.ends[A].stats();
+    assert!(stats.t3_expirations <= 3, "{stats:?}");
+    assert!(pair.now - start < Duration::from_secs(60), "{:?}", pair.now - start);
+}
+
+#[test]
+fn after_idling_the_congestion_window_starts_small_again() {
+    let mut pair = Pair::connected(Config::default());
+    pair.send(A, 1, &pattern(250_000));
+    pair.run_for(Duration::from_secs(2));
+    assert!(pair.ends[A].stats().cwnd > 40_000);
+    pair.run_for(Duration::from_secs(20));
+    pair.send(A, 1, b"again");
+    pair.drain();
+    assert!(pair.ends[A].stats().cwnd <= 11_600, "{:?}", pair.ends[A].stats());
+}

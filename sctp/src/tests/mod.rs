@@ -8,6 +8,7 @@ mod hostile;
 mod partial;
 mod property;
 mod reset;
+mod wire;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -202,10 +202,10 @@ impl Sender {
         self.on_sack(now, &sack, stats)
     }
 
-    /// Whether [`write_data`](Self::write_data) would write something into an empty packet.
+    /// Whether [`write_data`](Self::write_data) would write a full chunk into an empty packet.
     pub(crate) fn has_sendable(&self) -> bool {
         (self.outstanding.has_lost() && self.fast_retransmit_now)
-            || ((self.outstanding.has_lost() || self.has_new()) && self.window_allows(0))
+            || ((self.outstanding.has_lost() || self.has_new()) && self.window_allows(self.mtu))
     }
 
     /// The TSN that the next new chunk gets, less one (RFC 6525 §5.1.2, A3).

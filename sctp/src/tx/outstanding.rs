@@ -340,8 +340,9 @@ impl Outstanding {
         let mut new = std::mem::take(&mut self.scratch);
         new.clear();
         let highest = self.next_tsn() - 1;
-        // A block at offset 1 would be part of the cumulative ack; we take it as it is said.
-        let mut floor = cumulative;
+        // A block that begins at offset 1 contradicts the cumulative ack. Taken as said, it could leave
+        // everything acknowledged and nothing released, with no timer to find that out.
+        let mut floor = cumulative + 1;
         for (start, end) in blocks {
             let (start, end) = (cumulative + u64::from(start), cumulative + u64::from(end));
             if start <= floor || end < start || end > highest {
@@ -526,8 +527,9 @@ mod tests {
     #[test]
     fn absurd_blocks_are_left_out() {
         let mut outstanding = with_chunks(4);
-        let summary = sack(&mut outstanding, 99, &[(0, 2), (3, 2), (2, 2), (1, 1), (4, 5), (4, 65_535)]);
-        assert_eq!(summary.bad_blocks, 5);
+        let summary =
+            sack(&mut outstanding, 99, &[(0, 2), (1, 4), (3, 2), (2, 2), (1, 1), (4, 5), (4, 65_535)]);
+        assert_eq!(summary.bad_blocks, 6);
         assert_eq!(outstanding.flight_payload(), 300);
     }
 }
