@@ -69,4 +69,9 @@ impl Lab {
         }
         self.browser.as_ref().expect("just started")
     }
+
+    /// Kills the browser, as a crash would.
+    pub fn kill_browser(&mut self) {
+        self.browser = None;
+    }
 }

@@ -8,6 +8,8 @@ use sinnet_interop::pattern::pattern;
 use sinnet_interop::session::{Cell, Session};
 use sinnet_interop::tab::plain_channels;
 
+use crate::messages::echoing;
+
 pub(crate) async fn a_channel_closed_by_the_browser_closes_at_the_peer(lab: &mut Lab, cell: Cell) {
     let session = Session::start(lab, cell, plain_channels(&["stays", "goes"]), &["--echo"]).await;
     let messages = json!([{ "string": 5 }, { "binary": 20_000 }]);
@@ -66,4 +68,19 @@ pub(crate) async fn a_connection_closed_by_the_peer_closes_the_browsers_channels
     let status = session.ended(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "the peer's status");
     session.tab.close().await;
+}
+
+pub(crate) async fn a_browser_that_is_killed_fails_the_connection_when_its_consent_runs_out(
+    lab: &mut Lab,
+    cell: Cell,
+) {
+    let mut session = echoing(lab, cell).await;
+    let back = session.ask("echo", json!(["echo", [{ "binary": 10 }]])).await;
+    assert_eq!(back, json!([["binary", 10]]));
+    lab.kill_browser();
+    // RFC 7675 §5.1: consent ends 30 seconds after the last answer to a check.
+    let status = session.ended(Duration::from_secs(45)).await;
+    assert_eq!(status.code(), Some(1), "the peer's status");
+    let sentence = session.peer.log.text().lines().last().unwrap_or_default().to_owned();
+    assert!(sentence.contains("ICE"), "the last line on stderr: {sentence}");
 }

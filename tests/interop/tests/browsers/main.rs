@@ -62,3 +62,21 @@ mod firefox {
         cell!(browser_offers, Firefox, Plain, TheBrowser);
     }
 }
+
+/// What does not differ between the cells, and takes half a minute.
+mod once {
+    use sinnet_interop::browser::{Kind, Privacy};
+    use sinnet_interop::lab;
+    use sinnet_interop::session::{Cell, Offers};
+
+    #[test]
+    fn a_browser_that_is_killed_fails_the_connection_when_its_consent_runs_out() {
+        let cell = Cell { kind: Kind::Chromium, privacy: Privacy::Plain, offers: Offers::TheBrowser };
+        lab::run(async |lab| {
+            crate::closing::a_browser_that_is_killed_fails_the_connection_when_its_consent_runs_out(
+                lab, cell,
+            )
+            .await;
+        });
+    }
+}

@@ -9,7 +9,7 @@ use sinnet::{
     PeerConnection, PeerEvent, SessionDescription,
 };
 use sinnet_interop::lab::Lab;
-use sinnet_interop::net::{Net, Side};
+use sinnet_interop::net::Side;
 use sinnet_interop::session::{Cell, Offers};
 use sinnet_interop::tab::Tab;
 use tokio::sync::{mpsc, oneshot};
@@ -36,58 +36,61 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// Connects a page with the channels `theirs` and the library with plain channels of the labels `ours`.
 pub(crate) async fn start(lab: &mut Lab, cell: Cell, theirs: Value, ours: &[&str]) -> (Tab, Native) {
     let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
-    let (connection, thread) = connection(&lab.net).await;
-    let ours = ours.iter().map(|label| {
-        connection.create_data_channel(label, DataChannelOptions::default()).expect("a channel")
-    });
-    let ours = ours.collect();
-
     let offers = cell.offers == Offers::TheBrowser;
     tab.ask("start", json!([{ "offer": offers, "open": theirs }])).await;
-    let to_page = tab.input();
-    let mut from_page = tab.take_lines().expect("taken once");
+
+    let labels: Vec<String> = ours.iter().map(|&label| label.to_owned()).collect();
+    let (from_page, to_page) = (tab.take_lines().expect("taken once"), tab.input());
     let (arrivals, arrived) = mpsc::unbounded_channel();
     let (end, closed) = oneshot::channel();
-    tokio::spawn(events(connection.clone(), to_page.clone(), arrivals, end));
-    if !offers {
-        let offer = connection.create_offer().expect("an offer");
-        connection.set_local_description(offer.clone()).expect("our own offer");
-        to_page.send(json!({ "type": "offer", "sdp": offer.sdp })).expect("the page");
-    }
-    let accepting = connection.clone();
-    tokio::spawn(async move {
-        while let Some(line) = from_page.recv().await {
-            accept(&accepting, &line, &to_page);
-        }
-    });
-    (tab, Native { connection, ours, arrived, waiting: Vec::new(), closed, _thread: thread })
-}
-
-/// Makes an endpoint on a thread inside of the peer's namespace, where its sockets then belong.
-async fn connection(net: &Net) -> (PeerConnection, oneshot::Sender<()>) {
     let (made, connection) = oneshot::channel();
     let (thread, stop) = oneshot::channel::<()>();
-    net.spawn(Side::Peer, move || {
+    // Sockets belong to the namespace of the thread that makes them, and so does the list of interfaces.
+    lab.net.spawn(Side::Peer, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let endpoint = Endpoint::new(EndpointConfig::default()).await.expect("an endpoint");
             let connection = endpoint.peer_connection(PeerConfig::default()).expect("a connection");
-            let _ = made.send(connection);
+            let ours = labels.iter().map(|label| {
+                connection.create_data_channel(label, DataChannelOptions::default()).expect("a channel")
+            });
+            let ours: Vec<DataChannel> = ours.collect();
+            if !offers {
+                let offer = connection.create_offer().expect("an offer");
+                to_page.send(json!({ "type": "offer", "sdp": offer.sdp })).expect("the page");
+                connection.set_local_description(offer).expect("our own offer");
+            }
+            let _ = made.send((connection.clone(), ours));
+            tokio::spawn(accept(connection.clone(), from_page, to_page.clone()));
+            tokio::spawn(events(connection, to_page, arrivals, end));
             let _ = stop.await;
         });
     });
-    (connection.await.expect("a connection"), thread)
+    let (connection, ours) = connection.await.expect("a connection");
+    (tab, Native { connection, ours, arrived, waiting: Vec::new(), closed, _thread: thread })
 }
 
-fn accept(connection: &PeerConnection, line: &Value, to_page: &mpsc::UnboundedSender<Value>) {
+/// Gives the page's lines to the connection.
+async fn accept(
+    connection: PeerConnection,
+    mut from_page: mpsc::UnboundedReceiver<Value>,
+    to_page: mpsc::UnboundedSender<Value>,
+) {
+    while let Some(line) = from_page.recv().await {
+        accept_line(&connection, &line, &to_page);
+    }
+}
+
+fn accept_line(connection: &PeerConnection, line: &Value, to_page: &mpsc::UnboundedSender<Value>) {
     let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
     match line["type"].as_str() {
         Some("offer") => {
             let offer = SessionDescription::offer(text("sdp"));
             connection.set_remote_description(offer).expect("the browser's offer");
             let answer = connection.create_answer().expect("an answer");
-            connection.set_local_description(answer.clone()).expect("our own answer");
+            // In this order: candidates come as soon as it is set, and must not overtake it.
             let _ = to_page.send(json!({ "type": "answer", "sdp": answer.sdp }));
+            connection.set_local_description(answer).expect("our own answer");
         }
         Some("answer") => {
             let answer = SessionDescription::answer(text("sdp"));
