@@ -198,13 +198,17 @@ impl Agent {
 
     /// A check that failed fails its pair, if it is the pair's newest (RFC 8445 §7.2.5.2).
     fn check_failed(&mut self, check: &Check, why: &str) {
+        let controlling = self.role == Role::Controlling;
         let Some(pair) = self.pair_mut(check.path) else { return };
         if check.purpose == Purpose::Consent || pair.check != Some(check.transaction.id()) {
             return;
         }
         debug!(local = %check.path.local, remote = %check.path.remote, why, "check failed");
         pair.check = None;
-        pair.nominate = false;
+        if controlling {
+            // The peer's nomination, on the other hand, stands: it counts as soon as a check of ours succeeds.
+            pair.nominate = false;
+        }
         if pair.is_valid() {
             // An unanswered nomination. The peer may have got it and use the pair, so it stays good for what
             // comes in; consent decides whether it is good for sending.

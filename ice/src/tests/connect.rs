@@ -338,6 +338,36 @@ fn a_third_lost_and_all_reordered_still_connects() {
 }
 
 #[test]
+fn a_nomination_is_remembered_until_our_own_check_succeeds() {
+    let mut net = Net::ready();
+    // B's checks get nowhere, but its answers do.
+    net.drop = Box::new(|end, _, bytes| end == 1 && bytes[0] == 0);
+    net.run(Duration::from_secs(12));
+    assert_eq!(net.states(), [State::Completed, State::Checking]);
+    net.drop = Box::new(|_, _, _| false);
+    net.run_until(State::Completed);
+}
+
+#[test]
+fn an_unanswered_nomination_leaves_the_pair_good_for_what_comes_in() {
+    let mut net = Net::ready();
+    // A's nominations arrive, B's answers to them don't.
+    let mut nominations = Vec::new();
+    net.drop = Box::new(move |end, _, bytes| {
+        if end == 0 && sinnet_stun::Message::parse(bytes).unwrap().use_candidate() {
+            nominations.push(bytes[8..20].to_vec());
+        }
+        end == 1 && nominations.iter().any(|id| *id == bytes[8..20])
+    });
+    net.run(Duration::from_secs(9));
+    assert_eq!(net.states(), [State::Connected, State::Completed]);
+    let path = net.ends[1].agent.selected_path().unwrap();
+    assert!(net.ends[0].agent.is_validated(Path { local: path.remote, remote: path.local }));
+    net.drop = Box::new(|_, _, _| false);
+    net.run_until(State::Completed);
+}
+
+#[test]
 fn the_candidate_to_signal_says_where_the_socket_is() {
     let mut net = Net::new(ROLES);
     let c = net.host(0, "10.0.0.1:1000");
