@@ -60,6 +60,9 @@ impl Weather {
 
 type Script = Box<dyn FnMut(usize, &[u8]) -> Fate>;
 
+/// A packet under way: when it arrives, which it is, to whom.
+type Arrival = (Instant, u64, usize, Vec<u8>);
+
 /// Two ends, A and Z, and what is between them.
 pub(crate) struct Pair {
     pub(crate) ends: [Association; 2],
@@ -68,8 +71,7 @@ pub(crate) struct Pair {
     pub(crate) weather: Weather,
     /// Sees every packet with the side that sent it, before the weather does.
     pub(crate) script: Script,
-    /// Packets by arrival: when, which, to whom.
-    in_flight: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    in_flight: BinaryHeap<Reverse<Arrival>>,
     sequence: u64,
     rng: StdRng,
     /// Kinds of the chunks of every packet sent, per side.

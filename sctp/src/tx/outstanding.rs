@@ -212,8 +212,7 @@ impl Outstanding {
     /// T3-rtx ran out: everything in flight is lost (RFC 9260 §6.3.3, E3).
     pub(crate) fn mark_all_lost(&mut self) {
         self.to_retransmit.clear();
-        let mut tsn = self.first;
-        for chunk in &mut self.chunks {
+        for (tsn, chunk) in (self.first..).zip(&mut self.chunks) {
             if chunk.state == ChunkState::InFlight {
                 chunk.state = ChunkState::ToRetransmit;
                 self.lost += 1;
@@ -223,7 +222,6 @@ impl Outstanding {
                 self.to_retransmit.push_back(tsn);
             }
             chunk.missing_reports = 0;
-            tsn += 1;
         }
         self.flight = 0;
         self.flight_payload = 0;
@@ -271,8 +269,7 @@ impl Outstanding {
     /// ack: the advanced peer ack point (RFC 3758 §3.5, C2). Calls `skipped` for each abandoned chunk.
     pub(crate) fn advanced_peer_ack_point(&self, mut skipped: impl FnMut(&SentChunk)) -> Option<u64> {
         let mut point = None;
-        let mut tsn = self.first;
-        for chunk in &self.chunks {
+        for (tsn, chunk) in (self.first..).zip(&self.chunks) {
             match chunk.state {
                 ChunkState::Abandoned => {
                     point = Some(tsn);
@@ -282,7 +279,6 @@ impl Outstanding {
                 ChunkState::Acked => {}
                 ChunkState::InFlight | ChunkState::ToRetransmit => break,
             }
-            tsn += 1;
         }
         point
     }
