@@ -1,3 +1,80 @@
 //! The `sinnet` command.
+//!
+//! | file | what |
+//! |---|---|
+//! | `args.rs`, `channel_spec.rs` | the command line |
+//! | `serve/` | `sinnet serve`: the web server's side of the page |
+//! | `connect/` | `sinnet connect`: one connection, signalled by lines |
+//! | `bench/` | `sinnet bench`: two processes measured against each other |
+//! | `transfer/` | files over data channels |
+//! | `negotiation.rs` | signalling messages applied to a connection |
+//! | `terminal.rs`, `failure.rs` | what the user sees |
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod args;
+mod bench;
+mod channel_spec;
+mod connect;
+mod failure;
+mod negotiation;
+mod serve;
+mod terminal;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{BindArgs, Cli, Command};
+use crate::failure::{Context, Failure};
+use crate::terminal::Screen;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let screen = Screen::new();
+    screen.start_logging(cli.verbose);
+    match run(cli.command, &screen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            screen.say(format!("sinnet: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, screen: &Screen) -> Result<(), Failure> {
+    let threads = match &command {
+        Command::BenchWorker(worker) => worker.bench.threads,
+        Command::Serve(_) => 2,
+        Command::Connect(_) | Command::Bench(_) => 1,
+    };
+    let runtime = runtime(threads)?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::run(args, screen).await,
+            Command::Connect(args) => connect::run(args, screen).await,
+            Command::Bench(args) => bench::run(args, screen).await,
+            Command::BenchWorker(args) => bench::worker(args).await,
+        }
+    });
+    // A thread may be reading standard input, which has no end.
+    runtime.shutdown_background();
+    result
+}
+
+/// One thread means this one: no hops between threads.
+fn runtime(threads: u16) -> Result<Runtime, Failure> {
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.worker_threads(usize::from(threads)).enable_all().build().context("can't start the runtime")
+}
+
+/// The endpoint that the arguments ask for.
+async fn endpoint(args: &BindArgs, include_loopback: bool) -> Result<sinnet::Endpoint, Failure> {
+    let mut config = sinnet::EndpointConfig::default();
+    if !args.bind.is_empty() {
+        config.bind = args.bind.clone();
+    }
+    config.include_loopback = args.loopback || include_loopback;
+    Ok(sinnet::Endpoint::new(config).await?)
+}

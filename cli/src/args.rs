@@ -1,0 +1,303 @@
+//! The command line.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::channel_spec::ChannelSpec;
+
+/// WebRTC data channels from the command line: with a browser, or between two machines.
+///
+/// Start with `sinnet serve` and open the address that it prints.
+#[derive(Debug, Parser)]
+#[command(name = "sinnet", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Log more to standard error: -v what happens, -vv what is odd, -vvv every step. RUST_LOG overrides it.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(ServeArgs),
+    Connect(ConnectArgs),
+    Bench(BenchArgs),
+    /// One of the two processes of `bench`.
+    #[command(hide = true)]
+    BenchWorker(WorkerArgs),
+}
+
+/// Where UDP goes, for all commands that connect to somebody.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BindArgs {
+    /// Use this local address for UDP: IP or IP:PORT. Repeatable. Default: a port on all interfaces that are up.
+    #[arg(long, value_name = "ADDR", value_parser = bind_addr)]
+    pub(crate) bind: Vec<SocketAddr>,
+
+    /// Offer the loopback interface too, for a peer on this machine.
+    #[arg(long)]
+    pub(crate) loopback: bool,
+}
+
+/// Serve a web page that connects the browser to this process.
+///
+/// The page echoes messages and moves files both ways, over a WebRTC connection that is signalled by WebSocket. It ends
+/// with Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Port of the web server; 0 takes a free one.
+    #[arg(short, long, default_value_t = 8080)]
+    pub(crate) port: u16,
+
+    /// Address of the web server. 0.0.0.0 makes it reachable from other machines, by anybody on the network.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) host: IpAddr,
+
+    /// Offer the files in this directory to the browser. Those below it and links are not offered.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
+
+    /// Keep the files that the browser sends in this directory. Without it they are hashed and dropped.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save: Option<PathBuf>,
+
+    /// Largest file taken, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE)]
+    pub(crate) max_size: u64,
+
+    /// Also answer to this host name. Without it: IP addresses and localhost.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+
+    /// Also let pages of this origin connect, such as https://example.org, or * for all.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) bind: BindArgs,
+}
+
+/// Make one peer connection, signalled by lines of JSON on standard input and output.
+///
+/// Every line is one of
+///
+///   {"type":"offer","sdp":"…"}
+///   {"type":"answer","sdp":"…"}
+///   {"type":"candidate","candidate":"candidate:…","sdpMid":"0","sdpMLineIndex":0}
+///   {"type":"end-of-candidates"}
+///
+/// Carry the lines that it writes to the other side, and the other side's lines to its standard input. Nothing else
+/// goes to standard output. The end of standard input does not hang up.
+///
+/// The exit status is 0 after an orderly close by either side, and 1 after a failure, with the reason as the last line
+/// on standard error.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+#[command(after_help = "Two of them on one machine, sending a file (bash):\n\n  \
+    mkfifo back; mkdir -p in\n  \
+    sinnet connect --loopback --recv in < back | sinnet connect --loopback --offer --send FILE > back\n")]
+pub(crate) struct ConnectArgs {
+    /// Make the offer. Without it, wait for an offer on standard input.
+    #[arg(long)]
+    pub(crate) offer: bool,
+
+    /// Open this channel. Repeatable. LABEL may be followed by options, each after a comma: unordered,
+    /// maxRetransmits=N, maxPacketLifeTime=MS, protocol=P, negotiated=ID. The offerer opens one named "sinnet" if there
+    /// is nothing else to open.
+    #[arg(long, value_name = "LABEL[,OPTION…]")]
+    pub(crate) channel: Vec<ChannelSpec>,
+
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
+
+    /// With --chat: the file descriptor to read from, such as 3 after `3< FILE`. Its end closes the connection.
+    #[arg(long, value_name = "FD", requires = "chat")]
+    pub(crate) chat_fd: Option<u32>,
+
+    /// With --recv: largest file taken, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE)]
+    pub(crate) max_size: u64,
+
+    #[command(flatten)]
+    pub(crate) bind: BindArgs,
+}
+
+/// What to do with the connection. Without any of these, messages are counted and dropped.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct ModeArgs {
+    /// Send every message back on its channel, with the same type.
+    #[arg(long)]
+    pub(crate) echo: bool,
+
+    /// Send this file, wait until the other side has verified it, and close the connection. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) send: Vec<PathBuf>,
+
+    /// Take the files that the peer sends into this directory, until it closes the connection.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) recv: Option<PathBuf>,
+
+    /// Send lines from --chat-fd as text messages, and show those that come on standard error.
+    #[arg(long, requires = "chat_fd")]
+    pub(crate) chat: bool,
+}
+
+/// Measure this machine: two processes on 127.0.0.1, one line of JSON per result.
+///
+/// CPU time is that of both processes, over exactly the measured time; warming up is not counted.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: BenchKind,
+
+    /// Threads of each process's runtime; 1 runs everything on the main thread.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: u16,
+
+    /// Most datagrams handed to the kernel at once; 1 switches batches off. Default: the library's.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) max_segments: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum BenchKind {
+    /// How much payload gets through: mbit_s, cpu_s_per_gb.
+    Bulk {
+        /// Bytes of a message.
+        #[arg(long, default_value_t = 65536, value_parser = clap::value_parser!(u32).range(1..=262_144))]
+        size: u32,
+        /// How long to measure, after one second of warming up.
+        #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+        seconds: f64,
+    },
+    /// How long a message and its echo take, one after the other: rt_s, p50_us, p99_us.
+    Ping {
+        /// Bytes of a message.
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=262_144))]
+        size: u32,
+        /// How long to measure, after half a second of warming up.
+        #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+        seconds: f64,
+    },
+    /// How long a connection takes, from making the offer to the first message, one after the other: median_ms, p95_ms.
+    Setup {
+        /// Connections to make, after five for warming up.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+    },
+    /// What an idle connection costs in memory: rss_kib_per_conn, in a process that has nothing but --count of them.
+    Idle {
+        /// Connections to keep.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+        count: u32,
+        /// How long they stay idle before memory is measured.
+        #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+        seconds: f64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// Whether this process makes the offers.
+    #[arg(long)]
+    pub(crate) offerer: bool,
+
+    #[command(flatten)]
+    pub(crate) bench: BenchArgs,
+}
+
+/// 16 GiB.
+const MAX_SIZE: u64 = 16 << 30;
+
+fn bind_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.trim_matches(['[', ']']).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0)))
+        .map_err(|_| "give an IP address, or IP:PORT, such as 192.0.2.1 or [2001:db8::1]:5000".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.01..=600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give a number of seconds from 0.01 to 600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn connect(arguments: &[&str]) -> ConnectArgs {
+        let all = ["sinnet", "connect"].iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Connect(connect) => connect,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(arguments: &[&str]) -> String {
+        Cli::try_parse_from([&["sinnet"], arguments].concat()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_what_there_is() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["serve", "connect", "bench", "--verbose"] {
+            assert!(help.contains(word), "{word}");
+        }
+        assert!(!help.contains("bench-worker"));
+    }
+
+    #[test]
+    fn channels_and_addresses_repeat() {
+        let args = connect(&[
+            "--channel",
+            "a",
+            "--channel",
+            "b,unordered",
+            "--bind",
+            "127.0.0.1",
+            "--bind",
+            "[::1]:9",
+        ]);
+        assert_eq!(args.channel.len(), 2);
+        assert_eq!(args.bind.bind, ["127.0.0.1:0".parse().unwrap(), "[::1]:9".parse().unwrap()]);
+        assert!(!args.offer && !args.bind.loopback);
+    }
+
+    #[test]
+    fn modes_exclude_each_other_and_chat_needs_its_descriptor() {
+        assert!(connect(&["--echo"]).mode.echo);
+        assert_eq!(connect(&["--chat", "--chat-fd", "3"]).chat_fd, Some(3));
+        assert!(refused(&["connect", "--echo", "--recv", "."]).contains("--recv"));
+        assert!(refused(&["connect", "--chat"]).contains("--chat-fd"));
+        assert!(refused(&["connect", "--chat-fd", "3"]).contains("--chat"));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_what_is_right() {
+        assert!(refused(&["connect", "--bind", "eth0"]).contains("192.0.2.1"));
+        assert!(refused(&["connect", "--channel", "a,reliable"]).contains("maxRetransmits=N"));
+        assert!(refused(&["bench", "bulk", "--seconds", "0"]).contains("0.01"));
+        assert!(refused(&["bench", "bulk", "--size", "0"]).contains("1..=262144"));
+    }
+
+    #[test]
+    fn bench_options_may_follow_the_kind() {
+        let cli = Cli::try_parse_from("sinnet bench bulk --size 1000 --threads 2".split(' ')).unwrap();
+        let Command::Bench(bench) = cli.command else { panic!("bench") };
+        assert_eq!(bench.threads, 2);
+        assert!(matches!(bench.what, BenchKind::Bulk { size: 1000, .. }));
+    }
+}
