@@ -386,8 +386,9 @@ fn the_candidate_to_signal_says_where_the_socket_is() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
+    // Two ends send 14 checks before both give up; a dozen losses are never all of them.
     #[test]
-    fn any_loss_pattern_at_the_start_ends_in_a_connection(pattern in proptest::collection::vec(any::<bool>(), 0..24)) {
+    fn any_loss_pattern_at_the_start_ends_in_a_connection(pattern in proptest::collection::vec(any::<bool>(), 0..12)) {
         let mut net = Net::ready();
         let mut at = 0;
         net.drop = Box::new(move |_, _, _| {
