@@ -1,0 +1,6 @@
+//! The built command, as its users run it, on 127.0.0.1.
+
+mod bench;
+mod connect;
+mod process;
+mod serve;
