@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sinnet_ice::{Agent, Config, Credentials, Path, Role, State};
-use sinnet_stun::{AttributeType, Builder, Class, IntegrityKey, Message};
+use sinnet_stun::{AttributeType, Builder, Class, IntegrityKey, Message, TransactionId};
 
 use crate::stun::rebuild;
 use crate::{MANY, check_deadline, datagrams, start};
 
 /// The first byte chooses: bit 0 the role (0 controlled, 1 controlling), bit 1 whether time goes on between datagrams, bit
-/// 2 whether every second datagram comes from somewhere else, bit 3 whether messages are signed as our peer would. The
-/// rest are datagrams, each behind its length. Without bit 3 nobody knows a password, so no pair becomes valid.
+/// 2 whether every second datagram comes from somewhere else, bit 3 whether messages are signed as our peer would, and
+/// responses are to our last request. The rest are datagrams, each behind its length. Without bit 3 nobody knows a password, so no pair becomes valid.
 pub fn ice_agent(data: &[u8]) {
     let Some((&mode, rest)) = data.split_first() else { return };
     let role = if mode & 1 == 0 { Role::Controlled } else { Role::Controlling };
@@ -25,20 +25,20 @@ pub fn ice_agent(data: &[u8]) {
     agent.set_remote_credentials(now, credentials).expect("these credentials are well formed");
     let candidate = "candidate:1 1 UDP 2122252543 10.0.0.2 4000 typ host".parse().expect("a plain candidate");
     agent.add_remote_candidate(now, &candidate).expect("there is room for one");
-    drain(&mut agent, now);
+    let mut last_request = drain(&mut agent, now);
     for (n, datagram) in datagrams(rest).enumerate() {
         let host = if mode & 4 != 0 && n % 2 == 1 { 3 } else { 2 };
         let path = Path { local, remote: ([10, 0, 0, host], 4000).into() };
-        let signed = (mode & 8 != 0).then(|| sign(&agent, datagram)).flatten();
+        let signed = (mode & 8 != 0).then(|| sign(&agent, datagram, last_request)).flatten();
         agent.handle_input(now, path, signed.as_deref().unwrap_or(datagram));
         let _ = sinnet_ice::binding_request_local_ufrag(datagram);
-        drain(&mut agent, now);
+        last_request = drain(&mut agent, now).or(last_request);
         if mode & 2 != 0
             && let Some(deadline) = agent.poll_timeout()
         {
             now = now.max(deadline);
             agent.handle_timeout(now);
-            drain(&mut agent, now);
+            last_request = drain(&mut agent, now).or(last_request);
             check_deadline("ice", now, agent.poll_timeout());
         }
         if mode & 8 != 0 {
@@ -56,12 +56,13 @@ pub fn ice_agent(data: &[u8]) {
 }
 
 /// The datagram as the peer would have sent it: its user name and its integrity made right.
-fn sign(agent: &Agent, datagram: &[u8]) -> Option<Vec<u8>> {
+fn sign(agent: &Agent, datagram: &[u8], last_request: Option<TransactionId>) -> Option<Vec<u8>> {
     let message = Message::parse(datagram).ok()?;
     let ours = agent.local_credentials();
     let mut named = vec![0; datagram.len() + 64];
-    let mut builder = Builder::new(&mut named, message.class(), message.method(), message.transaction_id());
     let request = message.class() == Class::Request;
+    let id = last_request.filter(|_| !request).unwrap_or(message.transaction_id());
+    let mut builder = Builder::new(&mut named, message.class(), message.method(), id);
     if request {
         builder.username_pair(&ours.ufrag, PEER_UFRAG);
     }
@@ -82,9 +83,20 @@ fn peer_pwd() -> String {
     "z".repeat(24)
 }
 
-fn drain(agent: &mut Agent, now: Instant) {
+/// Takes what there is to take, and gives the id of the last request among it.
+fn drain(agent: &mut Agent, now: Instant) -> Option<TransactionId> {
     let mut out = [0; 1200];
-    let sent = (0..MANY).take_while(|_| agent.poll_transmit(now, &mut out).is_some()).count();
+    let mut last = None;
+    let mut sent = 0;
+    while let Some(transmit) = agent.poll_transmit(now, &mut out) {
+        let message = Message::parse(&out[..transmit.len]).expect("an agent sends STUN");
+        if message.class() == Class::Request {
+            last = Some(message.transaction_id());
+        }
+        sent += 1;
+        assert!(sent < MANY, "datagrams without end");
+    }
     let told = (0..MANY).take_while(|_| agent.poll_event().is_some()).count();
-    assert!(sent < MANY && told < MANY, "{sent} datagrams, {told} events");
+    assert!(told < MANY, "events without end");
+    last
 }

@@ -13,18 +13,22 @@ const HEADER: usize = 12;
 
 /// The first byte chooses: bits 0 and 1 the state to begin in (0 closed, 1 INIT sent, else established), bit 2 whether
 /// verification tags stay as they are (else they are made right), bit 3 whether time goes on between packets, bit 4
-/// whether something is being sent. The rest are packets, each behind its length; ports and checksums are made right.
+/// whether something is being sent, bit 5 whether TSNs stay as they are (else they count from the initial ones). The rest
+/// are packets, each behind its length; ports and checksums are made right.
 pub fn sctp_packet(data: &[u8]) {
     let Some((&mode, rest)) = data.split_first() else { return };
     let mut now = start();
     let config = Arc::new(Config::default());
-    let mut a = Side { association: Association::new(config.clone(), now, [1; 32]), own_tag: None };
+    let mut a = Side::new(config.clone(), now, 1);
+    let mut peer_tsn = 0;
     if mode & 3 != 0 {
         a.association.connect(now);
     }
     if mode & 3 > 1 {
-        let mut z = Side { association: Association::new(config, now, [2; 32]), own_tag: None };
+        let mut z = Side::new(config, now, 2);
         handshake(&mut a, &mut z, &mut now);
+        peer_tsn = z.initial_tsn;
+        assert!(a.association.is_established(), "two of us can't connect");
     }
     if mode & 16 != 0 {
         let (stream, payload) = (StreamId(0), Bytes::from_static(&[0; 5000]));
@@ -34,6 +38,9 @@ pub fn sctp_packet(data: &[u8]) {
     for packet in datagrams(rest) {
         let mut packet = packet.to_vec();
         if packet.len() >= HEADER {
+            if mode & 32 == 0 {
+                count_from(&mut packet, a.initial_tsn, peer_tsn);
+            }
             a.make_right(&mut packet, mode & 4 != 0);
         }
         a.association.handle_input(now, &packet);
@@ -55,9 +62,41 @@ struct Side {
     association: Association,
     /// The tag that the peer must put into its packets; known from our INIT or INIT ACK.
     own_tag: Option<[u8; 4]>,
+    /// Of our first DATA; known likewise.
+    initial_tsn: u32,
+}
+
+/// Adds the initial TSNs to the numbers of a packet's chunks, so that small numbers in an input mean something: the
+/// peer's to what it sends, ours to what it acknowledges.
+fn count_from(packet: &mut [u8], own: u32, peer: u32) {
+    let mut at = HEADER;
+    while let Some(&[kind, _, high, low]) = packet.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        let number = match kind {
+            // DATA, I-DATA, FORWARD-TSN, I-FORWARD-TSN.
+            0 | 64 | 192 | 194 => Some((4, peer)),
+            // SACK and SHUTDOWN.
+            3 | 7 => Some((4, own)),
+            // RE-CONFIG: in a response the number of our request, else that of the peer's.
+            130 if packet.get(at + 5) == Some(&16) => Some((8, own)),
+            130 => Some((8, peer)),
+            _ => None,
+        };
+        if let Some((offset, base)) = number {
+            let field = packet.get_mut(at + offset..).and_then(|rest| rest.first_chunk_mut::<4>());
+            if let Some(field) = field {
+                *field = u32::from_be_bytes(*field).wrapping_add(base).to_be_bytes();
+            }
+        }
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        at += length.next_multiple_of(4).max(4);
+    }
 }
 
 impl Side {
+    fn new(config: Arc<Config>, now: Instant, seed: u8) -> Self {
+        Self { association: Association::new(config, now, [seed; 32]), own_tag: None, initial_tsn: 0 }
+    }
+
     fn make_right(&self, packet: &mut [u8], keep_tag: bool) {
         packet[..4].copy_from_slice(&[0x13, 0x88, 0x13, 0x88]);
         // A packet with INIT has no tag (RFC 9260 §8.5.1).
@@ -75,8 +114,11 @@ impl Side {
         let mut out = [0; 1200];
         while let Some(len) = self.association.poll_transmit(now, &mut out) {
             let packet = &out[..len];
-            if let (Some(1 | 2), Some(tag)) = (packet.get(HEADER), packet.get(HEADER + 4..HEADER + 8)) {
-                self.own_tag = tag.try_into().ok();
+            // INIT and INIT ACK: tag, window, streams, TSN (RFC 9260 §3.3.2).
+            let init = packet.get(HEADER + 4..).and_then(|value| value.first_chunk::<16>());
+            if let (Some(1 | 2), Some(&[t0, t1, t2, t3, .., n0, n1, n2, n3])) = (packet.get(HEADER), init) {
+                self.own_tag = Some([t0, t1, t2, t3]);
+                self.initial_tsn = u32::from_be_bytes([n0, n1, n2, n3]);
             }
             packets.push(packet.to_vec());
             assert!(packets.len() < MANY, "packets without end");
