@@ -1,4 +1,64 @@
-//! SCTP over DTLS (RFC 9260, 8261) for data channels, without I/O.
+//! SCTP over DTLS (RFC 9260, RFC 8261) for data channels, without I/O.
+//!
+//! One [`Association`] is one peer. Time, packets and randomness are arguments; the owner drives it with five
+//! verbs, in any order:
+//!
+//! | verb | |
+//! |---|---|
+//! | [`handle_input`](Association::handle_input) | one packet from DTLS |
+//! | [`handle_timeout`](Association::handle_timeout) | the deadline of [`poll_timeout`](Association::poll_timeout) has passed |
+//! | [`poll_transmit`](Association::poll_transmit) | writes one packet into the owner's buffer |
+//! | [`poll_timeout`](Association::poll_timeout) | when to call `handle_timeout` |
+//! | [`poll_event`](Association::poll_event) | what has happened |
+//!
+//! ```
+//! use std::{sync::Arc, time::Instant};
+//! use sinnet_sctp::{Association, Config, Ppid, SendOptions, StreamId};
+//!
+//! # #[expect(clippy::disallowed_methods, reason = "the example's one clock")]
+//! let now = Instant::now();
+//! let config = Arc::new(Config::default());
+//! let mut a = Association::new(config.clone(), now, [1; 32]);
+//! let mut z = Association::new(config, now, [2; 32]);
+//! a.connect(now);
+//! a.send(now, StreamId(0), Ppid(51), "hello".into(), SendOptions::default())?;
+//! let mut packet = [0; 1200];
+//! for _ in 0..4 {
+//!     while let Some(len) = a.poll_transmit(now, &mut packet) {
+//!         z.handle_input(now, &packet[..len]);
+//!     }
+//!     while let Some(len) = z.poll_transmit(now, &mut packet) {
+//!         a.handle_input(now, &packet[..len]);
+//!     }
+//! }
+//! assert_eq!(z.recv(StreamId(0)).unwrap().payload, "hello");
+//! # Ok::<(), sinnet_sctp::SendError>(())
+//! ```
+//!
+//! # What there is
+//!
+//! The handshake from either side or both at once, restart; DATA with fragmentation, ordered and unordered;
+//! SACK; T3 and fast retransmit; slow start, congestion avoidance and fast recovery; windows and probes;
+//! heartbeats; SHUTDOWN and ABORT; stream reset (RFC 6525, outgoing resets); partial reliability (RFC 3758,
+//! RFC 7496) when the peer announces it.
+//!
+//! # What there is not, and why
+//!
+//! - More than one address per side, ADD-IP, host names: the path is ICE's business (RFC 8261 §6.1).
+//! - AUTH, ECN, padding: DTLS authenticates, and there is no IP header to mark (RFC 8261 §6).
+//! - SSN/TSN reset and adding streams (RFC 6525 §4.3, §4.5): data channels have no use for them; they are
+//!   answered "denied", and so are resets of our side that a peer asks for (§4.2).
+//! - I-DATA (RFC 8260): a large message holds up those behind it, on all streams, until it is cut.
+//!
+//! # What a peer can cost
+//!
+//! Memory: the receive buffer with its reserve of an eighth (or one message and 64 KiB); 64 bytes of overhead
+//! per queued message of ours, within the send buffer; up to 65,000 chunks of 48 bytes outstanding; 1024 gaps;
+//! 2048 incomplete messages; about 150 bytes for each stream that is used. Events and answers are merged, so
+//! not draining them costs nothing more. Time: a packet costs what it says, and never more than the window.
+//!
+//! Bad input is counted in [`Stats`] and logged at debug level, never an error. The only end is
+//! [`Event::Closed`].
 #![forbid(unsafe_code)]
 
 mod association;

@@ -38,7 +38,13 @@ pub(crate) struct Handshake {
     pub(crate) t1: Timer,
     /// The peer's cookie, to be echoed.
     cookie: Vec<u8>,
+    /// How often the peer called its own cookie stale.
+    stale_cookies: u32,
 }
+
+/// Stale cookies in a row that end the handshake: a peer whose cookies are always stale would keep us busy
+/// for ever.
+const MAX_STALE_COOKIES: u32 = 8;
 
 /// A peer's cookie that is longer than this would not fit our packets.
 const MAX_COOKIE: usize = 1024;
@@ -313,10 +319,14 @@ impl Association {
         if self.state != State::CookieEchoed {
             return;
         }
+        self.handshake.stale_cookies += 1;
+        if self.handshake.stale_cookies > MAX_STALE_COOKIES {
+            self.end(CloseReason::Timeout);
+            return;
+        }
         self.state = State::CookieWait;
         self.control.cookie_echo = false;
         self.control.init = true;
-        // The tries go on counting, or a peer whose cookies are always stale would keep us busy for ever.
         self.handshake.t1.start(now, self.tx.rto.rto(), self.backoff);
     }
 }

@@ -246,9 +246,7 @@ impl Association {
             return;
         }
         match ForwardTsn::parse(chunk) {
-            Some(forward) => {
-                self.rx.on_forward_tsn(&forward, &mut self.stats);
-            }
+            Some(forward) => self.rx.on_forward_tsn(&forward, &mut self.stats),
             None => self.stats.dropped_chunks += 1,
         }
     }

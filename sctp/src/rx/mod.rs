@@ -214,18 +214,18 @@ impl Receiver {
         self.release(bytes, items);
     }
 
-    /// The peer gives up what it sent up to a TSN (RFC 3758 §3.6). `false` when that is out of the window.
-    pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn<'_>, stats: &mut Stats) -> bool {
+    /// The peer gives up what it sent up to a TSN (RFC 3758 §3.6).
+    pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn<'_>, stats: &mut Stats) {
         self.sack.request();
         let cumulative = self.tracker.cumulative();
         let tsn = forward.new_cumulative_tsn.unwrap_near(cumulative);
         if tsn <= cumulative {
-            return true;
+            return;
         }
         // What was never announced by DATA may be skipped too, as far as a SACK could describe it.
         if tsn - cumulative > 65_535 {
             stats.dropped_chunks += 1;
-            return false;
+            return;
         }
         self.tracker.skip_to(tsn);
         let (bytes, rows) = self.reassembly.skip_to(tsn);
@@ -237,7 +237,6 @@ impl Receiver {
         }
         let (bytes, rows) = self.reassembly.drop_orphans(self.tracker.cumulative());
         self.release(bytes, rows);
-        true
     }
 }
 

@@ -4,6 +4,18 @@ use super::*;
 use crate::{CauseCode, CloseReason};
 
 #[test]
+fn an_association_can_move_to_another_thread() {
+    let mut pair = Pair::connected(Config::default());
+    let now = pair.now;
+    let mut end = std::mem::replace(&mut pair.ends[A], Association::new(Arc::default(), now, [3; 32]));
+    let ended = std::thread::spawn(move || {
+        end.abort(now, "elsewhere");
+        end.is_closed()
+    });
+    assert!(ended.join().unwrap());
+}
+
+#[test]
 fn shutdown_flushes_what_was_queued_and_ends_both_sides() {
     let mut pair = Pair::connected(Config::default());
     pair.send(A, 1, &pattern(200_000));

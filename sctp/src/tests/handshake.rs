@@ -276,3 +276,21 @@ fn a_vanished_cookie_ack_is_replaced_by_the_peers_own_handshake() {
     pair.run_for(ms(100));
     assert!(pair.ends[A].is_established() && pair.ends[Z].is_established());
 }
+
+#[test]
+fn a_peer_whose_cookies_are_always_stale_is_given_up() {
+    let mut pair = Pair::new(Config::default());
+    pair.ends[A].connect(pair.now);
+    let mut init_ack = vec![0, 0, 0, 7, 0, 1, 0, 0, 0, 5, 0, 5, 0, 0, 0, 9];
+    init_ack.extend_from_slice(&[0, 7, 0, 8, 1, 2, 3, 4]);
+    let mut rounds = 0;
+    while !pair.ends[A].is_closed() {
+        rounds += 1;
+        assert!(rounds < 20);
+        pair.inject(A, &[(ChunkType::INIT_ACK, 0, &init_ack)]);
+        pair.drain();
+        pair.inject(A, &[(ChunkType::ERROR, 0, &[0, 3, 0, 8, 0, 0, 0, 1])]);
+        pair.drain();
+    }
+    assert_eq!(pair.events[A], [Event::Closed(CloseReason::Timeout)]);
+}

@@ -78,7 +78,9 @@ impl CongestionControl for NewReno {
         if self.cwnd <= self.ssthresh {
             // RFC 9260 §7.2.1
             if acked.cumulative_advanced && fully_used && !acked.in_fast_recovery {
-                self.cwnd += acked.bytes.min(SLOW_START_LIMIT * self.mtu);
+                // A step over many packets must not leap over the threshold: beyond it, growth is by packets.
+                let limit = self.ssthresh.max(self.cwnd).saturating_add(self.mtu);
+                self.cwnd = (self.cwnd + acked.bytes.min(SLOW_START_LIMIT * self.mtu)).min(limit);
             }
         } else if acked.cumulative_advanced {
             // RFC 9260 §7.2.2
@@ -158,6 +160,17 @@ mod tests {
             cc.on_ack(acked(MTU, after_threshold));
         }
         assert_eq!(cc.cwnd(), after_threshold + MTU);
+    }
+
+    #[test]
+    fn slow_start_does_not_leap_over_the_threshold() {
+        let mut cc = NewReno::new(MTU, 40);
+        cc.on_timeout();
+        while cc.cwnd() <= cc.ssthresh() {
+            let cwnd = cc.cwnd();
+            cc.on_ack(acked(100 * MTU, cwnd));
+        }
+        assert_eq!(cc.cwnd(), 21 * MTU);
     }
 
     #[test]

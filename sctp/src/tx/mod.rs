@@ -155,15 +155,13 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn new(config: &Config, initial_tsn: Tsn) -> Self {
         let mtu = config.mtu & !3;
+        let pmdcs = mtu.saturating_sub(HEADER_LEN).max(1);
         Self {
             queue: SendQueue::new(),
             messages: SentMessages::new(),
             cutting: None,
-            outstanding: Outstanding::new(initial_tsn.unwrap_first()),
-            congestion: Box::new(NewReno::new(
-                mtu.saturating_sub(HEADER_LEN).max(1),
-                config.initial_cwnd_packets,
-            )),
+            outstanding: Outstanding::new(initial_tsn.unwrap_first(), pmdcs),
+            congestion: Box::new(NewReno::new(pmdcs, config.initial_cwnd_packets)),
             rto: RetransmissionTimeout::new(config),
             t3: Timer::default(),
             backoff: Backoff { max: config.max_backoff },
@@ -280,9 +278,15 @@ impl Sender {
             }
             let payload_len = usize::from(chunk.len);
             let forced = self.fast_retransmit_now;
-            if packet.room() < padded(payload_len) + DATA_OVERHEAD
-                || !(forced || self.window_allows(payload_len))
-            {
+            if packet.room() < padded(payload_len) + DATA_OVERHEAD {
+                if packet.is_empty() {
+                    // The buffer has become smaller than what was cut for it. T3 counts the tries, so that
+                    // this ends in a timeout and not in silence.
+                    self.start_t3(now);
+                }
+                break;
+            }
+            if !(forced || self.window_allows(payload_len)) {
                 break;
             }
             let Some(message) = self.messages.get(chunk.message) else { break };
@@ -553,7 +557,7 @@ impl Sender {
         self.queue = SendQueue::new();
         self.messages = SentMessages::new();
         self.cutting = None;
-        self.outstanding = Outstanding::new(self.outstanding.next_tsn());
+        self.outstanding = Outstanding::new(self.outstanding.next_tsn(), self.mtu);
         self.t3.stop();
         self.unacked = 0;
         self.message_count = 0;

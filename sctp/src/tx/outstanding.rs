@@ -87,12 +87,17 @@ pub(crate) struct Outstanding {
     /// The gap ack blocks of the last SACK, as inclusive TSN ranges.
     sacked: Vec<(u64, u64)>,
     scratch: Vec<(u64, u64)>,
+    /// What the last SACK newly acknowledged by gap ack blocks.
+    newly_sacked: Vec<(u64, u64)>,
+    /// Chunk bytes of a full packet.
+    packet_len: usize,
     /// Retransmission counts matter (partial reliability), so losses are reported by TSN.
     pub(crate) newly_lost: Vec<u64>,
 }
 
 impl Outstanding {
-    pub(crate) fn new(first: u64) -> Self {
+    /// `packet_len` is how many bytes of chunks a full packet has.
+    pub(crate) fn new(first: u64, packet_len: usize) -> Self {
         Self {
             chunks: VecDeque::new(),
             first,
@@ -102,6 +107,8 @@ impl Outstanding {
             lost: 0,
             sacked: Vec::new(),
             scratch: Vec::new(),
+            newly_sacked: Vec::new(),
+            packet_len,
             newly_lost: Vec::new(),
         }
     }
@@ -334,7 +341,9 @@ impl Outstanding {
     ) {
         let mut old = std::mem::take(&mut self.sacked);
         let mut new = std::mem::take(&mut self.scratch);
+        let mut newly_sacked = std::mem::take(&mut self.newly_sacked);
         new.clear();
+        newly_sacked.clear();
         let highest = self.next_tsn() - 1;
         // A block that begins at offset 1 contradicts the cumulative ack. Taken as said, it could leave
         // everything acknowledged and nothing released, with no timer to find that out.
@@ -355,6 +364,7 @@ impl Outstanding {
                 range.0 <= range.1
             });
             for_each_difference(&new, &old, |start, end| {
+                newly_sacked.push((start, end));
                 for tsn in start..=end {
                     let Some(chunk) = self.get(tsn) else { break };
                     if matches!(chunk.state, ChunkState::InFlight | ChunkState::ToRetransmit) {
@@ -376,9 +386,38 @@ impl Outstanding {
         }
         self.scratch = old;
         self.sacked = new;
+        self.newly_sacked = newly_sacked;
+    }
+
+    /// TSNs such that about half a packet, one and a half, and two and a half were newly acknowledged by gap
+    /// ack blocks at or above them.
+    fn report_marks(&self) -> [u64; MISSING_REPORTS as usize] {
+        let mut marks = [0; MISSING_REPORTS as usize];
+        let mut found = 0;
+        let mut bytes = 0;
+        for &(start, end) in self.newly_sacked.iter().rev() {
+            for tsn in (start..=end).rev() {
+                let Some(chunk) = self.get(tsn) else { break };
+                bytes += chunk.wire_len();
+                while let Some(mark) = marks.get_mut(found)
+                    && 2 * bytes >= (2 * found + 1) * self.packet_len
+                {
+                    *mark = tsn;
+                    found += 1;
+                }
+                if found == marks.len() {
+                    return marks;
+                }
+            }
+        }
+        marks
     }
 
     /// Counts missing reports in the holes (RFC 9260 §7.2.4, highest TSN newly acknowledged).
+    ///
+    /// The RFC counts SACKs, of which a receiver sends one a packet while there are gaps. A receiver that
+    /// takes packets in batches, as ours does, sends one for all of them; so a SACK counts for as many
+    /// packets as it newly acknowledges above the hole, in bytes, as RFC 6675 §4 does it for TCP.
     fn count_missing(&mut self, in_fast_recovery: bool, summary: &mut SackSummary) {
         let Some(&(_, highest_reported)) = self.sacked.last() else { return };
         let limit = match summary.highest_newly_acked {
@@ -387,6 +426,7 @@ impl Outstanding {
             Some(highest) => highest,
             None => return,
         };
+        let marks = self.report_marks();
         let ranges = std::mem::take(&mut self.sacked);
         let mut hole = self.first;
         for &(start, end) in &ranges {
@@ -395,7 +435,8 @@ impl Outstanding {
                 if chunk.state != ChunkState::InFlight || limit <= chunk.sent_after {
                     continue;
                 }
-                chunk.missing_reports += 1;
+                let packets = marks.iter().filter(|&&mark| mark > chunk.sent_after).count() as u8;
+                chunk.missing_reports += packets.max(1);
                 if chunk.missing_reports >= MISSING_REPORTS {
                     chunk.missing_reports = 0;
                     self.set_state(tsn, ChunkState::ToRetransmit);
@@ -459,7 +500,7 @@ mod tests {
     }
 
     fn with_chunks(n: usize) -> Outstanding {
-        let mut outstanding = Outstanding::new(100);
+        let mut outstanding = Outstanding::new(100, 100 + DATA_OVERHEAD);
         for _ in 0..n {
             outstanding.push(0, 0, 100, 0);
         }
@@ -476,10 +517,26 @@ mod tests {
         let mut outstanding = with_chunks(10);
         assert_eq!(sack(&mut outstanding, 99, &[(3, 3)]).lost, 0);
         assert_eq!(sack(&mut outstanding, 99, &[(3, 4)]).lost, 0);
+        // Said again, it is no news.
+        assert_eq!(sack(&mut outstanding, 99, &[(3, 4)]).lost, 0);
         let summary = sack(&mut outstanding, 99, &[(3, 5)]);
         assert_eq!((summary.lost, summary.first_is_lost), (2, true));
         assert_eq!(outstanding.peek_lost().map(|(tsn, _)| tsn), Some(100));
         assert_eq!(outstanding.flight_payload(), 500);
+    }
+
+    #[test]
+    fn one_sack_for_a_batch_counts_for_the_packets_in_it() {
+        let mut outstanding = with_chunks(10);
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 3)]).lost, 0);
+        let mut outstanding = with_chunks(10);
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 4)]).lost, 1);
+        // Small chunks in one packet are one report.
+        let mut outstanding = Outstanding::new(100, 1148);
+        for _ in 0..10 {
+            outstanding.push(0, 0, 100, 0);
+        }
+        assert_eq!(sack(&mut outstanding, 99, &[(2, 10)]).lost, 0);
     }
 
     #[test]
@@ -512,8 +569,8 @@ mod tests {
     #[test]
     fn reneged_data_is_in_flight_again() {
         let mut outstanding = with_chunks(4);
-        sack(&mut outstanding, 99, &[(2, 4)]);
-        assert_eq!(outstanding.flight_payload(), 100);
+        sack(&mut outstanding, 99, &[(2, 3)]);
+        assert_eq!(outstanding.flight_payload(), 200);
         sack(&mut outstanding, 99, &[(2, 2)]);
         assert_eq!(outstanding.flight_payload(), 300);
         assert_eq!(sack(&mut outstanding, 103, &[]).acked_bytes, 3 * (100 + DATA_OVERHEAD));
