@@ -311,6 +311,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_order_of_fragments_reassembles(
             sizes in proptest::collection::vec(1usize..8, 1..40),

@@ -199,6 +199,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn it_agrees_with_a_set(order in proptest::collection::vec(0u64..60, 1..200)) {
             let initial = Tsn(u32::MAX - 20);
