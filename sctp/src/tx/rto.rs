@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::config::Config;
 
+/// Settings below this would make a timer that runs out as it starts.
+const FLOOR: Duration = Duration::from_millis(1);
+
 /// Smoothed round-trip time and what follows from it. Back-off is the timer's business.
 #[derive(Clone, Debug)]
 pub(crate) struct RetransmissionTimeout {
@@ -19,9 +22,9 @@ impl RetransmissionTimeout {
         Self {
             srtt: None,
             rttvar: Duration::ZERO,
-            rto: config.rto_initial,
-            min: config.rto_min,
-            max: config.rto_max.max(config.rto_min),
+            rto: config.rto_initial.max(FLOOR),
+            min: config.rto_min.max(FLOOR),
+            max: config.rto_max.max(config.rto_min).max(FLOOR),
         }
     }
 
@@ -67,6 +70,16 @@ mod tests {
         assert!(rto.rto() < Duration::from_millis(45), "{:?}", rto.rto());
         rto.measured(Duration::from_secs(3600));
         assert_eq!(rto.rto(), config.rto_max);
+    }
+
+    #[test]
+    fn settings_of_zero_do_not_make_a_busy_timer() {
+        let zero = Duration::ZERO;
+        let config = Config { rto_initial: zero, rto_min: zero, rto_max: zero, ..Config::default() };
+        let mut rto = RetransmissionTimeout::new(&config);
+        assert_eq!(rto.rto(), FLOOR);
+        rto.measured(zero);
+        assert_eq!(rto.rto(), FLOOR);
     }
 
     #[test]
