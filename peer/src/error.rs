@@ -33,13 +33,6 @@ pub enum NegotiationError {
     /// The ICE credentials in the description can't be used.
     #[error(transparent)]
     Credentials(#[from] sinnet_ice::CredentialsError),
-    /// None of the peer's fingerprints can be used.
-    #[error("the description has no fingerprint of sha-256, sha-384 or sha-512; ask the peer for one")]
-    NoUsableFingerprint,
-    /// The peer's certificate fingerprint changed in a later description; that would need a new DTLS association
-    /// (RFC 8842 §3), which has to be a new connection here.
-    #[error("the peer changed its certificate fingerprint; open a new connection instead")]
-    FingerprintChanged,
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,

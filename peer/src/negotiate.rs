@@ -173,19 +173,14 @@ impl Peer {
     }
 
     /// Makes DTLS and SCTP when an answer has decided who is what; later negotiations leave them alone
-    /// (RFC 8842 §5: the association stays as long as fingerprint and role stay).
+    /// (RFC 8842 §5: the association stays as long as fingerprint and role stay, and the negotiator refuses to
+    /// change them).
     fn start_transport(&mut self) -> Result<(), NegotiationError> {
         let (Some(role), Some(remote)) = (self.negotiator.dtls_role(), self.negotiator.remote()) else {
             return Ok(());
         };
         let fingerprints: Vec<_> = remote.fingerprints.iter().filter_map(usable_fingerprint).collect();
-        if fingerprints.is_empty() {
-            return Err(NegotiationError::NoUsableFingerprint);
-        }
         if let Some(transport) = &mut self.transport {
-            if transport.fingerprints != fingerprints {
-                return Err(NegotiationError::FingerprintChanged);
-            }
             transport.peer_max_message_size = remote.max_message_size;
             return Ok(());
         }
@@ -199,7 +194,7 @@ impl Peer {
         let dtls = sinnet_dtls::Connection::new(
             Arc::new(dtls_config),
             if dtls_client { sinnet_dtls::Role::Client } else { sinnet_dtls::Role::Server },
-            fingerprints.clone(),
+            fingerprints,
             self.now,
             self.rng.random(),
         );
@@ -214,13 +209,13 @@ impl Peer {
             sctp: Association::new(Arc::new(sctp_config), self.now, self.rng.random()),
             dtls_client,
             peer_max_message_size: remote.max_message_size,
-            fingerprints,
         });
         Ok(())
     }
 }
 
-/// Fingerprints whose hash DTLS does not take (sha-1, md5, unknown ones) are not counted in (RFC 8122 §5).
+/// Fingerprints whose hash DTLS does not take (sha-1, md5, unknown ones) are not counted in (RFC 8122 §5). The negotiator
+/// refuses a description that has no other, and DTLS a peer that none is known of.
 fn usable_fingerprint(said: &sinnet_sdp::Fingerprint) -> Option<sinnet_dtls::Fingerprint> {
     use sinnet_dtls::HashAlgorithm::{Sha256, Sha384, Sha512};
     let algorithm = [Sha256, Sha384, Sha512].into_iter().find(|known| known.name() == said.algorithm)?;

@@ -33,8 +33,6 @@ pub(crate) struct Transport {
     pub(crate) dtls_client: bool,
     /// What the peer accepts in one message.
     pub(crate) peer_max_message_size: u64,
-    /// What DTLS checks the peer's certificate against.
-    pub(crate) fingerprints: Vec<sinnet_dtls::Fingerprint>,
 }
 
 /// One WebRTC data connection. See the [crate documentation](crate) for the contract.
