@@ -62,7 +62,8 @@ async function facts() {
   const version = versions[known.tls?.toUpperCase()] ?? known.tls;
   $('fact-local').textContent = end(known.local);
   $('fact-remote').textContent = end(known.remote);
-  $('fact-dtls').textContent = [version, known.cipher].filter(Boolean).join(', ') || '–';
+  const cipher = known.cipher?.replace(/^TLS_/, '').replace('_WITH_', ' ').replaceAll('_', '-');
+  $('fact-dtls').textContent = [version, cipher].filter(Boolean).join(', ') || '–';
   $('fact-message').textContent = known.maxMessageSize ? size(known.maxMessageSize) : '–';
   $('fact-setup').textContent = peer.setupTime === null ? '–' : `${peer.setupTime.toFixed(0)} ms`;
   $('fact-moved').textContent = `${size(known.sent)} sent, ${size(known.received)} received`;
@@ -114,7 +115,7 @@ function listen(message) {
   $('saving').textContent = message.saves
     ? 'Files that you send are saved by the server.'
     : 'Files that you send are hashed by the server and then dropped; start it with --save DIR to keep them.';
-  $('remote-files').hidden = message.files.length === 0;
+  $('offered').hidden = message.files.length === 0;
   $('remote-files').replaceChildren(...message.files.map(({ name, size: bytes }) => {
     const item = document.createElement('li');
     item.className = 'row';
@@ -151,6 +152,7 @@ function addRow(direction) {
   const item = $('file-row').content.cloneNode(true).firstElementChild;
   const part = (name) => item.querySelector(`.${name}`);
   part('direction').textContent = direction;
+  $('moved').hidden = false;
   $('files').prepend(item);
   let total = 0;
   let started = null;

@@ -81,7 +81,7 @@ pub(crate) struct ServeArgs {
     pub(crate) bind: BindArgs,
 }
 
-/// Make one peer connection, signalled by lines of JSON on standard input and output.
+/// Make one peer connection, signalled by lines of JSON on standard input and output
 ///
 /// Every line is one of
 ///

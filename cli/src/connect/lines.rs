@@ -27,7 +27,8 @@ pub(super) fn read<R: AsyncRead + Unpin + Send + 'static>(
                 Ok(_) => parse(&line),
                 Err(error) => Err(Failure::new(error.to_string())),
             };
-            let over = matches!(&signal, Err(_) if !line.ends_with(b"\n"));
+            // The rest of a line that is too long is no line.
+            let over = signal.is_err() && !line.ends_with(b"\n");
             if let Some(signal) = signal.transpose() {
                 let signal = signal.context(format_args!("line {number} of standard input"));
                 if found.send(signal).await.is_err() || over {

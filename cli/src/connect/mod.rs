@@ -109,17 +109,18 @@ struct Connection {
     tasks: JoinSet<Outcome>,
     /// For the chat: the lines to send, and the first channel, which they go to.
     chat: Option<mpsc::Receiver<String>>,
-    /// What is left to do before this side closes: `None` when it never does by itself.
-    done: Option<bool>,
+    /// Whether all files are sent and verified; `None` where there is nothing to send.
+    sent: Option<bool>,
     /// The first thing that went wrong.
     failure: Option<Failure>,
     was_connected: bool,
+    told_path: bool,
     interrupted: bool,
 }
 
 impl Connection {
     fn new(peer: PeerConnection, mode: Mode, screen: Screen) -> Self {
-        let done = matches!(mode, Mode::Send(_)).then_some(false);
+        let sent = matches!(mode, Mode::Send(_)).then_some(false);
         Self {
             peer,
             mode,
@@ -127,9 +128,10 @@ impl Connection {
             incoming: Incoming::default(),
             tasks: JoinSet::new(),
             chat: None,
-            done,
+            sent,
             failure: None,
             was_connected: false,
+            told_path: false,
             interrupted: false,
         }
     }
@@ -238,15 +240,18 @@ impl Connection {
             }
             PeerEvent::ConnectionStateChange(state) => {
                 info!(%state, "connection");
-                if state == ConnectionState::Connected && !self.was_connected {
-                    self.was_connected = true;
-                    if let Some(path) = self.peer.selected_path() {
-                        self.screen.say(format!("connected: {} to {}", path.local, path.remote));
-                    }
-                }
+                self.was_connected |= state == ConnectionState::Connected;
             }
             PeerEvent::IceConnectionStateChange(state) => info!(?state, "ICE"),
             _ => {}
+        }
+        // The connection can be up before ICE has chosen for good.
+        if self.was_connected
+            && !self.told_path
+            && let Some(path) = self.peer.selected_path()
+        {
+            self.told_path = true;
+            self.screen.say(format!("connected: {} to {}", path.local, path.remote));
         }
         Ok(())
     }
@@ -259,10 +264,12 @@ impl Connection {
                 self.failure.get_or_insert(failure);
             }
             Outcome::Done(result) => {
-                if let Err(failure) = result {
-                    self.failure.get_or_insert(failure);
+                match result {
+                    Ok(()) => self.sent = Some(true),
+                    Err(failure) => {
+                        self.failure.get_or_insert(failure);
+                    }
                 }
-                self.done = Some(true);
                 self.close();
             }
         }
@@ -293,16 +300,11 @@ impl Connection {
         let finishing = async {
             while let Some(outcome) = self.tasks.join_next().await {
                 match outcome.unwrap_or(Outcome::Nothing) {
-                    Outcome::Done(result) => {
-                        self.done = Some(true);
-                        if let Err(failure) = result {
-                            self.failure.get_or_insert(failure);
-                        }
-                    }
-                    Outcome::Received(Err(failure)) => {
+                    Outcome::Done(Ok(())) => self.sent = Some(true),
+                    Outcome::Done(Err(failure)) | Outcome::Received(Err(failure)) => {
                         self.failure.get_or_insert(failure);
                     }
-                    _ => {}
+                    Outcome::Nothing | Outcome::Received(Ok(())) => {}
                 }
             }
         };
@@ -312,7 +314,7 @@ impl Connection {
         }
         match self.failure.take() {
             Some(failure) => Err(failure),
-            None if self.done == Some(false) && !self.interrupted => {
+            None if self.sent == Some(false) && !self.interrupted => {
                 Err(Failure::new("the peer closed the connection before the file was verified"))
             }
             None => {

@@ -69,8 +69,9 @@ impl Shelf {
                 // Not followed: a link could lead anywhere.
                 let metadata = entry.metadata().ok()?;
                 let name = entry.file_name().into_string().ok()?;
-                (metadata.is_file() && !name.starts_with('.')).then(|| Listed { name, size: metadata.len() })
+                (metadata.is_file() && !name.starts_with('.')).then_some((name, metadata.len()))
             })
+            .map(|(name, size)| Listed { name, size })
             .take(MAX_LISTED)
             .collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));

@@ -55,8 +55,7 @@ impl Visit {
 /// From the first message to the end of the connection.
 pub(super) async fn run(host: &Arc<Host>, number: u64, visitor: Visitor) {
     let Visitor { session, remote } = visitor;
-    let mut config = PeerConfig::default();
-    config.max_channels = MAX_CHANNELS;
+    let config = PeerConfig { max_channels: MAX_CHANNELS, ..Default::default() };
     let peer = match host.endpoint.peer_connection(config) {
         Ok(peer) => peer,
         Err(error) => {
@@ -105,7 +104,7 @@ async fn stay(visit: &Visit, mut session: Session) -> Result<CloseReason, Failur
                     let path = path.map_or_else(String::new, |path| format!(" ({} to {})", path.local, path.remote));
                     visit.say(&format!("connected{path}"));
                 }
-                Some(event) => info!(?event, "visit"),
+                Some(event) => info!(visit = visit.name, ?event),
             },
             signal = session.recv(), if signalling => match signal {
                 Some(signal) => match incoming.apply(peer, signal) {
