@@ -131,9 +131,7 @@ async fn a_transfer_larger_than_all_buffers_arrives_in_order() {
 }
 
 fn small_messages() -> PeerConfig {
-    let mut config = PeerConfig::default();
-    config.max_message_size = 64 * 1024;
-    config
+    PeerConfig { max_message_size: 64 * 1024, ..PeerConfig::default() }
 }
 
 #[tokio::test]
