@@ -166,10 +166,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if let Some(id) = self.process.id().and_then(|id| i32::try_from(id).ok()) {
-            // `ip netns exec` becomes the browser, so this is the browser itself; its helpers end with it.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGKILL);
-        }
+        // `ip netns exec` becomes the browser, so this is the browser itself; its helpers end with it.
+        self.process.kill();
         let _ = std::fs::remove_dir_all(&self.profile);
     }
 }
@@ -210,41 +208,42 @@ impl Page {
     ///
     /// The exception, or no answer within `limit`.
     pub async fn evaluate(&self, expression: &str, limit: Duration) -> Result<Value, String> {
-        let expression = format!("(async () => JSON.stringify(await ({expression})) ?? 'null')()");
-        let value = match &*self.target {
-            Target::Chromium { session, .. } => {
-                let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-                let answer = self.rpc.call(Some(session), "Runtime.evaluate", params, limit).await?;
-                if let Some(exception) = answer.get("exceptionDetails") {
-                    let said = exception["exception"]["description"].as_str().map(str::to_owned);
-                    return Err(said.unwrap_or_else(|| exception.to_string()));
-                }
-                answer["result"]["value"].clone()
-            }
-            Target::Firefox { context } => {
-                let params = json!({ "expression": expression, "awaitPromise": true, "target": { "context": context } });
-                let answer = self.rpc.call(None, "script.evaluate", params, limit).await?;
-                if let Some(exception) = answer.get("exceptionDetails") {
-                    return Err(exception["text"]
-                        .as_str()
-                        .map_or_else(|| exception.to_string(), str::to_owned));
-                }
-                answer["result"]["value"].clone()
-            }
-        };
+        let asynchronous = format!("(async () => JSON.stringify(await ({expression})) ?? 'null')()");
+        let value = self.evaluate_raw(&asynchronous, limit).await?;
         let text = value.as_str().ok_or_else(|| format!("{expression}: {value} is no string"))?;
         serde_json::from_str(text).map_err(|e| e.to_string())
     }
 
-    /// Runs a script for its effects.
+    /// Runs a script in the global scope, for its effects.
     ///
     /// # Errors
     ///
     /// As [`Page::evaluate`].
     pub async fn run(&self, script: &str) -> Result<(), String> {
-        // Indirect eval runs in the global scope.
-        let expression = format!("void (0, eval)({})", Value::from(script));
-        self.evaluate(&expression, SHORT).await.map(drop)
+        // Not by the page's own `eval`, which its content security policy may forbid.
+        self.evaluate_raw(&format!("{script}\n'done'"), SHORT).await.map(drop)
+    }
+
+    async fn evaluate_raw(&self, expression: &str, limit: Duration) -> Result<Value, String> {
+        let (session, method, params) = match &*self.target {
+            Target::Chromium { session, .. } => {
+                let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+                (Some(session.as_str()), "Runtime.evaluate", params)
+            }
+            Target::Firefox { context } => {
+                let params = json!({ "expression": expression, "awaitPromise": true, "target": { "context": context } });
+                (None, "script.evaluate", params)
+            }
+        };
+        let mut answer = self.rpc.call(session, method, params, limit).await?;
+        match answer.get("exceptionDetails") {
+            None => Ok(answer["result"]["value"].take()),
+            Some(exception) => {
+                // The DevTools protocol has the text in the one place, BiDi in the other.
+                let said = exception["exception"]["description"].as_str().or(exception["text"].as_str());
+                Err(said.map_or_else(|| exception.to_string(), str::to_owned))
+            }
+        }
     }
 
     /// Closes the page; its connections end with it.

@@ -96,12 +96,6 @@ impl Peer {
         self.process.stdin.clone()
     }
 
-    /// Its process id, while it runs.
-    #[must_use]
-    pub fn id(&self) -> Option<u32> {
-        self.process.id()
-    }
-
     /// Waits until it ends.
     ///
     /// # Panics
@@ -114,27 +108,6 @@ impl Peer {
     /// Whether it runs.
     pub fn running(&mut self) -> bool {
         self.process.ended().is_none()
-    }
-
-    /// Waits until its log has a line with all of these words.
-    ///
-    /// # Panics
-    ///
-    /// When none came within `limit`.
-    pub async fn logged(&self, words: &[&str], limit: Duration) -> String {
-        let looking = async {
-            loop {
-                let text = self.log.text();
-                if let Some(line) = text.lines().find(|line| words.iter().all(|word| line.contains(word))) {
-                    return line.to_owned();
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let found = tokio::time::timeout(limit, looking).await;
-        found.unwrap_or_else(|_| {
-            panic!("sinnet connect logged no line with {words:?} in {} s", limit.as_secs())
-        })
     }
 }
 

@@ -27,9 +27,7 @@ impl Tab {
     /// When the browser cannot.
     pub async fn open(browser: &Browser) -> Self {
         let page = browser.page("about:blank").await.unwrap_or_else(|e| panic!("a page: {e}"));
-        for script in [include_str!("../page/sha256.js"), include_str!("../page/page.js")] {
-            page.run(script).await.unwrap_or_else(|e| panic!("the page's script: {e}"));
-        }
+        load(&page).await;
         let log = Log::new(&format!("{:?} page", browser.kind).to_lowercase());
         let (out, lines) = mpsc::unbounded_channel();
         let pump = tokio::spawn(pump(page.clone(), log.clone(), out));
@@ -91,6 +89,17 @@ impl Drop for Tab {
         // A page that a failed test left open closes too: its connection would go on.
         let page = self.page.clone();
         tokio::spawn(async move { page.close().await });
+    }
+}
+
+/// Loads the script into a page.
+///
+/// # Panics
+///
+/// When it does not run there.
+pub async fn load(page: &Page) {
+    for script in [include_str!("../page/sha256.js"), include_str!("../page/page.js")] {
+        page.run(script).await.unwrap_or_else(|e| panic!("the page's script: {e}"));
     }
 }
 

@@ -1,10 +1,12 @@
 //! `sinnet connect` against Chromium and Firefox: either one offering, with `.local` candidates and with plain ones.
+//! And the page of `sinnet serve` in both.
 
 mod channels;
 mod closing;
 mod files;
 mod fingerprint;
 mod messages;
+mod serve;
 
 /// The tests of one cell of the matrix. They run sorted by name, so that four browsers are started in all.
 macro_rules! cell {
@@ -41,8 +43,33 @@ macro_rules! cell {
     };
 }
 
+/// The tests of the page that `sinnet serve` has, in one browser.
+macro_rules! page {
+    ($name:ident, $kind:ident, $privacy:ident) => {
+        mod $name {
+            use sinnet_interop::browser::{Kind, Privacy};
+            use sinnet_interop::lab;
+
+            macro_rules! run {
+                ($test:ident) => {
+                    #[test]
+                    fn $test() {
+                        lab::run(async |lab| crate::serve::$test(lab, Kind::$kind, Privacy::$privacy).await);
+                    }
+                };
+            }
+
+            run!(it_connects_and_echoes);
+            run!(it_moves_files_both_ways);
+            run!(it_hangs_up_and_connects_again);
+            run!(it_sees_the_server_end);
+        }
+    };
+}
+
 mod chromium {
     mod mdns {
+        page!(page, Chromium, Default);
         cell!(browser_answers, Chromium, Default, ThePeer);
         cell!(browser_offers, Chromium, Default, TheBrowser);
     }
@@ -54,6 +81,7 @@ mod chromium {
 
 mod firefox {
     mod mdns {
+        page!(page, Firefox, Default);
         cell!(browser_answers, Firefox, Default, ThePeer);
         cell!(browser_offers, Firefox, Default, TheBrowser);
     }
