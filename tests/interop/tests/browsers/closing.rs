@@ -77,6 +77,8 @@ pub(crate) async fn a_browser_that_is_killed_fails_the_connection_when_its_conse
     let mut session = echoing(lab, cell).await;
     let back = session.ask("echo", json!(["echo", [{ "binary": 10 }]])).await;
     assert_eq!(back, json!([["binary", 10]]));
+    // Until the echo is acknowledged: with data on its way, SCTP may give up first (RFC 9260 §8.1).
+    tokio::time::sleep(Duration::from_secs(1)).await;
     lab.kill_browser();
     // RFC 7675 §5.1: consent ends 30 seconds after the last answer to a check.
     let status = session.ended(Duration::from_secs(45)).await;
