@@ -29,6 +29,10 @@ impl Peer {
             return self.transmit_farewell(now, buf);
         }
         self.drive();
+        if self.has_ended() {
+            // What came last was the end: SHUTDOWN ACK, close_notify, or silence.
+            return self.transmit_farewell(now, buf);
+        }
         if let Some(check) = self.ice.poll_transmit(now, buf) {
             return self.single(check.path, check.len);
         }

@@ -58,6 +58,22 @@ fn a_connection_is_up_in_few_round_trips() {
     assert!(usable <= ms(120), "{usable:?}");
 }
 
+#[test]
+fn an_orderly_close_takes_two_round_trips_and_no_time_out() {
+    let mut world = World::new(seed(2), lan());
+    world.connect();
+    let _ = world.channel(ChannelOptions::default());
+    world.run_for(Duration::from_secs(1));
+    let began = world.elapsed();
+    world.a.peer.close(world.now);
+    let ended = world.run_until(MINUTE, |world| world.a.peer.is_finished() && world.b.peer.is_finished());
+    assert!(ended);
+    let took = world.elapsed() - began;
+    // SHUTDOWN, SHUTDOWN ACK, SHUTDOWN COMPLETE at 10 ms each.
+    assert!(took <= ms(40), "{took:?}");
+    assert!(world.b.closed().is_some_and(CloseReason::is_orderly));
+}
+
 /// Two channels each way over a bad network: every message exactly once and intact, in order where that is promised;
 /// then an orderly end on both sides.
 fn survive(seed: u64, loss: f64) {
