@@ -57,3 +57,25 @@ pub(crate) async fn the_browser_receives_50_mb_from_the_peer(lab: &mut Lab, cell
     session.ask("closed", json!([got["label"]])).await;
     session.tab.close().await;
 }
+
+pub(crate) async fn a_file_that_the_browser_abandons_leaves_nothing(lab: &mut Lab, cell: Cell) {
+    let directory = lab.net.scratch().join("abandoned");
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir(&directory).expect("a directory");
+    let to = directory.display().to_string();
+
+    let channel = json!([{ "label": "upload", "options": { "protocol": "sinnet-file" } }]);
+    let mut session = Session::start(lab, cell, channel, &["--recv", &to]).await;
+    session.ask("opened", json!(["upload"])).await;
+    let hang_up = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        session.ask("hangUp", json!([])).await;
+    };
+    let (sent, ()) =
+        tokio::join!(session.tab.try_ask("sendFile", json!(["upload", "half.bin", 9, SIZE])), hang_up);
+    assert!(sent.is_err(), "all of the file was sent before the end of the connection: {sent:?}");
+    let status = session.ended(Duration::from_secs(10)).await;
+    assert_eq!(status.code(), Some(1), "the peer's status: it has no whole file");
+    assert_eq!(std::fs::read_dir(&directory).expect("the directory").count(), 0, "files that were left");
+    session.tab.close().await;
+}
