@@ -54,6 +54,8 @@ pub struct Peer {
     ice_state: IceState,
     /// `close` was called and SCTP is flushing.
     closing: bool,
+    /// The association has come up. It may be closing by now, from either side.
+    association_up: bool,
     /// The end has come; what remains is to say goodbye on `farewell`.
     ended: bool,
     pub(crate) farewell: Option<Path>,
@@ -83,6 +85,7 @@ impl Peer {
             state: ConnectionState::New,
             ice_state: IceState::New,
             closing: false,
+            association_up: false,
             ended: false,
             farewell: None,
         }
@@ -177,8 +180,10 @@ impl Peer {
         if self.ended || self.closing {
             return;
         }
+        self.drive();
         match &mut self.transport {
-            Some(transport) if transport.sctp.is_established() => {
+            // Also when the peer has begun to close: what we have accepted is still on its way (RFC 9260 §9.2).
+            Some(transport) if self.association_up => {
                 self.closing = true;
                 transport.sctp.shutdown(now);
             }
@@ -279,7 +284,10 @@ impl Peer {
             let Some(transport) = &mut self.transport else { return };
             let Some(event) = transport.sctp.poll_event() else { return };
             match event {
-                SctpEvent::Connected { outbound_streams, .. } => self.start_channels(outbound_streams),
+                SctpEvent::Connected { outbound_streams, .. } => {
+                    self.association_up = true;
+                    self.start_channels(outbound_streams);
+                }
                 SctpEvent::Readable(stream) => self.stream_readable(stream),
                 SctpEvent::BufferedAmountLow(stream) => self.stream_low(stream),
                 SctpEvent::SendCapacity => self.events.push_back(Event::Writable),
