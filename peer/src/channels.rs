@@ -63,6 +63,8 @@ pub(crate) struct Channels {
     max: usize,
     /// Streams the peer accepts from us; unknown before the association is up.
     stream_limit: Option<u16>,
+    /// Streams whose channel has closed with the next one's OPEN waiting behind it.
+    revisit: Vec<StreamId>,
 }
 
 struct Slot {
@@ -83,6 +85,7 @@ impl Channels {
             count: 0,
             max,
             stream_limit: None,
+            revisit: Vec::new(),
         }
     }
 
@@ -390,9 +393,9 @@ impl Peer {
         if channel.released {
             while self.next_message(stream).is_some() {}
             self.progress_close(key);
-        } else if self.transport.as_ref().is_some_and(|t| t.sctp.peek_ppid(stream).is_some()) {
+        } else if self.has_message(stream) {
             self.events.push_back(Event::Readable(key));
-        } else {
+        } else if !self.is_next_channels(stream) {
             // DCEP only: ask once more, so that SCTP tells us of the next message.
             let _ = self.transport.as_mut().and_then(|t| t.sctp.recv(stream));
         }
@@ -414,9 +417,24 @@ impl Peer {
         }
     }
 
+    /// Whether the stream is past its channel's end: the peer has reset it and an OPEN comes next. The peer uses an id
+    /// again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
+    fn is_next_channels(&self, stream: StreamId) -> bool {
+        let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
+        channel.is_some_and(|channel| channel.closing.peer_reset)
+            && self.transport.as_ref().and_then(|t| t.sctp.peek_ppid(stream)).is_some_and(|p| p.0 == ppid::DCEP)
+    }
+
+    /// Whether the stream's channel has something to read.
+    fn has_message(&self, stream: StreamId) -> bool {
+        self.transport.as_ref().is_some_and(|t| t.sctp.peek_ppid(stream).is_some())
+            && !self.is_next_channels(stream)
+    }
+
     /// Handles the DCEP messages at the head of a stream.
     fn take_dcep(&mut self, stream: StreamId) {
-        while let Some(transport) = &mut self.transport
+        while !self.is_next_channels(stream)
+            && let Some(transport) = &mut self.transport
             && transport.sctp.peek_ppid(stream).is_some_and(|p| p.0 == ppid::DCEP)
             && let Some(message) = transport.sctp.recv(stream)
         {
@@ -428,6 +446,9 @@ impl Peer {
     fn next_message(&mut self, stream: StreamId) -> Option<Message> {
         loop {
             self.take_dcep(stream);
+            if self.is_next_channels(stream) {
+                return None;
+            }
             let message = self.transport.as_mut()?.sctp.recv(stream)?;
             match Message::from_wire(message.ppid, message.payload) {
                 Some((message, invalid)) => {
@@ -521,6 +542,13 @@ impl Peer {
         }
     }
 
+    /// Takes up the streams that were left to their next channel.
+    pub(crate) fn revisit_streams(&mut self) {
+        while let Some(stream) = self.channels.revisit.pop() {
+            self.stream_readable(stream);
+        }
+    }
+
     pub(crate) fn stream_low(&mut self, stream: StreamId) {
         if let Some(key) = self.channels.of_stream(stream) {
             self.events.push_back(Event::BufferedAmountLow(key));
@@ -600,7 +628,7 @@ impl Peer {
         let Some(stream) = self.channels.get(key).and_then(|channel| channel.stream) else { return true };
         loop {
             if self.channels.inbox_bytes >= self.config.receive_buffer {
-                return self.transport.as_ref().is_none_or(|t| t.sctp.peek_ppid(stream).is_none());
+                return !self.has_message(stream);
             }
             let Some(message) = self.next_message(stream) else { return true };
             let Some(channel) = self.channels.get_mut(key) else { return true };
@@ -634,7 +662,11 @@ impl Peer {
         let released = channel.released;
         let stream = channel.stream.take();
         if let Some(stream) = stream {
+            let next = self.is_next_channels(stream);
             self.channels.by_stream.remove(&stream.0);
+            if next {
+                self.channels.revisit.push(stream);
+            }
         }
         self.events.push_back(Event::ChannelState(key, ChannelState::Closed));
         if released {

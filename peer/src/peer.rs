@@ -281,6 +281,7 @@ impl Peer {
         use sinnet_sctp::Event as SctpEvent;
         use sinnet_sctp::{CauseCode, CloseReason as Sctp};
         loop {
+            self.revisit_streams();
             let Some(transport) = &mut self.transport else { return };
             let Some(event) = transport.sctp.poll_event() else { return };
             match event {

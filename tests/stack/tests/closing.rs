@@ -35,6 +35,82 @@ fn fill(end: &mut End, now: std::time::Instant, key: ChannelKey, len: usize) -> 
 }
 
 #[test]
+fn a_channel_opened_at_once_on_the_id_of_a_closed_one_is_a_new_channel() {
+    let mut world = World::new(seed(0x61), lan());
+    world.connect();
+    for round in 0..20 {
+        let (ours, theirs) = world.channel(labelled(&format!("old {round}")));
+        let id = world.a.peer.channel_id(ours);
+        world.a.peer.close_channel(world.now, ours);
+        let closed = world.run_until(MINUTE, |world| {
+            // Not a moment after the id is free: the answer that frees it at `b` travels with the next OPEN.
+            while let Some(event) = world.a.peer.poll_event() {
+                world.a.events.push(event);
+            }
+            world.a.peer.channel_state(ours) == ChannelState::Closed
+        });
+        assert!(closed);
+        let again = world.a.peer.open_channel(world.now, labelled("new")).unwrap();
+        assert_eq!(world.a.peer.channel_id(again), id, "the id is free");
+        world.a.peer.try_send(world.now, again, "for the new one".into()).unwrap();
+        let mut fresh = None;
+        let arrived = world.run_until(MINUTE, |world| {
+            fresh = fresh.or_else(|| world.b.incoming());
+            fresh.is_some()
+        });
+        assert!(arrived, "round {round}: the new channel is not seen");
+        let fresh = fresh.unwrap();
+        assert_eq!(world.b.peer.channel_options(fresh).unwrap().label, "new");
+        assert_eq!(world.b.peer.recv(theirs), None, "nothing of it turns up in the old one");
+        assert_eq!(world.b.peer.recv(fresh), Some("for the new one".into()));
+        assert_eq!(world.b.peer.stats().dcep_errors, 0);
+        world.a.peer.release_channel(world.now, ours);
+        world.b.peer.release_channel(world.now, theirs);
+        world.a.peer.release_channel(world.now, again);
+        world.b.peer.release_channel(world.now, fresh);
+        world.run_for(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn an_id_is_used_again_whatever_datagram_of_the_close_is_lost() {
+    for lost in 0..12 {
+        let mut world = World::new(seed(0x62), lan());
+        world.connect();
+        let (ours, theirs) = world.channel(labelled("old"));
+        let id = world.a.peer.channel_id(ours);
+        let mut n = 0;
+        world.net.set_filter(move |_, _| {
+            n += 1;
+            n != lost + 1
+        });
+        world.a.peer.try_send(world.now, ours, "last".into()).unwrap();
+        world.a.peer.close_channel(world.now, ours);
+        let closed =
+            world.run_until(MINUTE, |world| world.a.peer.channel_state(ours) == ChannelState::Closed);
+        assert!(closed, "datagram {lost} lost");
+        let again = world.a.peer.open_channel(world.now, labelled("new")).unwrap();
+        assert_eq!(world.a.peer.channel_id(again), id);
+        world.a.peer.try_send(world.now, again, "first".into()).unwrap();
+        let mut fresh = None;
+        let arrived = world.run_until(MINUTE, |world| {
+            fresh = fresh.or_else(|| world.b.incoming());
+            fresh.is_some_and(|key| world.b.peer.channel_state(key) == ChannelState::Open)
+                && world.b.peer.channel_state(theirs) == ChannelState::Closed
+        });
+        assert!(arrived, "datagram {lost} lost: {:?}", world.b.peer.channel_state(theirs));
+        assert_eq!(world.b.peer.recv(theirs), Some("last".into()));
+        assert_eq!(world.b.peer.recv(theirs), None);
+        let mut got = None;
+        assert!(world.run_until(MINUTE, |world| {
+            got = got.take().or_else(|| world.b.peer.recv(fresh.unwrap()));
+            got.is_some()
+        }));
+        assert_eq!(got, Some("first".into()), "datagram {lost} lost");
+    }
+}
+
+#[test]
 fn both_sides_closing_at_any_distance_deliver_what_both_have_accepted() {
     for gap_ms in [0, 1, 9, 10, 11, 15, 20, 25, 30, 50, 100] {
         let link = LinkConfig { rate: Some(20_000_000), ..lan() };
