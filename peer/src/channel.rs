@@ -64,7 +64,7 @@ impl Default for ChannelOptions {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChannelState {
-    /// Waiting for the association.
+    /// Waiting for the association, or for room in the send buffer.
     Connecting,
     /// Messages can be sent.
     Open,
@@ -107,6 +107,8 @@ pub(crate) struct Channel {
     pub(crate) stream: Option<StreamId>,
     /// We sent OPEN and have no ACK yet: everything goes ordered until then (RFC 8832 §6).
     pub(crate) awaiting_ack: bool,
+    /// The peer's OPEN is to be acknowledged when the send buffer has room.
+    pub(crate) ack_due: bool,
     pub(crate) closing: Closing,
     /// Messages taken out of SCTP: what came before the channel was there, and what was unread when it closed.
     pub(crate) inbox: VecDeque<Message>,
@@ -125,6 +127,7 @@ impl Channel {
             state,
             stream,
             awaiting_ack: false,
+            ack_due: false,
             closing: Closing::default(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,

@@ -63,6 +63,8 @@ pub(crate) struct Channels {
     max: usize,
     /// Streams the peer accepts from us; unknown before the association is up.
     stream_limit: Option<u16>,
+    /// An OPEN or ACK waits for room in the send buffer.
+    dcep_waits: bool,
     /// Streams whose channel has closed with the next one's OPEN waiting behind it.
     revisit: Vec<StreamId>,
 }
@@ -85,6 +87,7 @@ impl Channels {
             count: 0,
             max,
             stream_limit: None,
+            dcep_waits: false,
             revisit: Vec::new(),
         }
     }
@@ -165,7 +168,8 @@ impl Channels {
 
 /// What the application does with channels.
 impl Peer {
-    /// Opens a channel. It is [`ChannelState::Connecting`] until the association is up, then open.
+    /// Opens a channel. It is [`ChannelState::Connecting`] until the association is up and the send buffer has room for
+    /// the OPEN, then open.
     pub fn open_channel(&mut self, now: Instant, options: ChannelOptions) -> Result<ChannelKey, OpenError> {
         self.now = now;
         if self.has_ended() || self.is_closing() {
@@ -333,6 +337,33 @@ impl Peer {
         }
     }
 
+    /// There is room in the send buffer: the OPENs and ACKs that wait for it go before all messages.
+    pub(crate) fn send_waiting_dcep(&mut self) {
+        if !std::mem::take(&mut self.channels.dcep_waits) {
+            return;
+        }
+        for key in self.channels.keys() {
+            match self.channels.get(key) {
+                Some(channel) if channel.state == ChannelState::Connecting => self.start_channel(key),
+                Some(channel) if channel.ack_due => self.send_ack(key),
+                _ => {}
+            }
+        }
+    }
+
+    fn send_ack(&mut self, key: ChannelKey) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let (Some(stream), Some(transport)) = (channel.stream, &mut self.transport) else { return };
+        let ack = Bytes::from_static(sinnet_dcep::ACK);
+        let sent = transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), ack, SendOptions::default());
+        channel.ack_due = matches!(sent, Err(SendError::BufferFull));
+        self.channels.dcep_waits |= channel.ack_due;
+        if let Err(error) = sent {
+            // Without an ACK the peer's messages stay ordered, nothing else.
+            tracing::debug!(stream = stream.0, %error, "ACK was not accepted");
+        }
+    }
+
     fn start_channel(&mut self, key: ChannelKey) {
         let Some(transport) = &mut self.transport else { return };
         let free = self.channels.free_stream(transport.dtls_client);
@@ -345,21 +376,30 @@ impl Peer {
                 return;
             }
         };
-        channel.stream = Some(stream);
-        channel.state = ChannelState::Open;
         let negotiated = channel.options.negotiated.is_some();
         if !negotiated {
-            channel.awaiting_ack = true;
-            let sent = open_message(&channel.options).is_some_and(|open| {
-                let options = SendOptions::default();
-                transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), Bytes::from(open), options).is_ok()
-            });
-            if !sent {
-                tracing::debug!(stream = stream.0, "OPEN was not accepted; channel closed");
-                self.set_closed(key);
-                return;
+            let sent = match open_message(&channel.options) {
+                Some(open) => {
+                    let open = Bytes::from(open);
+                    transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), open, SendOptions::default())
+                }
+                None => Err(SendError::TooLarge),
+            };
+            match sent {
+                Ok(()) => channel.awaiting_ack = true,
+                Err(SendError::BufferFull) => {
+                    self.channels.dcep_waits = true;
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(stream = stream.0, %error, "OPEN was not accepted; channel closed");
+                    self.set_closed(key);
+                    return;
+                }
             }
         }
+        channel.stream = Some(stream);
+        channel.state = ChannelState::Open;
         let threshold = channel.low_threshold;
         transport.sctp.set_buffered_amount_low_threshold(stream, threshold);
         self.channels.by_stream.insert(stream.0, key);
@@ -512,14 +552,8 @@ impl Peer {
         };
         let mut channel = Channel::new(options, ChannelState::Open);
         channel.stream = Some(stream);
-        let ack = Bytes::from_static(sinnet_dcep::ACK);
-        if let Some(transport) = &mut self.transport
-            && transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), ack, SendOptions::default()).is_err()
-        {
-            // No room, or shutting down: without an ACK the peer's messages stay ordered, nothing else.
-            tracing::debug!(stream = stream.0, "ACK was not accepted");
-        }
         let key = self.channels.insert(channel);
+        self.send_ack(key);
         self.events.push_back(Event::ChannelOpened(key));
         self.adopt_orphans(key, stream);
     }

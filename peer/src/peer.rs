@@ -291,7 +291,10 @@ impl Peer {
                 }
                 SctpEvent::Readable(stream) => self.stream_readable(stream),
                 SctpEvent::BufferedAmountLow(stream) => self.stream_low(stream),
-                SctpEvent::SendCapacity => self.events.push_back(Event::Writable),
+                SctpEvent::SendCapacity => {
+                    self.send_waiting_dcep();
+                    self.events.push_back(Event::Writable);
+                }
                 SctpEvent::StreamsResetByPeer(streams) => self.streams_reset_by_peer(&streams),
                 SctpEvent::StreamsResetDone(streams) => self.streams_reset_done(&streams),
                 SctpEvent::StreamsResetFailed(streams) => self.streams_reset_failed(&streams),

@@ -111,6 +111,60 @@ fn an_id_is_used_again_whatever_datagram_of_the_close_is_lost() {
 }
 
 #[test]
+fn a_channel_opened_while_the_send_buffer_is_full_opens_when_there_is_room() {
+    let mut world = World::with_config(seed(0x63), lan(), |config| config.send_buffer = 64 * 1024);
+    world.connect();
+    let (busy, busy_b) = world.channel(labelled("busy"));
+    fill(&mut world.a, world.now, busy, 1000);
+    fill(&mut world.a, world.now, busy, 1);
+    let late = world.a.peer.open_channel(world.now, labelled("late")).unwrap();
+    assert_eq!(world.a.peer.channel_state(late), ChannelState::Connecting);
+    // The other direction is full, too, when the OPEN arrives: the ACK must not be forgotten.
+    fill(&mut world.b, world.now, busy_b, 1000);
+    fill(&mut world.b, world.now, busy_b, 1);
+    let mut theirs = None;
+    let open = world.run_until(MINUTE, |world| {
+        while world.b.peer.recv(busy_b).is_some() {}
+        while world.a.peer.recv(busy).is_some() {}
+        theirs = theirs.or_else(|| world.b.incoming());
+        theirs.is_some() && world.a.peer.channel_state(late) == ChannelState::Open
+    });
+    assert!(open, "{:?}", world.a.peer.channel_state(late));
+    world.a.peer.try_send(world.now, late, "through".into()).unwrap();
+    let mut got = None;
+    assert!(world.run_until(MINUTE, |world| {
+        while world.b.peer.recv(busy_b).is_some() {}
+        got = got.take().or_else(|| world.b.peer.recv(theirs.unwrap()));
+        got.is_some()
+    }));
+    assert_eq!(got, Some("through".into()));
+}
+
+#[test]
+fn an_open_that_arrives_while_the_send_buffer_is_full_is_acknowledged_later() {
+    let mut world = World::with_config(seed(0x64), lan(), |config| config.send_buffer = 64 * 1024);
+    world.connect();
+    let (busy, busy_b) = world.channel(labelled("busy"));
+    let unordered = ChannelOptions { ordered: false, ..labelled("loose") };
+    let loose = world.a.peer.open_channel(world.now, unordered).unwrap();
+    world.flush();
+    // Full at the moment at which the OPEN arrives, and for a while after.
+    world.run_until(MINUTE, |world| {
+        fill(&mut world.b, world.now, busy_b, 1000);
+        fill(&mut world.b, world.now, busy_b, 1);
+        world.b.incoming().is_some()
+    });
+    let mut read = 0;
+    let acknowledged = world.run_until(MINUTE, |world| {
+        read += std::iter::from_fn(|| world.a.peer.recv(busy)).count() as u64;
+        // The ACKs of both channels, besides.
+        world.a.peer.stats().sctp.messages_received == read + 2
+    });
+    assert!(acknowledged, "the channel stays ordered for ever");
+    assert_eq!(world.a.peer.channel_state(loose), ChannelState::Open);
+}
+
+#[test]
 fn both_sides_closing_at_any_distance_deliver_what_both_have_accepted() {
     for gap_ms in [0, 1, 9, 10, 11, 15, 20, 25, 30, 50, 100] {
         let link = LinkConfig { rate: Some(20_000_000), ..lan() };
