@@ -462,7 +462,11 @@ impl Peer {
     fn is_next_channels(&self, stream: StreamId) -> bool {
         let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
         channel.is_some_and(|channel| channel.closing.peer_reset)
-            && self.transport.as_ref().and_then(|t| t.sctp.peek_ppid(stream)).is_some_and(|p| p.0 == ppid::DCEP)
+            && self
+                .transport
+                .as_ref()
+                .and_then(|t| t.sctp.peek_ppid(stream))
+                .is_some_and(|p| p.0 == ppid::DCEP)
     }
 
     /// Whether the stream's channel has something to read.
@@ -619,7 +623,7 @@ impl Peer {
         for &stream in streams {
             if let Some(key) = self.channels.of_stream(stream) {
                 self.channels.burnt.insert(stream.0);
-                self.take_unread(key);
+                self.take_unread(key, self.config.receive_buffer);
                 self.set_closed(key);
             }
         }
@@ -638,7 +642,7 @@ impl Peer {
             channel.state = ChannelState::Closing;
             self.events.push_back(Event::ChannelState(key, ChannelState::Closing));
         }
-        if channel.closing.peer_reset && !self.take_unread(key) {
+        if channel.closing.peer_reset && !self.take_unread(key, self.config.receive_buffer) {
             // The application has more to read than may be kept beside the window; `recv` comes back here.
             return;
         }
@@ -657,11 +661,11 @@ impl Peer {
     }
 
     /// Moves what is unread from SCTP to the channel's inbox, so that the stream can be used again. False when that
-    /// would keep more than [`Config::receive_buffer`](crate::Config::receive_buffer) over all channels.
-    fn take_unread(&mut self, key: ChannelKey) -> bool {
+    /// would keep more than `limit` bytes over all channels.
+    fn take_unread(&mut self, key: ChannelKey, limit: usize) -> bool {
         let Some(stream) = self.channels.get(key).and_then(|channel| channel.stream) else { return true };
         loop {
-            if self.channels.inbox_bytes >= self.config.receive_buffer {
+            if self.channels.inbox_bytes >= limit {
                 return !self.has_message(stream);
             }
             let Some(message) = self.next_message(stream) else { return true };
@@ -674,10 +678,10 @@ impl Peer {
         }
     }
 
-    /// At the connection's end: what has arrived stays readable.
+    /// At the connection's end: what has arrived stays readable, all of it, as nothing can come any more.
     pub(crate) fn collect_unread(&mut self) {
         for key in self.channels.keys() {
-            self.take_unread(key);
+            self.take_unread(key, usize::MAX);
         }
     }
 

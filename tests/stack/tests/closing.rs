@@ -178,8 +178,7 @@ fn both_sides_closing_at_any_distance_deliver_what_both_have_accepted() {
         world.a.peer.close(world.now);
         world.run_for(Duration::from_millis(gap_ms));
         world.b.peer.close(world.now);
-        let ended =
-            world.run_until(MINUTE, |world| world.a.peer.is_finished() && world.b.peer.is_finished());
+        let ended = world.run_until(MINUTE, |world| world.a.peer.is_finished() && world.b.peer.is_finished());
         assert!(ended, "gap {gap_ms} ms");
         let at_a = std::iter::from_fn(|| world.a.peer.recv(ours)).count();
         let at_b = std::iter::from_fn(|| world.b.peer.recv(theirs)).count();
@@ -187,4 +186,53 @@ fn both_sides_closing_at_any_distance_deliver_what_both_have_accepted() {
         assert!(matches!(world.a.closed(), Some(CloseReason::Local)), "{:?}", world.a.closed());
         assert!(world.b.closed().is_some_and(CloseReason::is_orderly), "{:?}", world.b.closed());
     }
+}
+
+#[test]
+fn what_has_arrived_can_be_read_after_the_end_even_if_much_was_kept_for_closed_channels() {
+    let mut world = World::with_config(seed(0x66), lan(), |config| {
+        config.receive_buffer = 64 * 1024;
+        config.max_message_size = 16 * 1024;
+    });
+    world.connect();
+    let (first, first_b) = world.channel(labelled("first"));
+    let (second, second_b) = world.channel(labelled("second"));
+    for _ in 0..6 {
+        world.a.peer.try_send(world.now, first, block(10_000)).unwrap();
+    }
+    world.a.peer.close_channel(world.now, first);
+    world.run_for(Duration::from_secs(2));
+    for _ in 0..6 {
+        world.a.peer.try_send(world.now, second, block(10_000)).unwrap();
+    }
+    world.run_for(Duration::from_secs(2));
+    world.a.peer.close(world.now);
+    let ended = world.run_until(MINUTE, |world| world.a.peer.is_finished() && world.b.peer.is_finished());
+    assert!(ended);
+    assert_eq!(std::iter::from_fn(|| world.b.peer.recv(first_b)).count(), 6);
+    assert_eq!(std::iter::from_fn(|| world.b.peer.recv(second_b)).count(), 6);
+}
+
+#[test]
+fn a_close_that_waits_for_the_reader_goes_on_when_all_is_read() {
+    let mut world = World::with_config(seed(0x67), lan(), |config| {
+        config.receive_buffer = 64 * 1024;
+        config.max_message_size = 16 * 1024;
+    });
+    world.connect();
+    let (first, first_b) = world.channel(labelled("first"));
+    let (second, second_b) = world.channel(labelled("second"));
+    for channel in [first, second] {
+        for _ in 0..6 {
+            world.a.peer.try_send(world.now, channel, block(10_000)).unwrap();
+        }
+        world.a.peer.close_channel(world.now, channel);
+        world.run_for(Duration::from_secs(2));
+    }
+    assert_eq!(world.a.peer.channel_state(first), ChannelState::Closed, "kept beside the window");
+    assert_eq!(world.a.peer.channel_state(second), ChannelState::Closing, "no room for this one");
+    assert_eq!(std::iter::from_fn(|| world.b.peer.recv(second_b)).count(), 6);
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.a.peer.channel_state(second), ChannelState::Closed);
+    assert_eq!(std::iter::from_fn(|| world.b.peer.recv(first_b)).count(), 6);
 }
