@@ -146,7 +146,13 @@ impl PeerShared {
     /// Has the driver look at this connection.
     pub(crate) fn touch(self: &Arc<Self>) {
         if !self.touched.swap(true, Ordering::AcqRel) {
-            self.endpoint.commands().touched.push(self.clone());
+            let mut commands = self.endpoint.commands();
+            if commands.ended {
+                // Nobody would take it from the list, and the two would keep each other in memory.
+                return;
+            }
+            commands.touched.push(self.clone());
+            drop(commands);
             self.endpoint.wake_driver();
         }
     }

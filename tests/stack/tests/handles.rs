@@ -1,0 +1,141 @@
+//! Handles over real sockets: dropped at any moment, waiting for what another handle does, and gone without a trace.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinnet::{
+    Certificate, DataChannel, DataChannelOptions, Endpoint, Error, PeerConfig,
+    PeerConnection, PeerEvent, TrySendError,
+};
+use tokio::time::timeout;
+
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn patient<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("it does not hang")
+}
+
+async fn endpoint() -> Endpoint {
+    Endpoint::bind("127.0.0.1:0").await.unwrap()
+}
+
+fn exchange(a: &PeerConnection, b: &PeerConnection) {
+    a.set_local_description(a.create_offer().unwrap()).unwrap();
+    b.set_remote_description(a.local_description().unwrap()).unwrap();
+    b.set_local_description(b.create_answer().unwrap()).unwrap();
+    a.set_remote_description(b.local_description().unwrap()).unwrap();
+}
+
+struct Pair {
+    a: PeerConnection,
+    b: PeerConnection,
+    endpoints: [Endpoint; 2],
+}
+
+impl Pair {
+    async fn new(config: PeerConfig) -> Self {
+        let endpoints = [endpoint().await, endpoint().await];
+        let a = endpoints[0].peer_connection(config.clone()).unwrap();
+        let b = endpoints[1].peer_connection(config).unwrap();
+        Self { a, b, endpoints }
+    }
+
+    /// A channel opened by `a`, and what `b` has of it.
+    async fn channel(&self) -> (DataChannel, DataChannel) {
+        let ours = self.a.create_data_channel("test", DataChannelOptions::default()).unwrap();
+        if self.a.local_description().is_none() {
+            exchange(&self.a, &self.b);
+        }
+        let theirs = patient(next_channel(&self.b)).await;
+        patient(ours.opened()).await.unwrap();
+        (ours, theirs)
+    }
+}
+
+async fn next_channel(connection: &PeerConnection) -> DataChannel {
+    loop {
+        match connection.next_event().await.expect("the connection lives") {
+            PeerEvent::DataChannel(channel) => return channel,
+            PeerEvent::Closed(reason) => panic!("{reason}"),
+            _ => {}
+        }
+    }
+}
+
+fn certificate() -> Arc<Certificate> {
+    Arc::new(Certificate::generate(1_800_000_000).unwrap())
+}
+
+/// A connection holds its certificate until the last of it is gone.
+async fn gone(certificate: &Arc<Certificate>) {
+    let wait = async {
+        while Arc::strong_count(certificate) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), wait).await.expect("nothing keeps the connection in memory");
+}
+
+#[tokio::test]
+async fn a_connection_whose_handles_outlive_the_driver_is_freed_with_them() {
+    let certificate = certificate();
+    let config = PeerConfig { certificate: Some(certificate.clone()), ..PeerConfig::default() };
+    let Pair { a, b, endpoints } = Pair::new(config.clone()).await;
+    exchange(&a, &b);
+    let channel = a.create_data_channel("test", DataChannelOptions::default()).unwrap();
+    drop(config);
+    for endpoint in &endpoints {
+        patient(endpoint.close()).await;
+    }
+    assert!(channel.send("late").await.is_err());
+    drop((channel, a, b, endpoints));
+    gone(&certificate).await;
+}
+
+#[test]
+fn a_runtime_that_goes_away_wakes_all_waiters_and_leaves_nothing() {
+    let certificate = certificate();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let config = PeerConfig { certificate: Some(certificate.clone()), ..PeerConfig::default() };
+    let (pair, ours, theirs) = runtime.block_on(async move {
+        let pair = Pair::new(config).await;
+        let (ours, theirs) = pair.channel().await;
+        (pair, ours, theirs)
+    });
+    runtime.shutdown_background();
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    other.block_on(async {
+        patient(theirs.recv()).await;
+        patient(ours.closed()).await;
+        patient(pair.a.close()).await;
+        patient(pair.b.abort("gone")).await;
+        for endpoint in &pair.endpoints {
+            patient(endpoint.close()).await;
+            assert!(matches!(endpoint.peer_connection(PeerConfig::default()), Err(Error::EndpointClosed)));
+        }
+        drop((ours, theirs, pair));
+        gone(&certificate).await;
+    });
+}
+
+#[tokio::test]
+async fn raising_the_low_threshold_wakes_who_waits_for_it() {
+    let config =
+        PeerConfig { receive_buffer: 64 * 1024, max_message_size: 16 * 1024, ..PeerConfig::default() };
+    let pair = Pair::new(config).await;
+    let (ours, theirs) = pair.channel().await;
+    while !matches!(ours.try_send(vec![0; 16 * 1024]), Err(TrySendError::Full(_))) {}
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(ours.buffered_amount() > 0, "the reader does not read");
+    let waiting = tokio::spawn({
+        let ours = ours.clone();
+        async move { ours.buffered_amount_low().await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!waiting.is_finished());
+    ours.set_buffered_amount_low_threshold(usize::MAX);
+    patient(waiting).await.unwrap();
+    drop(theirs);
+}
