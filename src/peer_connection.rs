@@ -77,6 +77,10 @@ impl PeerConnection {
     }
 
     /// Applies our offer or answer and gathers candidates; [`PeerEvent::IceCandidate`] follows for each.
+    ///
+    /// Candidates are for a peer that has the description already: when descriptions and events travel by different
+    /// tasks, send the description first. Where an endpoint is bound to the unspecified address, the interfaces are
+    /// those that the calling thread sees (on Linux, those of its network namespace).
     pub fn set_local_description(&self, description: SessionDescription) -> Result<(), Error> {
         let shared = &self.0.shared;
         let now = now();

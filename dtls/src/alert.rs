@@ -28,14 +28,26 @@ code_points! {
         BAD_CERTIFICATE = 42;
         /// The certificate's kind is not supported.
         UNSUPPORTED_CERTIFICATE = 43;
+        /// The certificate was revoked.
+        CERTIFICATE_REVOKED = 44;
+        /// The certificate is out of date.
+        CERTIFICATE_EXPIRED = 45;
+        /// The certificate is refused for another reason; a browser's word for a wrong fingerprint.
+        CERTIFICATE_UNKNOWN = 46;
         /// A field is out of range or contradicts another.
         ILLEGAL_PARAMETER = 47;
+        /// The certificate's issuer is not known.
+        UNKNOWN_CA = 48;
+        /// A certificate is fine but not welcome.
+        ACCESS_DENIED = 49;
         /// A message could not be parsed.
         DECODE_ERROR = 50;
         /// A signature or Finished did not verify.
         DECRYPT_ERROR = 51;
         /// The version is not supported.
         PROTOCOL_VERSION = 70;
+        /// The parameters are not secure enough.
+        INSUFFICIENT_SECURITY = 71;
         /// A fault of one's own.
         INTERNAL_ERROR = 80;
         /// The handshake is given up for a reason outside the protocol.

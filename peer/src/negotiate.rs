@@ -204,6 +204,9 @@ impl Peer {
         sctp_config.receive_buffer = self.config.receive_buffer;
         sctp_config.send_buffer = self.config.send_buffer;
         sctp_config.max_message_size_recv = self.config.max_message_size;
+        // Whether the peer is there is for ICE's consent to say (RFC 7675): an outage that ICE survives must not end
+        // the association a few seconds earlier.
+        sctp_config.max_retransmissions = None;
         self.transport = Some(Transport {
             dtls,
             sctp: Association::new(Arc::new(sctp_config), self.now, self.rng.random()),

@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet_netsim::{LinkConfig, Loss, seed};
 use sinnet_peer::{
-    ChannelKey, ChannelOptions, ChannelState, CloseReason, ConnectionState, IceState, Message, Path,
-    TrySendError,
+    ChannelKey, ChannelOptions, ChannelState, CloseReason, ConnectionState, IceConfig, IceState, Message,
+    Path, TrySendError,
 };
 use sinnet_stack_tests::{End, World};
 
@@ -219,6 +219,28 @@ fn silence_is_noticed_and_a_path_that_comes_back_is_used_again() {
     });
     assert!(delivered, "{:?}", world.a.peer.connection_state());
     assert_eq!(got, Some("through the gap".into()));
+}
+
+#[test]
+fn an_outage_that_ice_survives_is_survived_with_data_in_flight() {
+    let mut world = World::with_config(seed(0x5c), lan(), |config| {
+        // Longer than SCTP would go on by itself.
+        let ice = IceConfig { consent_timeout: MINUTE, ..IceConfig::default() };
+        config.ice = std::sync::Arc::new(ice);
+    });
+    world.connect();
+    let (ours, theirs) = world.channel(ChannelOptions::default());
+    world.net.set_filter(|_, _| false);
+    world.a.peer.try_send(world.now, ours, "in flight".into()).unwrap();
+    world.run_for(Duration::from_secs(45));
+    assert!(world.a.closed().is_none(), "{:?}", world.a.closed());
+    world.net.clear_filter();
+    let mut got = None;
+    assert!(world.run_until(MINUTE, |world| {
+        got = got.take().or_else(|| world.b.peer.recv(theirs));
+        got.is_some()
+    }));
+    assert_eq!(got, Some("in flight".into()));
 }
 
 #[test]
