@@ -198,6 +198,8 @@ impl DataChannel {
     /// What [`DataChannel::buffered_amount_low`] waits for; 0 by default.
     pub fn set_buffered_amount_low_threshold(&self, bytes: usize) {
         self.0.peer.shared.lock().peer.set_buffered_amount_low_threshold(self.0.key, bytes);
+        // It may be low by the new measure, and then no event will come.
+        self.0.signals.low.notify_waiters();
     }
 
     /// Waits until the buffered amount is at or below the threshold, or the channel is closed. With a threshold of 0
