@@ -175,7 +175,13 @@ impl DataChannel {
                     self.0.peer.shared.touch();
                     return Some(message);
                 }
-                if core.peer.channel_state(self.0.key) == ChannelState::Closed {
+                let state = core.peer.channel_state(self.0.key);
+                drop(core);
+                if state != ChannelState::Open {
+                    // Finding nothing may be what a close waited for; the driver carries it on.
+                    self.0.peer.shared.touch();
+                }
+                if state == ChannelState::Closed {
                     return None;
                 }
             }
@@ -185,9 +191,15 @@ impl DataChannel {
 
     /// Takes the next message if there is one.
     pub fn try_recv(&self) -> Option<Message> {
-        let message = self.0.peer.shared.lock().peer.recv(self.0.key)?;
-        self.0.peer.shared.touch();
-        Some(message)
+        let (message, state) = {
+            let mut core = self.0.peer.shared.lock();
+            (core.peer.recv(self.0.key), core.peer.channel_state(self.0.key))
+        };
+        // Reading opens the window, and finding nothing may be what a close waited for.
+        if message.is_some() || state != ChannelState::Open {
+            self.0.peer.shared.touch();
+        }
+        message
     }
 
     /// Bytes accepted for sending and not yet handed to the network.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sinnet::{
-    Certificate, DataChannel, DataChannelOptions, Endpoint, Error, PeerConfig,
+    Certificate, DataChannel, DataChannelOptions, DataChannelState, Endpoint, Error, PeerConfig,
     PeerConnection, PeerEvent, TrySendError,
 };
 use tokio::time::timeout;
@@ -138,4 +138,30 @@ async fn raising_the_low_threshold_wakes_who_waits_for_it() {
     ours.set_buffered_amount_low_threshold(usize::MAX);
     patient(waiting).await.unwrap();
     drop(theirs);
+}
+
+#[tokio::test]
+async fn a_close_that_waits_for_the_reader_ends_when_all_is_read() {
+    let config =
+        PeerConfig { receive_buffer: 64 * 1024, max_message_size: 16 * 1024, ..PeerConfig::default() };
+    let pair = Pair::new(config).await;
+    let (first, first_b) = pair.channel().await;
+    let (second, second_b) = pair.channel().await;
+    for channel in [&first, &second] {
+        for _ in 0..6 {
+            channel.send(vec![0; 10_000]).await.unwrap();
+        }
+        channel.close();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(second.ready_state(), DataChannelState::Closing);
+    for _ in 0..6 {
+        assert!(patient(second_b.recv()).await.is_some());
+    }
+    // The driver has served the last of the reads when the one comes that finds nothing.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Long before any timer has a reason to look at the connection.
+    let ended = timeout(Duration::from_millis(500), async { (second_b.recv().await, second.closed().await) });
+    assert!(matches!(ended.await, Ok((None, ()))), "the close goes on");
+    drop((first_b, pair));
 }
