@@ -49,6 +49,9 @@ impl Peer {
     }
 
     /// Applies the peer's description.
+    ///
+    /// # Errors
+    /// Nothing has changed then: another one can be set.
     pub fn set_remote_description(
         &mut self,
         now: Instant,
@@ -57,7 +60,9 @@ impl Peer {
     ) -> Result<(), NegotiationError> {
         self.now = now;
         self.check_open()?;
-        let remote = self.negotiator.set_remote(kind, sdp)?.clone();
+        // Tried on a copy, as ICE has a say, too: an error must change nothing.
+        let mut negotiator = self.negotiator.clone();
+        let remote = negotiator.set_remote(kind, sdp)?.clone();
         if kind == SdpType::Offer && self.transport.is_none() {
             // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
             self.ice.set_role(if remote.ice_lite { Role::Controlling } else { Role::Controlled });
@@ -67,6 +72,7 @@ impl Peer {
             now,
             Credentials { ufrag: remote.ufrag.clone(), pwd: remote.pwd.clone() },
         )?;
+        self.negotiator = negotiator;
         for line in &remote.candidates {
             // A candidate inside a description that we can't use is skipped, as one that does not answer would be.
             match line.parse::<Candidate>() {

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// States and what leads from one to the other are RFC 8829's, without provisional answers: stable, have-local-offer,
 /// have-remote-offer, closed. Whatever is called in whatever order ends in one of them; an error changes nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Negotiator {
     session_id: u64,
     state: SignalingState,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sinnet::{
     Certificate, DataChannel, DataChannelOptions, DataChannelState, Endpoint, Error, PeerConfig,
-    PeerConnection, PeerEvent, TrySendError,
+    PeerConnection, PeerEvent, SessionDescription, TrySendError,
 };
 use tokio::time::timeout;
 
@@ -164,4 +164,27 @@ async fn a_close_that_waits_for_the_reader_ends_when_all_is_read() {
     let ended = timeout(Duration::from_millis(500), async { (second_b.recv().await, second.closed().await) });
     assert!(matches!(ended.await, Ok((None, ()))), "the close goes on");
     drop((first_b, pair));
+}
+
+#[tokio::test]
+async fn a_refused_answer_leaves_room_for_the_right_one() {
+    let pair = Pair::new(PeerConfig::default()).await;
+    let channel = pair.a.create_data_channel("test", DataChannelOptions::default()).unwrap();
+    pair.a.set_local_description(pair.a.create_offer().unwrap()).unwrap();
+    let offer = pair.a.local_description().unwrap();
+    pair.b.set_remote_description(offer.clone()).unwrap();
+    pair.b.set_local_description(pair.b.create_answer().unwrap()).unwrap();
+    let answer = pair.b.local_description().unwrap();
+    // A relay that sends our own credentials back to us.
+    let credential = |sdp: &str, name: &str| {
+        let line = sdp.lines().find(|line| line.starts_with(name)).unwrap();
+        line.to_owned()
+    };
+    let mut looped = answer.sdp.clone();
+    for name in ["a=ice-ufrag:", "a=ice-pwd:"] {
+        looped = looped.replace(&credential(&answer.sdp, name), &credential(&offer.sdp, name));
+    }
+    assert!(pair.a.set_remote_description(SessionDescription::answer(looped)).is_err());
+    pair.a.set_remote_description(answer).expect("the state is as before");
+    patient(channel.opened()).await.unwrap();
 }
