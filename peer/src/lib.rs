@@ -49,6 +49,8 @@ mod message;
 mod negotiate;
 mod peer;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet_ice::{Agent, Path, State as IceState};
 use sinnet_sctp::Association;
-use sinnet_sdp::Negotiator;
+use sinnet_sdp::{DtlsRole, Negotiator};
 
 use crate::channels::Channels;
 use crate::config::Config;
@@ -69,9 +69,10 @@ impl Peer {
         // The offerer controls (RFC 8445 §6.1.1); the role is set again when we know who offers.
         let ice = Agent::new(config.ice.clone(), sinnet_ice::Role::Controlling, now, rng.random());
         // 62 bits, so that it fits a signed 64-bit number everywhere (RFC 8829 §5.2.1).
-        let session_id = rng.random::<u64>() >> 2;
+        let mut negotiator = Negotiator::new(rng.random::<u64>() >> 2);
+        negotiator.prefer_role(if config.answer_active { DtlsRole::Client } else { DtlsRole::Server });
         Self {
-            negotiator: Negotiator::new(session_id),
+            negotiator,
             channels: Channels::new(config.max_channels),
             config,
             ice,
