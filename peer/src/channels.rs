@@ -367,11 +367,12 @@ impl Peer {
     fn start_channel(&mut self, key: ChannelKey) {
         let Some(transport) = &mut self.transport else { return };
         let free = self.channels.free_stream(transport.dtls_client);
+        let limit = self.channels.stream_limit.unwrap_or(0);
         let Some(channel) = self.channels.get_mut(key) else { return };
         let stream = match channel.stream.or(free) {
-            Some(stream) => stream,
-            None => {
-                tracing::debug!("the peer accepts no more streams; channel closed");
+            Some(stream) if stream.0 < limit => stream,
+            _ => {
+                tracing::debug!("the peer accepts no such stream; channel closed");
                 self.set_closed(key);
                 return;
             }

@@ -3,7 +3,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::{Certificate, Config, Peer, SdpType};
+use sinnet_sctp::StreamId;
+
+use crate::{
+    Certificate, ChannelOptions, ChannelState, Config, Event, OpenError,
+    Path, Peer, SdpType,
+};
 
 #[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
 fn base() -> Instant {
@@ -33,6 +38,12 @@ fn negotiated(now: Instant, tune: impl Fn(&mut Config)) -> (Peer, Peer) {
     (a, b)
 }
 
+fn closed_events(peer: &mut Peer) -> usize {
+    std::iter::from_fn(|| peer.poll_event())
+        .filter(|event| matches!(event, Event::ChannelState(_, ChannelState::Closed)))
+        .count()
+}
+
 #[test]
 fn the_answerer_is_the_dtls_role_that_it_was_told_to_be() {
     for active in [true, false] {
@@ -40,4 +51,37 @@ fn the_answerer_is_the_dtls_role_that_it_was_told_to_be() {
         assert_eq!(b.transport.as_ref().unwrap().dtls_client, active);
         assert_eq!(a.transport.as_ref().unwrap().dtls_client, !active);
     }
+}
+
+#[test]
+fn a_channel_on_a_stream_that_the_peer_does_not_accept_closes_and_never_opens() {
+    let now = base();
+    let (mut a, _) = negotiated(now, |_| {});
+    let open = |a: &mut Peer, id| {
+        a.open_channel(now, ChannelOptions { negotiated: Some(id), ..Default::default() }).unwrap()
+    };
+    let (fits, too_high) = (open(&mut a, 15), open(&mut a, 16));
+    a.start_channels(16);
+    assert_eq!(a.channel_state(fits), ChannelState::Open);
+    assert_eq!(a.channel_state(too_high), ChannelState::Closed);
+    assert_eq!(closed_events(&mut a), 1);
+}
+
+#[test]
+fn a_channel_whose_reset_the_peer_denies_closes_once_and_its_id_is_not_used_again() {
+    let now = base();
+    let (mut a, _) = negotiated(now, |_| {});
+    let options = ChannelOptions { negotiated: Some(4), ..Default::default() };
+    let key = a.open_channel(now, options.clone()).unwrap();
+    a.start_channels(16);
+    a.close_channel(now, key);
+    assert_eq!(a.channel_state(key), ChannelState::Closing);
+    for _ in 0..2 {
+        a.streams_reset_failed(&[StreamId(4)]);
+        a.streams_reset_by_peer(&[StreamId(4)]);
+        a.streams_reset_done(&[StreamId(4)]);
+    }
+    assert_eq!(a.channel_state(key), ChannelState::Closed);
+    assert_eq!(closed_events(&mut a), 1);
+    assert_eq!(a.open_channel(now, options), Err(OpenError::IdInUse(4)));
 }
