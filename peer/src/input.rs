@@ -23,6 +23,11 @@ pub(crate) struct Early {
 }
 
 impl Early {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
     fn keep(&mut self, path: Path, datagram: &[u8]) -> bool {
         if datagram.len() > EARLY_SIZE {
             return false;
@@ -79,7 +84,13 @@ impl Peer {
 
     /// Gives the kept datagrams of validated pairs to DTLS, in the order in which they came.
     pub(crate) fn replay_early(&mut self) {
-        if self.early.datagrams.is_empty() || self.transport.is_none() {
+        if self.early.datagrams.is_empty() {
+            return;
+        }
+        let Some(transport) = &self.transport else { return };
+        if transport.dtls.is_connected() {
+            // They were another's, or come too late to be of use.
+            self.early.datagrams = Vec::new();
             return;
         }
         let kept = std::mem::take(&mut self.early.datagrams);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use sinnet_sctp::StreamId;
 
 use crate::{
-    Certificate, ChannelOptions, ChannelState, Config, Event, OpenError,
+    Certificate, ChannelOptions, ChannelState, Config, ConnectionState, EARLY_DATAGRAMS, Event, OpenError,
     Path, Peer, SdpType,
 };
 
@@ -42,6 +42,10 @@ fn closed_events(peer: &mut Peer) -> usize {
     std::iter::from_fn(|| peer.poll_event())
         .filter(|event| matches!(event, Event::ChannelState(_, ChannelState::Closed)))
         .count()
+}
+
+fn seen_from_there(path: Path) -> Path {
+    Path { local: path.remote, remote: path.local }
 }
 
 #[test]
@@ -84,4 +88,37 @@ fn a_channel_whose_reset_the_peer_denies_closes_once_and_its_id_is_not_used_agai
     assert_eq!(a.channel_state(key), ChannelState::Closed);
     assert_eq!(closed_events(&mut a), 1);
     assert_eq!(a.open_channel(now, options), Err(OpenError::IdInUse(4)));
+}
+
+#[test]
+fn datagrams_kept_for_a_path_that_never_works_are_let_go_when_another_does() {
+    let now = base();
+    let (mut a, mut b) = negotiated(now, |_| {});
+    let addrs = ["10.0.0.1:1", "10.0.0.2:2"].map(|addr| addr.parse().unwrap());
+    for (peer, addr) in [(&mut a, addrs[0]), (&mut b, addrs[1])] {
+        peer.add_local_host(now, addr);
+        peer.end_of_local_candidates(now);
+    }
+    let candidate = b.ice.local_candidates()[0].to_string();
+    a.add_remote_candidate(now, &candidate, None, None).unwrap();
+    let elsewhere = Path { local: addrs[0], remote: "10.9.9.9:9".parse().unwrap() };
+    for _ in 0..100 {
+        a.handle_datagram(now, elsewhere, &mut [22; 100]);
+    }
+    assert_eq!(a.early.len(), EARLY_DATAGRAMS);
+    let mut buf = [0; 1500];
+    for _ in 0..100 {
+        while let Some(out) = a.poll_transmit(now, 1, &mut buf) {
+            b.handle_datagram(now, seen_from_there(out.path), &mut buf[..out.size]);
+        }
+        while let Some(out) = b.poll_transmit(now, 1, &mut buf) {
+            a.handle_datagram(now, seen_from_there(out.path), &mut buf[..out.size]);
+        }
+        for peer in [&mut a, &mut b] {
+            peer.handle_timeout(now);
+            while peer.poll_event().is_some() {}
+        }
+    }
+    assert_eq!(a.connection_state(), ConnectionState::Connected);
+    assert_eq!(a.early.len(), 0);
 }
