@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sinnet_dcep::{Limit, Message as Dcep, Open, ppid};
-use sinnet_sctp::{Ppid, SendError, SendOptions, StreamId};
+use sinnet_sctp::{Ppid, ResetError, SendError, SendOptions, StreamId};
 
-use crate::channel::{Channel, ChannelKey, ChannelOptions, ChannelState, Reliability};
+use crate::channel::{Channel, ChannelKey, ChannelOptions, ChannelState, Closing, Reliability};
 use crate::error::TrySendError;
 use crate::event::Event;
 use crate::message::Message;
@@ -461,13 +461,13 @@ impl Peer {
     /// Whether the stream is past its channel's end: the peer has reset it and an OPEN comes next. The peer uses an id
     /// again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
     fn is_next_channels(&self, stream: StreamId) -> bool {
-        let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
-        channel.is_some_and(|channel| channel.closing.peer_reset)
+        let head = self.transport.as_ref().and_then(|t| t.sctp.peek_ppid(stream));
+        head.is_some_and(|head| head.0 == ppid::DCEP)
             && self
-                .transport
-                .as_ref()
-                .and_then(|t| t.sctp.peek_ppid(stream))
-                .is_some_and(|p| p.0 == ppid::DCEP)
+                .channels
+                .of_stream(stream)
+                .and_then(|key| self.channels.get(key))
+                .is_some_and(|channel| channel.closing.peer_reset)
     }
 
     /// Whether the stream's channel has something to read.
@@ -623,11 +623,19 @@ impl Peer {
     pub(crate) fn streams_reset_failed(&mut self, streams: &[StreamId]) {
         for &stream in streams {
             if let Some(key) = self.channels.of_stream(stream) {
-                self.channels.burnt.insert(stream.0);
-                self.take_unread(key, self.config.receive_buffer);
-                self.set_closed(key);
+                self.close_without_reset(key);
             }
         }
+    }
+
+    /// The stream can't be reset: nothing more is waited for than that what has come is read.
+    fn close_without_reset(&mut self, key: ChannelKey) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.closing = Closing { requested: true, reset_sent: true, reset_done: true, peer_reset: true };
+        if let Some(stream) = channel.stream {
+            self.channels.burnt.insert(stream.0);
+        }
+        self.progress_close(key);
     }
 
     /// Takes the next step of a close, if there is one to take.
@@ -652,8 +660,14 @@ impl Peer {
         };
         if !channel.closing.reset_sent {
             channel.closing.reset_sent = true;
-            if transport.sctp.reset_stream(self.now, stream).is_err() {
-                channel.closing.reset_done = true;
+            match transport.sctp.reset_stream(self.now, stream) {
+                Ok(()) => {}
+                // The association's end will close the channel.
+                Err(ResetError::Closed) => channel.closing.reset_done = true,
+                Err(error) => {
+                    tracing::debug!(stream = stream.0, %error, "stream not reset");
+                    return self.close_without_reset(key);
+                }
             }
         }
         if channel.closing.reset_done && channel.closing.peer_reset {
