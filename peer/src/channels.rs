@@ -146,7 +146,7 @@ impl Channels {
             .map(StreamId)
     }
 
-    fn keep_orphan(&mut self, stream: StreamId, message: Message) -> bool {
+    pub(crate) fn keep_orphan(&mut self, stream: StreamId, message: Message) -> bool {
         let bytes = message.len() + std::mem::size_of::<Message>();
         if self.orphan_bytes + bytes > ORPHAN_BYTES {
             return false;
@@ -704,6 +704,16 @@ impl Peer {
         for key in self.channels.keys() {
             self.set_closed(key);
         }
+    }
+
+    /// The peer restarted the association: stream numbers start anew, so no channel of the old one can go on, and
+    /// nothing that was known of its streams holds any more.
+    pub(crate) fn restart_channels(&mut self) {
+        self.close_all_channels();
+        self.channels.orphans.clear();
+        self.channels.orphan_bytes = 0;
+        self.channels.burnt.clear();
+        self.channels.revisit.clear();
     }
 
     fn set_closed(&mut self, key: ChannelKey) {

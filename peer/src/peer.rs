@@ -300,9 +300,8 @@ impl Peer {
                 SctpEvent::StreamsResetDone(streams) => self.streams_reset_done(&streams),
                 SctpEvent::StreamsResetFailed(streams) => self.streams_reset_failed(&streams),
                 SctpEvent::Restarted => {
-                    // Stream numbers start anew, so no channel of the old association can go on.
                     tracing::debug!("the peer restarted its SCTP association");
-                    self.close_all_channels();
+                    self.restart_channels();
                 }
                 SctpEvent::Closed(reason) => {
                     let reason = match reason {

@@ -122,3 +122,17 @@ fn datagrams_kept_for_a_path_that_never_works_are_let_go_when_another_does() {
     assert_eq!(a.connection_state(), ConnectionState::Connected);
     assert_eq!(a.early.len(), 0);
 }
+
+#[test]
+fn messages_kept_from_before_a_restart_of_the_association_are_no_channels() {
+    let now = base();
+    let (mut a, _) = negotiated(now, |_| {});
+    a.start_channels(16);
+    assert!(a.channels.keep_orphan(StreamId(4), "of the old association".into()));
+    a.restart_channels();
+    let options = ChannelOptions { negotiated: Some(4), ..Default::default() };
+    let key = a.open_channel(now, options).unwrap();
+    a.start_channels(16);
+    assert_eq!(a.channel_state(key), ChannelState::Open);
+    assert_eq!(a.recv(key), None);
+}
