@@ -312,13 +312,13 @@ impl Driver {
         let Some(Some(entry)) = self.peers.get_mut(peer) else { return false };
         entry.concerned = false;
         let shared = entry.shared.clone();
-        let max_segments = self.shared.config.max_segments.max(1);
+        // A socket whose network card refused a batch takes single datagrams from then on; which socket the next
+        // batch is for is not known before it is made.
+        let batch = self.sockets.iter().map(Socket::max_segments).min().unwrap_or(1);
+        let limit = batch.min(self.shared.config.max_segments).max(1);
         let mut more = true;
         for _ in 0..BATCHES_PER_TURN {
-            let transmit = {
-                let limit = self.sockets.first().map_or(1, Socket::max_segments).min(max_segments);
-                shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf)
-            };
+            let transmit = shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf);
             let Some(transmit) = transmit else {
                 more = false;
                 break;
