@@ -84,15 +84,16 @@ impl PeerConnection {
     pub fn set_local_description(&self, description: SessionDescription) -> Result<(), Error> {
         let shared = &self.0.shared;
         let now = now();
+        // System calls, so not under the lock.
+        let include_loopback = shared.endpoint.config.include_loopback;
+        let bound = shared.endpoint.bound.iter();
+        let addrs: Vec<_> = bound.flat_map(|bound| host_addresses(*bound, include_loopback)).collect();
         {
             let mut core = shared.lock();
             core.peer.set_local_description(now, description.kind, &description.sdp)?;
             let mut gathered = Vec::new();
-            let include_loopback = shared.endpoint.config.include_loopback;
-            for bound in &shared.endpoint.bound {
-                for addr in host_addresses(*bound, include_loopback) {
-                    gathered.extend(core.peer.add_local_host(now, addr));
-                }
+            for addr in addrs {
+                gathered.extend(core.peer.add_local_host(now, addr));
             }
             let mline = core.peer.mline().map(|(mid, index)| (mid.to_owned(), index as u16));
             for candidate in gathered {
