@@ -17,7 +17,6 @@ mod timers;
 
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,7 +74,6 @@ struct Driver {
 struct Entry {
     shared: Arc<PeerShared>,
     ufrag: String,
-    routes: Vec<(usize, SocketAddr)>,
     deadline: Option<Instant>,
     /// Is in `concerned`.
     concerned: bool,
@@ -252,9 +250,7 @@ impl Driver {
         }
         let Some(Some(entry)) = self.peers.get_mut(peer) else { return };
         if entry.shared.lock().peer.handle_datagram(now, path, datagram) {
-            if self.routes.claim(socket, path.remote, peer) {
-                entry.routes.push((socket, path.remote));
-            }
+            self.routes.claim(socket, path.remote, peer);
             self.concern(peer);
         }
     }
@@ -268,13 +264,8 @@ impl Driver {
         };
         for shared in added {
             let ufrag = shared.lock().peer.local_ufrag().to_owned();
-            let entry = Entry {
-                shared: shared.clone(),
-                ufrag: ufrag.clone(),
-                routes: Vec::new(),
-                deadline: None,
-                concerned: false,
-            };
+            let entry =
+                Entry { shared: shared.clone(), ufrag: ufrag.clone(), deadline: None, concerned: false };
             let peer = match self.free.pop() {
                 Some(peer) => {
                     self.peers[peer] = Some(entry);
@@ -327,11 +318,7 @@ impl Driver {
                 tracing::debug!(local = %transmit.path.local, "no socket for this path any more");
                 continue;
             };
-            if self.routes.claim(socket, transmit.path.remote, peer)
-                && let Some(Some(entry)) = self.peers.get_mut(peer)
-            {
-                entry.routes.push((socket, transmit.path.remote));
-            }
+            self.routes.claim(socket, transmit.path.remote, peer);
             let contents = &self.send_buf[..transmit.size];
             if let Err(error) = self.sockets[socket].send(transmit.path, contents, transmit.segment_size) {
                 if error.kind() == io::ErrorKind::WouldBlock {
@@ -384,9 +371,7 @@ impl Driver {
             self.live -= 1;
             self.timers.set(peer, entry.deadline, None);
             self.routes.remove_ufrag(&entry.ufrag);
-            for (socket, remote) in entry.routes {
-                self.routes.release(socket, remote, peer);
-            }
+            self.routes.forget(peer);
             self.free.push(peer);
         }
     }

@@ -3,16 +3,25 @@
 //! A source address that a connection has sent to, or that has shown the connection's ufrag in a Binding request, is a
 //! route to it. Several connections may claim one address until ICE and DTLS have sorted them out; each is asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 /// Claims on one address; more are refused, so that a flood of ufrags from one address stays cheap.
 const MAX_CLAIMS: usize = 8;
 
+/// Routes of one connection; the oldest makes room. A peer that knows our password can send valid checks from any number
+/// of addresses. A route that is in use comes back with the next datagram sent there.
+const MAX_ROUTES: usize = 256;
+
+/// A socket's number and an address that it sends to.
+type Remote = (usize, SocketAddr);
+
 #[derive(Default)]
 pub(crate) struct Routes {
-    /// (socket, remote address) → connections, the latest first.
-    by_remote: HashMap<(usize, SocketAddr), Vec<usize>>,
+    /// The connections that claim an address, the latest first.
+    by_remote: HashMap<Remote, Vec<usize>>,
+    /// What each connection claims, the oldest first.
+    by_peer: HashMap<usize, VecDeque<Remote>>,
     by_ufrag: HashMap<String, usize>,
 }
 
@@ -33,21 +42,34 @@ impl Routes {
         self.by_remote.get(&(socket, remote)).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns whether the route is new.
-    pub(crate) fn claim(&mut self, socket: usize, remote: SocketAddr, peer: usize) -> bool {
+    /// Datagrams from `remote` are for this connection, too.
+    pub(crate) fn claim(&mut self, socket: usize, remote: SocketAddr, peer: usize) {
         let claims = self.by_remote.entry((socket, remote)).or_default();
         if claims.contains(&peer) || claims.len() == MAX_CLAIMS {
-            return false;
+            return;
         }
         claims.insert(0, peer);
-        true
+        let routes = self.by_peer.entry(peer).or_default();
+        routes.push_back((socket, remote));
+        if routes.len() > MAX_ROUTES
+            && let Some(oldest) = routes.pop_front()
+        {
+            self.release(oldest, peer);
+        }
     }
 
-    pub(crate) fn release(&mut self, socket: usize, remote: SocketAddr, peer: usize) {
-        if let Some(claims) = self.by_remote.get_mut(&(socket, remote)) {
+    /// The connection is gone.
+    pub(crate) fn forget(&mut self, peer: usize) {
+        for route in self.by_peer.remove(&peer).unwrap_or_default() {
+            self.release(route, peer);
+        }
+    }
+
+    fn release(&mut self, route: Remote, peer: usize) {
+        if let Some(claims) = self.by_remote.get_mut(&route) {
             claims.retain(|claim| *claim != peer);
             if claims.is_empty() {
-                self.by_remote.remove(&(socket, remote));
+                self.by_remote.remove(&route);
             }
         }
     }
@@ -61,16 +83,32 @@ mod tests {
     fn the_latest_claim_is_asked_first_and_claims_are_limited() {
         let mut routes = Routes::default();
         let remote: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        for peer in 0..MAX_CLAIMS {
-            assert!(routes.claim(0, remote, peer));
-            assert!(!routes.claim(0, remote, peer), "claimed already");
+        for peer in 0..=MAX_CLAIMS {
+            routes.claim(0, remote, peer);
+            routes.claim(0, remote, peer);
         }
-        assert!(!routes.claim(0, remote, 99), "full");
-        assert_eq!(routes.of_remote(0, remote)[0], MAX_CLAIMS - 1);
+        let latest_first: Vec<_> = (0..MAX_CLAIMS).rev().collect();
+        assert_eq!(routes.of_remote(0, remote), latest_first, "each once, and none beyond the limit");
         assert!(routes.of_remote(1, remote).is_empty(), "another socket is another route");
-        for peer in 0..MAX_CLAIMS {
-            routes.release(0, remote, peer);
+        for peer in 0..=MAX_CLAIMS {
+            routes.forget(peer);
         }
-        assert!(routes.by_remote.is_empty(), "nothing is kept");
+        assert!(routes.by_remote.is_empty() && routes.by_peer.is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn a_peer_that_shows_itself_from_everywhere_keeps_a_limited_number_of_routes() {
+        let mut routes = Routes::default();
+        let remote = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        for port in 1..=u16::MAX {
+            routes.claim(0, remote(port), 7);
+        }
+        assert_eq!(routes.by_remote.len(), MAX_ROUTES);
+        assert!(routes.of_remote(0, remote(1)).is_empty());
+        assert_eq!(routes.of_remote(0, remote(u16::MAX)), [7]);
+        routes.claim(0, remote(1), 7);
+        assert_eq!(routes.of_remote(0, remote(1)), [7], "used again, known again");
+        routes.forget(7);
+        assert!(routes.by_remote.is_empty() && routes.by_peer.is_empty(), "nothing is kept");
     }
 }
