@@ -6,7 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-/// Claims on one address; more are refused, so that a flood of ufrags from one address stays cheap.
+/// Claims on one address, so that a flood of ufrags from one address stays cheap; the oldest makes room. Refusing the
+/// latest would let those who claim an address that isn't theirs keep its owner out.
 const MAX_CLAIMS: usize = 8;
 
 /// Routes of one connection; the oldest makes room. A peer that knows our password can send valid checks from any number
@@ -45,10 +46,16 @@ impl Routes {
     /// Datagrams from `remote` are for this connection, too.
     pub(crate) fn claim(&mut self, socket: usize, remote: SocketAddr, peer: usize) {
         let claims = self.by_remote.entry((socket, remote)).or_default();
-        if claims.contains(&peer) || claims.len() == MAX_CLAIMS {
+        if claims.contains(&peer) {
             return;
         }
         claims.insert(0, peer);
+        if claims.len() > MAX_CLAIMS
+            && let Some(oldest) = claims.pop()
+            && let Some(routes) = self.by_peer.get_mut(&oldest)
+        {
+            routes.retain(|route| *route != (socket, remote));
+        }
         let routes = self.by_peer.entry(peer).or_default();
         routes.push_back((socket, remote));
         if routes.len() > MAX_ROUTES
@@ -87,8 +94,10 @@ mod tests {
             routes.claim(0, remote, peer);
             routes.claim(0, remote, peer);
         }
-        let latest_first: Vec<_> = (0..MAX_CLAIMS).rev().collect();
-        assert_eq!(routes.of_remote(0, remote), latest_first, "each once, and none beyond the limit");
+        let latest_first: Vec<_> = (1..=MAX_CLAIMS).rev().collect();
+        assert_eq!(routes.of_remote(0, remote), latest_first, "each once, and the oldest has made room");
+        routes.claim(0, remote, 0);
+        assert_eq!(routes.of_remote(0, remote)[0], 0, "it comes back when it sends");
         assert!(routes.of_remote(1, remote).is_empty(), "another socket is another route");
         for peer in 0..=MAX_CLAIMS {
             routes.forget(peer);

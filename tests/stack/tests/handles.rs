@@ -188,3 +188,34 @@ async fn a_refused_answer_leaves_room_for_the_right_one() {
     pair.a.set_remote_description(answer).expect("the state is as before");
     patient(channel.opened()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_is_made_to_an_address_that_many_dead_attempts_lead_to() {
+    let [client, server] = [endpoint().await, endpoint().await];
+    let there = server.local_addrs()[0];
+    let mut dead = Vec::new();
+    for _ in 0..12 {
+        // Its answer names the server's address, but nobody there knows of it.
+        let (attempt, ghost) = (
+            client.peer_connection(PeerConfig::default()).unwrap(),
+            endpoint().await.peer_connection(PeerConfig::default()).unwrap(),
+        );
+        attempt.set_local_description(attempt.create_offer().unwrap()).unwrap();
+        ghost.set_remote_description(attempt.local_description().unwrap()).unwrap();
+        ghost.set_local_description(ghost.create_answer().unwrap()).unwrap();
+        let mut answer = ghost.local_description().unwrap();
+        let lines = answer.sdp.lines().map(|line| match line.starts_with("a=candidate:") {
+            true => format!("a=candidate:1 1 udp 2130706431 127.0.0.1 {} typ host\r\n", there.port()),
+            false => format!("{line}\r\n"),
+        });
+        answer.sdp = lines.collect();
+        attempt.set_remote_description(answer).unwrap();
+        dead.push(attempt);
+    }
+    // Their checks are on the way.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let a = client.peer_connection(PeerConfig::default()).unwrap();
+    let b = server.peer_connection(PeerConfig::default()).unwrap();
+    exchange(&a, &b);
+    timeout(Duration::from_secs(3), a.connected()).await.expect("it is not kept out").unwrap();
+}
