@@ -458,11 +458,13 @@ impl Peer {
         }
     }
 
-    /// Whether the stream is past its channel's end: the peer has reset it and an OPEN comes next. The peer uses an id
-    /// again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
+    /// Whether the stream is past its channel's end: the peer has reset it and its next OPEN has come. The peer uses an
+    /// id again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
+    /// On streams of our parity DCEP is but the ACK of our OPEN.
     fn is_next_channels(&self, stream: StreamId) -> bool {
-        let head = self.transport.as_ref().and_then(|t| t.sctp.peek_ppid(stream));
-        head.is_some_and(|head| head.0 == ppid::DCEP)
+        let Some(transport) = &self.transport else { return false };
+        transport.sctp.peek_ppid(stream).is_some_and(|head| head.0 == ppid::DCEP)
+            && !transport.is_ours(stream)
             && self
                 .channels
                 .of_stream(stream)
@@ -525,8 +527,7 @@ impl Peer {
 
     /// RFC 8832 §6: the peer's ids have the other parity than ours, and a stream carries one channel.
     fn handle_open(&mut self, stream: StreamId, open: &Open<'_>) {
-        let Some(dtls_client) = self.transport.as_ref().map(|t| t.dtls_client) else { return };
-        let ours = dtls_client == stream.0.is_multiple_of(2);
+        let Some(ours) = self.transport.as_ref().map(|t| t.is_ours(stream)) else { return };
         if ours || stream.0 == RESERVED_STREAM {
             self.dcep_error(stream, "OPEN with the wrong parity");
             return self.refuse(stream);

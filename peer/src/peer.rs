@@ -16,7 +16,7 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet_ice::{Agent, Path, State as IceState};
-use sinnet_sctp::Association;
+use sinnet_sctp::{Association, StreamId};
 use sinnet_sdp::{DtlsRole, Negotiator};
 
 use crate::channels::Channels;
@@ -33,6 +33,13 @@ pub(crate) struct Transport {
     pub(crate) dtls_client: bool,
     /// What the peer accepts in one message.
     pub(crate) peer_max_message_size: u64,
+}
+
+impl Transport {
+    /// Whether it is for us to open channels on this stream (RFC 8832 §6).
+    pub(crate) fn is_ours(&self, stream: StreamId) -> bool {
+        self.dtls_client == stream.0.is_multiple_of(2)
+    }
 }
 
 /// One WebRTC data connection. See the [crate documentation](crate) for the contract.
