@@ -96,6 +96,8 @@ pub(crate) struct Closing {
     pub(crate) reset_done: bool,
     /// The peer has reset its outgoing stream.
     pub(crate) peer_reset: bool,
+    /// It has done so once more: the next channel of this stream is over, too, before we have seen it.
+    pub(crate) next_reset: bool,
 }
 
 /// A channel's entry in the table.

@@ -65,8 +65,8 @@ pub(crate) struct Channels {
     stream_limit: Option<u16>,
     /// An OPEN or ACK waits for room in the send buffer.
     dcep_waits: bool,
-    /// Streams whose channel has closed with the next one's OPEN waiting behind it.
-    revisit: Vec<StreamId>,
+    /// Streams whose channel has closed with the next one's OPEN waiting behind it, and whether that one is reset, too.
+    revisit: Vec<(StreamId, bool)>,
 }
 
 struct Slot {
@@ -584,8 +584,11 @@ impl Peer {
 
     /// Takes up the streams that were left to their next channel.
     pub(crate) fn revisit_streams(&mut self) {
-        while let Some(stream) = self.channels.revisit.pop() {
+        while let Some((stream, reset)) = self.channels.revisit.pop() {
             self.stream_readable(stream);
+            if reset {
+                self.streams_reset_by_peer(&[stream]);
+            }
         }
     }
 
@@ -602,6 +605,7 @@ impl Peer {
                 && let Some(channel) = self.channels.get_mut(key)
             {
                 channel.closing.requested = true;
+                channel.closing.next_reset = channel.closing.peer_reset;
                 channel.closing.peer_reset = true;
                 self.progress_close(key);
             }
@@ -632,7 +636,13 @@ impl Peer {
     /// The stream can't be reset: nothing more is waited for than that what has come is read.
     fn close_without_reset(&mut self, key: ChannelKey) {
         let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.closing = Closing { requested: true, reset_sent: true, reset_done: true, peer_reset: true };
+        channel.closing = Closing {
+            requested: true,
+            reset_sent: true,
+            reset_done: true,
+            peer_reset: true,
+            next_reset: false,
+        };
         if let Some(stream) = channel.stream {
             self.channels.burnt.insert(stream.0);
         }
@@ -723,13 +733,13 @@ impl Peer {
             return;
         }
         channel.state = ChannelState::Closed;
-        let released = channel.released;
+        let (released, next_reset) = (channel.released, channel.closing.next_reset);
         let stream = channel.stream.take();
         if let Some(stream) = stream {
             let next = self.is_next_channels(stream);
             self.channels.by_stream.remove(&stream.0);
             if next {
-                self.channels.revisit.push(stream);
+                self.channels.revisit.push((stream, next_reset));
             }
         }
         self.events.push_back(Event::ChannelState(key, ChannelState::Closed));

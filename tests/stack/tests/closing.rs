@@ -236,3 +236,36 @@ fn a_close_that_waits_for_the_reader_goes_on_when_all_is_read() {
     assert_eq!(world.a.peer.channel_state(second), ChannelState::Closed);
     assert_eq!(std::iter::from_fn(|| world.b.peer.recv(first_b)).count(), 6);
 }
+
+#[test]
+fn a_channel_that_comes_and_goes_on_a_used_id_is_seen_and_closes_whatever_is_lost() {
+    for lost in 0..12 {
+        let mut world = World::new(seed(0x69), lan());
+        world.connect();
+        let (ours, theirs) = world.channel(labelled("old"));
+        world.run_for(Duration::from_secs(1));
+        // From here on the second in a row is lost, too: a retransmission takes longer than the next channel's life.
+        let mut n = 0;
+        world.net.set_filter(move |_, datagram| {
+            n += u32::from(datagram.payload.first() == Some(&23));
+            n != lost + 1 && n != lost + 2
+        });
+        world.a.peer.close_channel(world.now, ours);
+        let closed =
+            world.run_until(MINUTE, |world| world.a.peer.channel_state(ours) == ChannelState::Closed);
+        assert!(closed, "datagram {lost} lost");
+        let brief = world.a.peer.open_channel(world.now, labelled("brief")).unwrap();
+        world.a.peer.try_send(world.now, brief, "hello".into()).unwrap();
+        world.a.peer.close_channel(world.now, brief);
+        let mut seen = None;
+        let closed = world.run_until(MINUTE, |world| {
+            seen = seen.or_else(|| world.b.incoming());
+            world.a.peer.channel_state(brief) == ChannelState::Closed
+                && world.b.peer.channel_state(theirs) == ChannelState::Closed
+                && seen.is_some_and(|seen| world.b.peer.channel_state(seen) == ChannelState::Closed)
+        });
+        assert!(closed, "datagram {lost} lost: {:?}", seen.map(|seen| world.b.peer.channel_state(seen)));
+        assert_eq!(world.b.peer.recv(seen.unwrap()), Some("hello".into()));
+        assert_eq!(world.b.peer.recv(theirs), None);
+    }
+}
