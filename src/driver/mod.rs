@@ -13,6 +13,8 @@
 
 mod routes;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::future::poll_fn;

@@ -72,6 +72,11 @@ impl Routes {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_remote.is_empty() && self.by_peer.is_empty() && self.by_ufrag.is_empty()
+    }
+
     fn release(&mut self, route: Remote, peer: usize) {
         if let Some(claims) = self.by_remote.get_mut(&route) {
             claims.retain(|claim| *claim != peer);
@@ -102,7 +107,7 @@ mod tests {
         for peer in 0..=MAX_CLAIMS {
             routes.forget(peer);
         }
-        assert!(routes.by_remote.is_empty() && routes.by_peer.is_empty(), "nothing is kept");
+        assert!(routes.is_empty(), "nothing is kept");
     }
 
     #[test]
@@ -118,6 +123,6 @@ mod tests {
         routes.claim(0, remote(1), 7);
         assert_eq!(routes.of_remote(0, remote(1)), [7], "used again, known again");
         routes.forget(7);
-        assert!(routes.by_remote.is_empty() && routes.by_peer.is_empty(), "nothing is kept");
+        assert!(routes.is_empty(), "nothing is kept");
     }
 }

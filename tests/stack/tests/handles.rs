@@ -219,3 +219,94 @@ async fn a_connection_is_made_to_an_address_that_many_dead_attempts_lead_to() {
     exchange(&a, &b);
     timeout(Duration::from_secs(3), a.connected()).await.expect("it is not kept out").unwrap();
 }
+
+#[tokio::test]
+async fn sends_and_receives_given_up_at_any_moment_lose_and_repeat_nothing() {
+    let config = PeerConfig {
+        receive_buffer: 64 * 1024,
+        send_buffer: 64 * 1024,
+        max_message_size: 16 * 1024,
+        ..PeerConfig::default()
+    };
+    let pair = Pair::new(config).await;
+    let (ours, theirs) = pair.channel().await;
+    let count = 600u32;
+    let sender = tokio::spawn(async move {
+        for i in 0..count {
+            let mut message = vec![0; 5000];
+            message[..4].copy_from_slice(&i.to_be_bytes());
+            let mut patience = 0;
+            // A send that is given up has sent nothing.
+            while timeout(Duration::from_micros(patience), ours.send(message.clone())).await.is_err() {
+                patience = (patience + 37) % 400;
+            }
+        }
+        ours
+    });
+    let receive_all = async {
+        for i in 0..count {
+            let mut patience = 0;
+            let message = loop {
+                match timeout(Duration::from_micros(patience), theirs.recv()).await {
+                    Ok(message) => break message.expect("the channel is open"),
+                    Err(_) => patience = (patience + 53) % 400,
+                }
+            };
+            assert_eq!(message.as_bytes()[..4], i.to_be_bytes(), "message {i}");
+        }
+    };
+    patient(receive_all).await;
+    patient(sender).await.unwrap();
+}
+
+#[tokio::test]
+async fn waits_given_up_at_any_moment_leave_everything_as_it_was() {
+    let pair = Pair::new(PeerConfig::default()).await;
+    let ours = pair.a.create_data_channel("test", DataChannelOptions::default()).unwrap();
+    exchange(&pair.a, &pair.b);
+    let began = tokio::time::Instant::now();
+    let theirs = loop {
+        let glance = Duration::from_micros(50);
+        let _ = timeout(glance, pair.a.connected()).await;
+        let _ = timeout(glance, ours.opened()).await;
+        let _ = timeout(glance, ours.closed()).await;
+        let _ = timeout(glance, ours.recv()).await;
+        let _ = timeout(glance, pair.a.next_event()).await;
+        if let Ok(Some(PeerEvent::DataChannel(channel))) = timeout(glance, pair.b.next_event()).await {
+            break channel;
+        }
+        assert!(began.elapsed() < PATIENCE, "the channel arrives");
+    };
+    patient(ours.send("x")).await.unwrap();
+    assert_eq!(patient(theirs.recv()).await, Some("x".into()));
+    // A close that nobody waits for goes on all the same.
+    let _ = timeout(Duration::ZERO, pair.a.close()).await;
+    patient(ours.closed()).await;
+    assert_eq!(patient(theirs.recv()).await, None);
+    let _ = timeout(Duration::ZERO, pair.endpoints[0].close()).await;
+    assert!(pair.endpoints[0].peer_connection(PeerConfig::default()).is_err());
+    patient(pair.endpoints[0].close()).await;
+    patient(pair.endpoints[1].close()).await;
+}
+
+#[tokio::test]
+async fn handles_dropped_in_any_order_and_in_tasks_end_everything() {
+    let certificate = certificate();
+    for order in 0..6 {
+        let config = PeerConfig { certificate: Some(certificate.clone()), ..PeerConfig::default() };
+        let pair = Pair::new(config).await;
+        let (ours, theirs) = pair.channel().await;
+        let Pair { a, b, endpoints: [here, there] } = pair;
+        // The last handle goes inside a task that reads from it.
+        let reader = tokio::spawn(async move { while theirs.recv().await.is_some() {} });
+        let mut handles: [Option<Box<dyn Send>>; 3] =
+            [Some(Box::new(here)), Some(Box::new(a)), Some(Box::new(ours))];
+        for at in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]][order] {
+            drop(handles[at].take());
+            tokio::task::yield_now().await;
+        }
+        patient(reader).await.unwrap();
+        drop((b, there));
+        gone(&certificate).await;
+    }
+}

@@ -1,0 +1,90 @@
+//! What attempts that fail leave behind in the driver: nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinnet_peer::{Certificate, Config, IceConfig, Peer, SdpType};
+
+use super::{Driver, open_sockets};
+use crate::config::EndpointConfig;
+use crate::shared::{EndpointShared, PeerShared, now};
+
+/// How far an attempt comes before it fails.
+const STAGES: usize = 6;
+
+fn offer(peer: &mut Peer, addr: &str) -> String {
+    let offer = peer.create_offer().unwrap();
+    peer.set_local_description(now(), SdpType::Offer, &offer).unwrap();
+    peer.add_local_host(now(), addr.parse().unwrap());
+    peer.end_of_local_candidates(now());
+    peer.local_description().unwrap().1
+}
+
+/// The answer of somebody who does not exist any more.
+fn answer(config: &Arc<Config>, offer: &str, candidate: bool) -> String {
+    let mut ghost = Peer::new(config.clone(), now(), [9; 32]);
+    ghost.set_remote_description(now(), SdpType::Offer, offer).unwrap();
+    let answer = ghost.create_answer().unwrap();
+    ghost.set_local_description(now(), SdpType::Answer, &answer).unwrap();
+    if candidate {
+        ghost.add_local_host(now(), "127.0.0.1:9".parse().unwrap());
+    }
+    ghost.end_of_local_candidates(now());
+    ghost.local_description().unwrap().1
+}
+
+#[tokio::test]
+async fn a_thousand_failed_attempts_leave_no_peer_route_or_timer() {
+    let certificate = Arc::new(Certificate::generate(1_800_000_000).unwrap());
+    let mut config = Config::new(certificate.clone());
+    config.ice = Arc::new(IceConfig { patience: Duration::from_millis(1), ..IceConfig::default() });
+    let config = Arc::new(config);
+    let endpoint = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
+    let sockets = open_sockets(&endpoint).unwrap();
+    let bound = sockets[0].bound();
+    let shared = Arc::new(EndpointShared::new(endpoint, vec![bound]));
+    let mut driver = Driver::new(shared.clone(), sockets);
+
+    for i in 0..1000u32 {
+        let mut seed = [0; 32];
+        seed[..4].copy_from_slice(&i.to_be_bytes());
+        let mut peer = Peer::new(config.clone(), now(), seed);
+        let stage = i as usize % STAGES;
+        if stage > 0 {
+            let offer = offer(&mut peer, &bound.to_string());
+            if stage > 1 {
+                let answer = answer(&config, &offer, stage != 5);
+                peer.set_remote_description(now(), SdpType::Answer, &answer).unwrap();
+            }
+        }
+        let attempt = Arc::new(PeerShared::new(shared.clone(), peer));
+        shared.commands().added.push(attempt.clone());
+        if stage != 2 {
+            driver.turn();
+        }
+        match stage {
+            // Nobody else is there, so ICE ends it.
+            5 => {}
+            4 => attempt.lock().peer.abort(now(), "enough"),
+            _ => attempt.lock().peer.close(now()),
+        }
+        attempt.touch();
+    }
+    for _ in 0..2000 {
+        driver.turn();
+        if driver.live == 0 && shared.commands().added.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(driver.live, 0);
+    assert!(driver.peers.iter().all(Option::is_none));
+    assert!(driver.peers.len() < 1000, "places are used again");
+    assert!(driver.routes.is_empty());
+    assert_eq!(driver.timers.next(), None);
+    assert!(driver.concerned.is_empty());
+    driver.turn();
+    assert!(shared.commands().touched.is_empty());
+    drop(config);
+    assert_eq!(Arc::strong_count(&certificate), 1, "no connection is left in memory");
+}
