@@ -39,7 +39,7 @@ pub enum CloseReason {
     /// We closed it.
     Local,
     /// The peer closed it in order: SCTP shutdown or a user-initiated ABORT (RFC 9260 §3.3.10.12), or DTLS
-    /// close_notify. The text is the peer's, if it gave one.
+    /// close_notify, or silence after everything was delivered. The text is the peer's, if it gave one.
     Peer(Option<String>),
     /// ICE found no path, or lost it for good.
     Ice(sinnet_ice::FailReason),

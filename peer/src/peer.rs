@@ -63,6 +63,8 @@ pub struct Peer {
     closing: bool,
     /// The association has come up. It may be closing by now, from either side.
     association_up: bool,
+    /// The shutdown has begun, from either side, and nothing of ours is left to deliver.
+    delivered: bool,
     /// The end has come; what remains is to say goodbye on `farewell`.
     ended: bool,
     pub(crate) farewell: Option<Path>,
@@ -94,6 +96,7 @@ impl Peer {
             ice_state: IceState::New,
             closing: false,
             association_up: false,
+            delivered: false,
             ended: false,
             farewell: None,
         }
@@ -238,6 +241,7 @@ impl Peer {
             self.drive_sctp();
         }
         if !self.ended {
+            self.note_delivered();
             self.update_state();
         }
     }
@@ -327,11 +331,35 @@ impl Peer {
         }
     }
 
+    fn note_delivered(&mut self) {
+        if let Some(Transport { sctp, .. }) = &self.transport
+            && !sctp.is_closed()
+        {
+            self.delivered = self.association_up && !sctp.is_established() && sctp.total_buffered() == 0;
+        }
+    }
+
+    /// Of a close that has done its work only the last word may be missing, and it is not repeated for ever: silence
+    /// says the same.
+    fn judge(&self, reason: CloseReason) -> CloseReason {
+        match reason {
+            CloseReason::Ice(_) | CloseReason::Sctp(sinnet_sctp::CloseReason::Timeout) if self.delivered => {
+                if self.closing {
+                    CloseReason::Local
+                } else {
+                    CloseReason::Peer(None)
+                }
+            }
+            other => other,
+        }
+    }
+
     /// The end: channels first, then the state, then the reason. What is left to send goes to the last path.
     pub(crate) fn finish(&mut self, reason: CloseReason) {
         if self.ended {
             return;
         }
+        let reason = self.judge(reason);
         tracing::debug!(%reason, "connection ends");
         self.collect_unread();
         self.ended = true;

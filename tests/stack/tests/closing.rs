@@ -269,3 +269,38 @@ fn a_channel_that_comes_and_goes_on_a_used_id_is_seen_and_closes_whatever_is_los
         assert_eq!(world.b.peer.recv(theirs), None);
     }
 }
+
+#[test]
+fn a_close_whose_last_word_is_lost_is_orderly_all_the_same() {
+    // At 10 ms a way: SHUTDOWN until 10, SHUTDOWN ACK until 20, SHUTDOWN COMPLETE and close_notify from then on.
+    for (cut_ms, from_a) in [(15, true), (5, false)] {
+        let mut world = World::new(seed(0x6a), lan());
+        world.connect();
+        let _ = world.channel(labelled("any"));
+        world.run_for(Duration::from_secs(1));
+        let cut = world.now + Duration::from_millis(cut_ms);
+        let mute = if from_a { world.a.addr } else { world.b.addr };
+        world.net.set_filter(move |now, datagram| now < cut || datagram.src != mute);
+        world.a.peer.close(world.now);
+        let ended = world.run_until(MINUTE * 2, |world| {
+            world.a.peer.is_finished() && (!from_a || world.b.peer.is_finished())
+        });
+        assert!(ended, "cut at {cut_ms} ms");
+        assert!(matches!(world.a.closed(), Some(CloseReason::Local)), "{:?}", world.a.closed());
+        if from_a {
+            assert!(matches!(world.b.closed(), Some(CloseReason::Peer(None))), "{:?}", world.b.closed());
+        }
+    }
+}
+
+#[test]
+fn a_close_that_could_not_deliver_what_was_accepted_says_so() {
+    let mut world = World::new(seed(0x6b), lan());
+    world.connect();
+    let (ours, _) = world.channel(labelled("any"));
+    world.net.set_filter(|_, _| false);
+    world.a.peer.try_send(world.now, ours, "lost".into()).unwrap();
+    world.a.peer.close(world.now);
+    assert!(world.run_until(MINUTE * 2, |world| world.a.peer.is_finished()));
+    assert!(world.a.closed().is_some_and(|reason| !reason.is_orderly()), "{:?}", world.a.closed());
+}
