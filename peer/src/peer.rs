@@ -366,6 +366,7 @@ impl Peer {
         self.farewell = self.ice.can_send().filter(|_| self.transport.is_some());
         self.close_all_channels();
         self.set_state(if reason.is_orderly() { ConnectionState::Closed } else { ConnectionState::Failed });
+        self.negotiator.close();
         self.ice.close();
         if self.ice_state != IceState::Failed {
             self.ice_state = IceState::Closed;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use sinnet_sctp::StreamId;
 
 use crate::{
-    Certificate, ChannelOptions, ChannelState, Config, ConnectionState, EARLY_DATAGRAMS, Event, OpenError,
-    Path, Peer, SdpType,
+    CandidateError, Certificate, ChannelOptions, ChannelState, Config, ConnectionState, EARLY_DATAGRAMS,
+    Event, NegotiationError, OpenError, Path, Peer, SdpType, SignalingState,
 };
 
 #[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
@@ -135,4 +135,65 @@ fn messages_kept_from_before_a_restart_of_the_association_are_no_channels() {
     a.start_channels(16);
     assert_eq!(a.channel_state(key), ChannelState::Open);
     assert_eq!(a.recv(key), None);
+}
+
+/// The six things that two sides do, done in every order; and then once more in the right one.
+#[test]
+fn negotiation_in_every_order_breaks_nothing_and_can_be_put_right() {
+    fn orders(rest: &mut Vec<usize>, so_far: &mut Vec<usize>, visit: &mut impl FnMut(&[usize])) {
+        if rest.is_empty() {
+            return visit(so_far);
+        }
+        for i in 0..rest.len() {
+            let next = rest.remove(i);
+            so_far.push(next);
+            orders(rest, so_far, visit);
+            so_far.pop();
+            rest.insert(i, next);
+        }
+    }
+
+    let now = base();
+    let candidate = "candidate:1 1 udp 2130706431 10.0.0.3 9 typ host";
+    let mut count = 0;
+    orders(&mut (0..6).collect(), &mut Vec::new(), &mut |order| {
+        count += 1;
+        let (mut a, mut b) = (peer(now, 1, |_| {}), peer(now, 2, |_| {}));
+        let act = |a: &mut Peer, b: &mut Peer, step: usize| -> bool {
+            match step {
+                0 => a
+                    .create_offer()
+                    .is_ok_and(|sdp| a.set_local_description(now, SdpType::Offer, &sdp).is_ok()),
+                1 => a
+                    .local_description()
+                    .is_some_and(|(kind, sdp)| b.set_remote_description(now, kind, &sdp).is_ok()),
+                2 => b
+                    .create_answer()
+                    .is_ok_and(|sdp| b.set_local_description(now, SdpType::Answer, &sdp).is_ok()),
+                3 => b
+                    .local_description()
+                    .is_some_and(|(kind, sdp)| a.set_remote_description(now, kind, &sdp).is_ok()),
+                4 => a.add_remote_candidate(now, candidate, None, None).is_ok(),
+                _ => b.add_remote_candidate(now, candidate, None, Some(0)).is_ok(),
+            }
+        };
+        for &step in order {
+            let _ = act(&mut a, &mut b, step);
+        }
+        for step in 0..6 {
+            let _ = act(&mut a, &mut b, step);
+        }
+        for peer in [&mut a, &mut b] {
+            assert_eq!(peer.signaling_state(), SignalingState::Stable, "{order:?}");
+            assert!(peer.transport.is_some(), "{order:?}");
+            peer.close(now);
+            assert_eq!(peer.signaling_state(), SignalingState::Closed);
+            assert!(matches!(peer.create_offer(), Err(NegotiationError::Closed)));
+            assert!(matches!(
+                peer.add_remote_candidate(now, candidate, None, None),
+                Err(CandidateError::Closed)
+            ));
+        }
+    });
+    assert_eq!(count, 720);
 }
