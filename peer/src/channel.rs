@@ -104,6 +104,8 @@ pub(crate) struct Closing {
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) options: ChannelOptions,
+    /// Bytes of label and protocol, if the peer has opened it.
+    pub(crate) label_bytes: usize,
     pub(crate) state: ChannelState,
     /// None until the DTLS role decides the parity of our ids (RFC 8832 §6).
     pub(crate) stream: Option<StreamId>,
@@ -126,6 +128,7 @@ impl Channel {
         let stream = options.negotiated.map(StreamId);
         Self {
             options,
+            label_bytes: 0,
             state,
             stream,
             awaiting_ack: false,

@@ -21,6 +21,10 @@ use crate::peer::Peer;
 /// side has opened it. More is dropped and counted.
 pub const ORPHAN_BYTES: usize = 64 * 1024;
 
+/// Bytes of labels and protocols over all channels that the peer has opened: one may have 131,070. A channel beyond it is
+/// closed at once, as one beyond [`Config::max_channels`](crate::Config::max_channels) is.
+pub const LABEL_BYTES: usize = 1024 * 1024;
+
 /// The id that SCTP can't use as a stream (RFC 8832 §6).
 const RESERVED_STREAM: u16 = 65535;
 
@@ -58,6 +62,8 @@ pub(crate) struct Channels {
     orphan_bytes: usize,
     /// Bytes in the inboxes of all channels.
     inbox_bytes: usize,
+    /// Bytes of labels and protocols of the peer's channels.
+    label_bytes: usize,
     /// Entries in the table, closed ones that the application still holds included.
     count: usize,
     max: usize,
@@ -84,6 +90,7 @@ impl Channels {
             orphans: Vec::new(),
             orphan_bytes: 0,
             inbox_bytes: 0,
+            label_bytes: 0,
             count: 0,
             max,
             stream_limit: None,
@@ -94,6 +101,7 @@ impl Channels {
 
     fn insert(&mut self, channel: Channel) -> ChannelKey {
         self.count += 1;
+        self.label_bytes += channel.label_bytes;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, channel: None });
             (self.slots.len() - 1) as u32
@@ -119,9 +127,10 @@ impl Channels {
     }
 
     fn remove(&mut self, key: ChannelKey) {
-        if let Some(channel) = self.get(key) {
+        let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation);
+        if let Some(channel) = slot.and_then(|slot| slot.channel.take()) {
             self.inbox_bytes -= channel.inbox_bytes;
-            self.slots[key.slot as usize].channel = None;
+            self.label_bytes -= channel.label_bytes;
             self.count -= 1;
             self.free.push(key.slot);
         }
@@ -536,7 +545,9 @@ impl Peer {
             self.dcep_error(stream, "OPEN on a stream in use");
             return self.refuse(stream);
         }
-        if self.channels.count >= self.channels.max || self.is_closing() {
+        let label_bytes = open.label.len() + open.protocol.len();
+        let labels_fit = self.channels.label_bytes + label_bytes <= LABEL_BYTES;
+        if self.channels.count >= self.channels.max || !labels_fit || self.is_closing() {
             self.dcep_error(stream, "OPEN beyond the limit of channels");
             return self.refuse(stream);
         }
@@ -558,6 +569,7 @@ impl Peer {
         };
         let mut channel = Channel::new(options, ChannelState::Open);
         channel.stream = Some(stream);
+        channel.label_bytes = label_bytes;
         let key = self.channels.insert(channel);
         self.send_ack(key);
         self.events.push_back(Event::ChannelOpened(key));

@@ -35,7 +35,7 @@
 //! Before a path is validated at most [`EARLY_DATAGRAMS`] datagrams are kept. Channels are limited by
 //! [`Config::max_channels`], messages by [`Config::max_message_size`], unread data by
 //! [`Config::receive_buffer`] and unsent data by [`Config::send_buffer`]. Data for a channel that is not there yet is
-//! kept up to [`ORPHAN_BYTES`].
+//! kept up to [`ORPHAN_BYTES`], and the peer's labels up to [`LABEL_BYTES`].
 #![forbid(unsafe_code)]
 
 mod channel;
@@ -54,7 +54,7 @@ mod tests;
 mod transmit;
 
 pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};
-pub use channels::{ORPHAN_BYTES, OpenError};
+pub use channels::{LABEL_BYTES, ORPHAN_BYTES, OpenError};
 pub use config::Config;
 pub use demux::{Kind, classify};
 pub use error::{CandidateError, NegotiationError, TrySendError};

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sinnet_netsim::{LinkConfig, seed};
-use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, CloseReason, Message, TrySendError};
+use sinnet_peer::{
+    ChannelKey, ChannelOptions, ChannelState, CloseReason, LABEL_BYTES, Message, TrySendError,
+};
 use sinnet_stack_tests::{End, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -303,4 +305,27 @@ fn a_close_that_could_not_deliver_what_was_accepted_says_so() {
     world.a.peer.close(world.now);
     assert!(world.run_until(MINUTE * 2, |world| world.a.peer.is_finished()));
     assert!(world.a.closed().is_some_and(|reason| !reason.is_orderly()), "{:?}", world.a.closed());
+}
+
+#[test]
+fn labels_of_the_peers_channels_take_limited_memory() {
+    let mut world = World::new(seed(0x6c), lan());
+    world.connect();
+    let long = "x".repeat(65_535);
+    let ours: Vec<_> =
+        (0..40).map(|_| world.a.peer.open_channel(world.now, labelled(&long)).unwrap()).collect();
+    world.run_for(Duration::from_secs(5));
+    let theirs: Vec<_> = std::iter::from_fn(|| world.b.incoming()).collect();
+    assert_eq!(theirs.len(), LABEL_BYTES / long.len());
+    let open = |world: &World| {
+        ours.iter().filter(|key| world.a.peer.channel_state(**key) == ChannelState::Open).count()
+    };
+    assert_eq!(open(&world), theirs.len(), "the others are closed");
+    // Their place is free again when they are gone.
+    for key in theirs {
+        world.b.peer.release_channel(world.now, key);
+    }
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(open(&world), 0);
+    world.channel(labelled(&long));
 }
