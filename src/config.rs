@@ -51,7 +51,7 @@ pub struct PeerConfig {
     pub send_buffer: usize,
     /// Channels at once; 1024 by default.
     pub max_channels: usize,
-    /// Largest UDP payload, bytes; 1200 by default.
+    /// Largest UDP payload, bytes; 1200 by default. Taken as 548 if less, and as 65,507 if more.
     pub mtu: usize,
     /// How long the peer may take to show an address that answers before ICE fails (RFC 8863).
     pub ice_patience: Option<Duration>,

@@ -11,7 +11,8 @@ pub struct Config {
     pub certificate: Arc<Certificate>,
     /// ICE timers and limits.
     pub ice: Arc<sinnet_ice::Config>,
-    /// Largest UDP payload sent, bytes; 1200 by default, which every path that carries QUIC carries too.
+    /// Largest UDP payload sent, bytes; 1200 by default, which every path that carries QUIC carries too. Taken as 548
+    /// (what IPv4 promises) if less, and as 65,507 (what UDP can) if more.
     pub mtu: usize,
     /// Largest message that we accept, bytes; announced as `a=max-message-size` (RFC 8841 §6). 256 KiB by default,
     /// as Chromium has it.
@@ -47,6 +48,12 @@ impl Config {
             answer_active: true,
             key_log: None,
         }
+    }
+}
+
+impl Config {
+    pub(crate) fn datagram_size(&self) -> usize {
+        self.mtu.clamp(548, 65_507)
     }
 }
 

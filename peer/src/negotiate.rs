@@ -191,7 +191,7 @@ impl Peer {
             return Ok(());
         }
         let mut dtls_config = sinnet_dtls::Config::new(self.config.certificate.clone());
-        dtls_config.mtu = self.config.mtu;
+        dtls_config.mtu = self.config.datagram_size();
         dtls_config.retransmit.initial = self.config.dtls_initial_timeout;
         // Counted from here, while ICE has yet to find a path.
         dtls_config.handshake_timeout = Some(HANDSHAKE_TIMEOUT);
@@ -205,6 +205,9 @@ impl Peer {
             self.rng.random(),
         );
         let mut sctp_config = sinnet_sctp::Config::default();
+        // What poll_transmit gives it is less by the record's overhead, which the suite decides: packets that fill that
+        // are what batches are made of.
+        sctp_config.mtu = self.config.datagram_size();
         sctp_config.local_port = SCTP_PORT;
         sctp_config.remote_port = remote.sctp_port;
         sctp_config.receive_buffer = self.config.receive_buffer;

@@ -37,7 +37,7 @@ impl Peer {
             return self.single(check.path, check.len);
         }
         let path = self.ice.can_send()?;
-        let mtu = self.config.mtu.min(buf.len());
+        let mtu = self.config.datagram_size().min(buf.len());
         let dtls = &mut self.transport.as_mut()?.dtls;
         if let Some(len) = dtls.poll_transmit(now, buf.get_mut(..mtu)?) {
             return self.single(path, len);
@@ -65,7 +65,7 @@ impl Peer {
         let header = transport.dtls.header_len();
         let overhead = header + transport.dtls.tag_len();
         // A multiple of 4, as SCTP chunks are padded to it: full packets then all have one size.
-        let budget = self.config.mtu.checked_sub(overhead)? & !3;
+        let budget = self.config.datagram_size().min(buf.len()).checked_sub(overhead)? & !3;
         let full = budget + overhead;
         let mut size = 0;
         let mut segments = 0;
@@ -94,7 +94,7 @@ impl Peer {
         if let Some(last) = self.transmit_sctp(now, path, 1, buf) {
             return Some(last);
         }
-        let mtu = self.config.mtu.min(buf.len());
+        let mtu = self.config.datagram_size().min(buf.len());
         let alert = self.transport.as_mut().and_then(|transport| {
             transport.dtls.close(now);
             transport.dtls.poll_transmit(now, buf.get_mut(..mtu)?)

@@ -401,3 +401,24 @@ fn undrained_and_overdrained_peers_lose_nothing() {
         got == 50
     }));
 }
+
+#[test]
+fn batches_are_made_at_every_mtu() {
+    for (asked, mtu) in [(0, 548), (600, 600), (1200, 1200), (1280, 1280), (1452, 1452), (9000, 9000)] {
+        let mut world = World::with_config(seed(0x5c), lan(), |config| config.mtu = asked);
+        world.connect();
+        let (ours, theirs) = world.channel(ChannelOptions::default());
+        world.a.peer.try_send(world.now, ours, numbered(1, 100_000)).unwrap();
+        let mut buf = vec![0; 40 * mtu];
+        let first = world.a.peer.poll_transmit(world.now, 40, &mut buf).expect("data to send");
+        let segment = first.segment_size.expect("more than one");
+        assert!(segment <= mtu && segment > mtu - 8, "segments of {segment} at an mtu of {mtu}");
+        assert!(first.size > 5 * segment, "{} bytes", first.size);
+        let mut got = None;
+        assert!(world.run_until(MINUTE, |world| {
+            got = got.take().or_else(|| world.b.peer.recv(theirs));
+            got.is_some()
+        }));
+        assert!(got == Some(numbered(1, 100_000)));
+    }
+}
