@@ -24,9 +24,28 @@ use crate::shared::{PeerShared, Queued, now};
 /// next_event: IceCandidate              ◀──────▶   add_ice_candidate, both ways, as they come
 /// ```
 ///
-/// Dropping the last handle, channels included, closes the connection in order without waiting for it.
+/// Dropping the last handle, channels included, closes the connection in order without waiting for it. When only
+/// channels are left, those that the peer opens are closed, as nobody can take them.
 #[derive(Clone)]
-pub struct PeerConnection(pub(crate) Arc<PeerHandle>);
+pub struct PeerConnection(Arc<PeerHandle>, #[expect(dead_code, reason = "its end counts")] Arc<Acceptor>);
+
+/// Behind the handles by which the peer's channels can be taken; channels keep the connection alive without it.
+struct Acceptor(Arc<PeerShared>);
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        {
+            let mut core = self.0.lock();
+            core.nobody_takes_channels = true;
+            for queued in std::mem::take(&mut core.queue) {
+                if let Queued::Core(Event::ChannelOpened(key)) = queued {
+                    core.peer.release_channel(now(), key);
+                }
+            }
+        }
+        self.0.touch();
+    }
+}
 
 /// The end of it closes the connection.
 pub(crate) struct PeerHandle {
@@ -60,7 +79,8 @@ pub enum PeerEvent {
 
 impl PeerConnection {
     pub(crate) fn new(shared: Arc<PeerShared>, endpoint: Arc<EndpointHandle>) -> Self {
-        Self(Arc::new(PeerHandle { shared, _endpoint: endpoint }))
+        let acceptor = Arc::new(Acceptor(shared.clone()));
+        Self(Arc::new(PeerHandle { shared, _endpoint: endpoint }), acceptor)
     }
 
     /// An offer. Give it to [`PeerConnection::set_local_description`], then send

@@ -102,6 +102,8 @@ pub(crate) struct PeerCore {
     pub(crate) peer: Peer,
     pub(crate) queue: VecDeque<Queued>,
     pub(crate) closed: Option<CloseReason>,
+    /// No handle is left by which the application could take a channel that the peer opens, or any event.
+    pub(crate) nobody_takes_channels: bool,
     /// The signals of the channels that have a handle.
     pub(crate) channels: HashMap<ChannelKey, Arc<ChannelSignals>>,
 }
@@ -128,6 +130,7 @@ impl PeerShared {
                 peer,
                 queue: VecDeque::new(),
                 closed: None,
+                nobody_takes_channels: false,
                 channels: HashMap::new(),
             }),
             touched: AtomicBool::new(false),
@@ -163,7 +166,10 @@ impl PeerShared {
     }
 
     /// Takes the core's events to whoever waits for them.
-    pub(crate) fn dispatch(&self, core: &mut PeerCore) {
+    ///
+    /// Channels that nobody can take are closed. Returns whether there were any: then there is more to send.
+    pub(crate) fn dispatch(&self, core: &mut PeerCore) -> bool {
+        let mut released = false;
         while let Some(event) = core.peer.poll_event() {
             match event {
                 Event::Readable(key) => {
@@ -185,6 +191,10 @@ impl PeerShared {
                     }
                     self.writable.notify_waiters();
                 }
+                Event::ChannelOpened(key) if core.nobody_takes_channels => {
+                    core.peer.release_channel(now(), key);
+                    released = true;
+                }
                 Event::Closed(reason) => {
                     core.closed = Some(reason.clone());
                     self.enqueue(core, Queued::Core(Event::Closed(reason)));
@@ -197,6 +207,7 @@ impl PeerShared {
                 }
             }
         }
+        released
     }
 
     pub(crate) fn enqueue(&self, core: &mut PeerCore, event: Queued) {

@@ -337,7 +337,7 @@ impl Driver {
         }
         let (deadline, finished) = {
             let mut core = shared.lock();
-            shared.dispatch(&mut core);
+            more |= shared.dispatch(&mut core);
             (core.peer.poll_timeout(), core.peer.is_finished())
         };
         if finished {

@@ -311,3 +311,26 @@ async fn handles_dropped_in_any_order_and_in_tasks_end_everything() {
         gone(&certificate).await;
     }
 }
+
+#[tokio::test]
+async fn channels_that_nobody_can_take_any_more_are_closed() {
+    let pair = Pair::new(PeerConfig {
+        receive_buffer: 64 * 1024,
+        max_message_size: 16 * 1024,
+        ..PeerConfig::default()
+    })
+    .await;
+    let (ours, theirs) = pair.channel().await;
+    let early = pair.a.create_data_channel("early", DataChannelOptions::default()).unwrap();
+    patient(early.opened()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The channel lives on without the connection's handle, but what the peer opens has nobody to go to.
+    let Pair { a, b, endpoints } = pair;
+    drop(b);
+    let late = a.create_data_channel("late", DataChannelOptions::default()).unwrap();
+    patient(early.closed()).await;
+    patient(late.closed()).await;
+    patient(ours.send("x")).await.unwrap();
+    assert_eq!(patient(theirs.recv()).await, Some("x".into()));
+    drop(endpoints);
+}
