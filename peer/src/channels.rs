@@ -336,7 +336,7 @@ impl Peer {
 
 /// What SCTP has to say.
 impl Peer {
-    /// The association is up: channels that waited for it open, in the order in which they were made.
+    /// The association is up: the channels that waited for it open.
     pub(crate) fn start_channels(&mut self, outbound_streams: u16) {
         self.channels.stream_limit = Some(outbound_streams);
         for key in self.channels.keys() {
