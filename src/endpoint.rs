@@ -1,10 +1,11 @@
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sinnet_peer::{Certificate, Peer};
+use tokio::net::{ToSocketAddrs, lookup_host};
 
 use crate::config::{EndpointConfig, PeerConfig};
 use crate::driver;
@@ -39,7 +40,7 @@ impl Endpoint {
     /// An endpoint on one address, such as `"0.0.0.0:0"`, otherwise with the defaults. Must be called within a tokio
     /// runtime, which then runs the driver.
     pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, Error> {
-        let mut addrs = addr.to_socket_addrs().map_err(|error| Error::NoAddress(error.to_string()))?;
+        let mut addrs = lookup_host(addr).await.map_err(|error| Error::NoAddress(error.to_string()))?;
         let addr = addrs.next().ok_or_else(|| Error::NoAddress("the name has no address".to_owned()))?;
         Self::new(EndpointConfig::bind(addr)).await
     }

@@ -124,8 +124,9 @@ impl PeerConnection {
                 };
                 shared.enqueue(&mut core, Queued::Candidate(Some(candidate)));
             }
-            core.peer.end_of_local_candidates(now);
-            shared.enqueue(&mut core, Queued::Candidate(None));
+            if core.peer.end_of_local_candidates(now) {
+                shared.enqueue(&mut core, Queued::Candidate(None));
+            }
         }
         shared.touch();
         Ok(())
@@ -261,7 +262,9 @@ impl PeerConnection {
         self.0.shared.lock().peer.stats()
     }
 
-    /// Closes in order: what was accepted for sending is delivered first. Returns when the connection has ended.
+    /// Closes in order: what was accepted for sending is delivered first. Returns when the connection has ended. A peer
+    /// that does not answer any more is waited for until ICE gives it up, half a minute at most; a future that is
+    /// dropped before does not take the close back.
     pub async fn close(&self) {
         self.0.shared.lock().peer.close(now());
         self.0.shared.touch();

@@ -114,11 +114,12 @@ impl Peer {
         self.ice.add_local_host(now, base).map(|candidate| candidate.to_string())
     }
 
-    /// No local candidate will follow.
-    pub fn end_of_local_candidates(&mut self, now: Instant) {
+    /// No local candidate will follow. Returns whether that is news.
+    pub fn end_of_local_candidates(&mut self, now: Instant) -> bool {
         self.now = now;
-        self.local_candidates_ended = true;
+        let news = !std::mem::replace(&mut self.local_candidates_ended, true);
         self.ice.end_of_local_candidates(now);
+        news
     }
 
     /// Adds a candidate of the peer: a `candidate:` line as signalled, or an empty one for the end of candidates

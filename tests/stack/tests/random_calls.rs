@@ -140,7 +140,9 @@ fn meddle(end: &mut End, now: std::time::Instant, rng: &mut StdRng) {
             let mut datagram: Vec<u8> = (0..rng.random_range(0..100)).map(|_| rng.random()).collect();
             end.peer.handle_datagram(now, path, &mut datagram);
         }
-        6 => end.peer.end_of_local_candidates(now),
+        6 => {
+            end.peer.end_of_local_candidates(now);
+        }
         _ => drop(end.peer.set_local_description(now, SdpType::Offer, "not ours")),
     }
 }
