@@ -147,9 +147,16 @@ async fn a_reader_that_stops_stops_the_sender_and_not_the_memory() {
         }
     };
     assert!(timeout(Duration::from_millis(500), stuck).await.is_err(), "sending must come to a halt");
+    // A waiting sender is woken when a quarter of the buffer is free, so there may be room left.
     let limit = (256 + 256 + 64) * 1024 / 16_384;
-    assert!(accepted <= limit, "{accepted} messages taken, buffers hold {limit}");
-    assert!(matches!(ours.try_send(pattern(16_384)), Err(TrySendError::Full(_))));
+    let refused = loop {
+        match ours.try_send(pattern(16_384)) {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(accepted <= limit, "{accepted} messages taken, buffers hold {limit}");
+    };
+    assert!(matches!(refused, TrySendError::Full(_)), "{refused}");
     for _ in 0..accepted {
         assert_eq!(recv(&theirs).await, Some(Message::Binary(pattern(16_384))));
     }
