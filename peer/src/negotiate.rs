@@ -211,6 +211,8 @@ impl Peer {
         sctp_config.mtu = self.config.datagram_size();
         sctp_config.local_port = SCTP_PORT;
         sctp_config.remote_port = remote.sctp_port;
+        // The packets go through DTLS only.
+        sctp_config.zero_checksum = true;
         sctp_config.receive_buffer = self.config.receive_buffer;
         sctp_config.send_buffer = self.config.send_buffer;
         sctp_config.max_message_size_recv = self.config.max_message_size;

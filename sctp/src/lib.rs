@@ -40,7 +40,7 @@
 //! The handshake from either side or both at once, restart; DATA with fragmentation, ordered and unordered;
 //! SACK; T3 and fast retransmit; slow start, congestion avoidance and fast recovery; windows and probes;
 //! heartbeats; SHUTDOWN and ABORT; stream reset (RFC 6525, outgoing resets); partial reliability (RFC 3758,
-//! RFC 7496) when the peer announces it.
+//! RFC 7496) when the peer announces it; zero in place of the checksum (RFC 9653) towards a peer that takes it.
 //!
 //! # What there is not, and why
 //!

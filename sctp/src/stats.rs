@@ -37,7 +37,7 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages given up because of their limits (partial reliability).
     pub messages_abandoned: u64,
-    /// Packets dropped: wrong CRC32c.
+    /// Packets dropped: wrong CRC32c, or zero in its place where that was not agreed.
     pub dropped_checksum: u64,
     /// Packets dropped: too short, a chunk that overruns the packet, or the wrong ports.
     pub dropped_malformed: u64,

@@ -81,7 +81,11 @@ impl Association {
             outbound_streams: self.config.outbound_streams,
             inbound_streams: self.config.inbound_streams,
             initial_tsn,
-            capabilities: Capabilities { reconfig: true, forward_tsn: self.config.partial_reliability },
+            capabilities: Capabilities {
+                reconfig: true,
+                forward_tsn: self.config.partial_reliability,
+                zero_checksum: self.config.zero_checksum,
+            },
             cookie: None,
             host_name: false,
             unrecognized: Vec::new(),

@@ -29,7 +29,7 @@ impl Association {
     pub fn handle_input(&mut self, now: Instant, packet: &[u8]) {
         self.stats.packets_received += 1;
         self.stats.bytes_received += packet.len() as u64;
-        let packet = match Packet::parse(packet) {
+        let packet = match Packet::parse(packet, self.config.zero_checksum) {
             Ok(packet) => packet,
             Err(PacketError::Checksum) => {
                 self.stats.dropped_checksum += 1;

@@ -74,6 +74,16 @@ impl Association {
             self.tx.write_data(now, &mut packet, &mut self.stats);
             self.tx.write_forward_tsn(now, &mut packet);
         }
-        (!packet.is_empty()).then(|| packet.finish())
+        if packet.is_empty() {
+            return None;
+        }
+        Some(if self.omits_checksum() { packet.finish_unchecked() } else { packet.finish() })
+    }
+
+    /// Whether the packets of the association itself go without a checksum: the peer has said that it takes
+    /// them so (RFC 9653 §5.2). Those that say so themselves, COOKIE ECHO, and what answers out of the blue
+    /// always have one.
+    fn omits_checksum(&self) -> bool {
+        self.config.zero_checksum && self.peer_capabilities.zero_checksum
     }
 }

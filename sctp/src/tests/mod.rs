@@ -9,6 +9,7 @@ mod partial;
 mod property;
 mod reset;
 mod wire;
+mod zero_checksum;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -253,7 +254,7 @@ pub(crate) fn forge(tag: u32, chunks: &[(ChunkType, u8, &[u8])]) -> Vec<u8> {
 }
 
 pub(crate) fn raw_chunks(packet: &[u8]) -> Vec<RawChunk<'_>> {
-    Packet::parse(packet).expect("well-formed").chunks().map(|c| c.expect("well-formed")).collect()
+    Packet::parse(packet, true).expect("well-formed").chunks().map(|c| c.expect("well-formed")).collect()
 }
 
 pub(crate) fn kinds(packet: &[u8]) -> Vec<ChunkType> {

@@ -17,13 +17,15 @@ use super::param::{ParamType, Params, push_param};
 use super::{be16, be32};
 use crate::types::Tsn;
 
-/// The extensions of an endpoint (RFC 5061 §4.2.7, RFC 3758 §3.1).
+/// The extensions of an endpoint (RFC 5061 §4.2.7, RFC 3758 §3.1, RFC 9653 §4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Capabilities {
     /// RE-CONFIG (RFC 6525).
     pub(crate) reconfig: bool,
     /// FORWARD TSN (RFC 3758).
     pub(crate) forward_tsn: bool,
+    /// A checksum of zero is taken, because DTLS protects the packets (RFC 9653).
+    pub(crate) zero_checksum: bool,
 }
 
 /// An INIT or INIT ACK, parsed whole.
@@ -42,6 +44,9 @@ pub(crate) struct Init<'a> {
     /// Unrecognized parameters to report, each whole and padded; at most [`MAX_REPORTED`] bytes.
     pub(crate) unrecognized: Vec<u8>,
 }
+
+/// The error detection method identifier of SCTP over DTLS (RFC 9653 §6).
+const SCTP_OVER_DTLS: [u8; 4] = [0, 0, 0, 1];
 
 /// How many bytes of unrecognized parameters are reported back.
 const MAX_REPORTED: usize = 256;
@@ -71,6 +76,10 @@ impl<'a> Init<'a> {
                 ParamType::FORWARD_TSN_SUPPORTED => init.capabilities.forward_tsn = true,
                 ParamType::SUPPORTED_EXTENSIONS => {
                     init.capabilities.reconfig |= param.value.contains(&ChunkType::RE_CONFIG.0);
+                }
+                ParamType::ZERO_CHECKSUM_ACCEPTABLE => {
+                    // By another method than ours it is not acceptable.
+                    init.capabilities.zero_checksum |= param.value == SCTP_OVER_DTLS;
                 }
                 ParamType::HOST_NAME_ADDRESS => init.host_name = true,
                 // Addresses mean nothing over DTLS (RFC 8261 §6.1); the rest is what the peer tells us and
@@ -113,6 +122,9 @@ impl<'a> Init<'a> {
         }
         if self.capabilities.forward_tsn {
             extensions.push(ChunkType::FORWARD_TSN.0);
+        }
+        if self.capabilities.zero_checksum {
+            push_param(&mut out, ParamType::ZERO_CHECKSUM_ACCEPTABLE, &SCTP_OVER_DTLS);
         }
         if !extensions.is_empty() {
             push_param(&mut out, ParamType::SUPPORTED_EXTENSIONS, &extensions);

@@ -8,13 +8,14 @@
 //! |                    Checksum (CRC32c, §6.8)                    |
 //! ```
 
+use super::be16;
 use super::be32;
-use super::{be16, chunk::Chunks};
+use super::chunk::{ChunkType, Chunks};
 
 /// Bytes of the common header.
 pub(crate) const HEADER_LEN: usize = 12;
 
-/// A packet whose checksum has been verified.
+/// A packet whose checksum has been verified, or need not be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
     pub(crate) source: u16,
@@ -31,14 +32,18 @@ pub(crate) enum PacketError {
 }
 
 impl<'a> Packet<'a> {
-    /// Checks length and checksum.
-    pub(crate) fn parse(packet: &'a [u8]) -> Result<Self, PacketError> {
+    /// Checks length and checksum. With `zero_acceptable` a checksum of zero is as good as the right one
+    /// (RFC 9653 §5.3), except on an INIT, whose sender has not been told so yet. (COOKIE ECHO must have the
+    /// right one, too, §5.2; but dcSCTP leaves it out there, and the cookie has a MAC.)
+    #[inline]
+    pub(crate) fn parse(packet: &'a [u8], zero_acceptable: bool) -> Result<Self, PacketError> {
         let (header, body) = packet.split_first_chunk::<HEADER_LEN>().ok_or(PacketError::TooShort)?;
         if body.len() < 4 {
             return Err(PacketError::TooShort);
         }
         let stated = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-        if checksum(header, body) != stated {
+        let unchecked = zero_acceptable && stated == 0 && body[0] != ChunkType::INIT.0;
+        if !unchecked && checksum(header, body) != stated {
             return Err(PacketError::Checksum);
         }
         Ok(Self {

@@ -27,6 +27,8 @@ impl ParamType {
     pub(crate) const ADD_OUTGOING_STREAMS: Self = Self(17);
     /// RFC 6525 §4.6.
     pub(crate) const ADD_INCOMING_STREAMS: Self = Self(18);
+    /// RFC 9653 §4.
+    pub(crate) const ZERO_CHECKSUM_ACCEPTABLE: Self = Self(0x8001);
     /// RFC 5061 §4.2.7.
     pub(crate) const SUPPORTED_EXTENSIONS: Self = Self(0x8008);
     /// RFC 3758 §3.1.

@@ -67,6 +67,12 @@ impl<'a> PacketWriter<'a> {
         true
     }
 
+    /// Leaves the checksum at zero (RFC 9653) and returns the packet's length.
+    #[inline]
+    pub(crate) fn finish_unchecked(self) -> usize {
+        self.len
+    }
+
     /// Fills in the checksum and returns the packet's length.
     pub(crate) fn finish(self) -> usize {
         let Self { buf, len } = self;
