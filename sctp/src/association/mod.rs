@@ -9,6 +9,7 @@
 //! | `shutdown` | SHUTDOWN …, ABORT, and the end |
 //! | `heartbeat`, `reconfig` | idle check, stream reset |
 //! | `control`, `events` | what waits to be sent, and to be told |
+//! | `invariants` | what must hold so that nothing stalls |
 
 mod control;
 mod cookie;
@@ -16,6 +17,7 @@ mod events;
 mod handshake;
 mod heartbeat;
 mod input;
+mod invariants;
 mod reconfig;
 mod shutdown;
 mod state;
@@ -358,33 +360,5 @@ impl Association {
     /// As if the peer had not announced RE-CONFIG.
     pub(crate) fn forget_reconfig_for_tests(&mut self) {
         self.peer_capabilities.reconfig = false;
-    }
-
-    /// What must hold whenever the owner has drained `poll_transmit`; see the tests.
-    pub(crate) fn check_invariants(&self, now: Instant) {
-        if self.state == State::Ended {
-            assert_eq!(self.poll_timeout(), None, "the dead have no deadlines");
-            return;
-        }
-        let stats = self.stats();
-        if stats.flight > 0 {
-            assert!(self.tx.t3.deadline().is_some(), "data in flight and no timer: {self:?}");
-        }
-        if self.state.sends_data() {
-            assert!(!self.tx.has_sendable(), "drained, and yet something to send: {self:?}");
-            assert!(
-                self.tx.is_drained() || self.tx.t3.deadline().is_some(),
-                "data to send and nothing that will send it: {self:?}"
-            );
-        }
-        if matches!(self.state, State::CookieWait | State::CookieEchoed) {
-            assert!(self.handshake.t1.deadline().is_some(), "a handshake without a timer");
-        }
-        if matches!(self.state, State::ShutdownSent | State::ShutdownAckSent) {
-            assert!(self.t2.deadline().is_some(), "a shutdown without a timer");
-        }
-        assert!(stats.a_rwnd <= u32::MAX as usize);
-        assert!(stats.ssthresh > 0);
-        let _ = now;
     }
 }

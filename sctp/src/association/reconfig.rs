@@ -65,6 +65,11 @@ impl Reconfig {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timer.deadline()
     }
+
+    /// Whether a request of ours is not answered for good.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.request.is_some()
+    }
 }
 
 impl Association {

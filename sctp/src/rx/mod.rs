@@ -169,10 +169,15 @@ impl Receiver {
     pub(crate) fn recv(&mut self, id: StreamId) -> Option<Message> {
         let message = self.streams.pop(id)?;
         self.release(message.payload.len(), 1);
-        if self.a_rwnd().saturating_sub(self.advertised) >= self.buffer / 4 {
+        if self.owes_window_update() {
             self.sack.request();
         }
         Some(message)
+    }
+
+    /// Whether the window has opened so far since the peer last heard of it that it should hear again.
+    pub(crate) fn owes_window_update(&self) -> bool {
+        self.a_rwnd().saturating_sub(self.advertised) >= self.buffer / 4
     }
 
     /// Writes a SACK, with as many gap ack blocks and duplicates as fit; `false` if it does not fit at all.

@@ -152,7 +152,8 @@ impl Pair {
             while let Some(event) = self.ends[side].poll_event() {
                 self.events[side].push(event);
             }
-            self.ends[side].check_invariants(self.now);
+            let broken = self.ends[side].broken_rule(self.now);
+            assert_eq!(broken, None, "{:?}", self.ends[side]);
         }
     }
 
