@@ -139,12 +139,19 @@ impl Receiver {
             Outcome::Stored => self.recharge(chunk.payload.len(), rows_before, self.reassembly.rows()),
             Outcome::Orphan => stats.dropped_data_invalid += 1,
         }
-        let (bytes, rows) = self.reassembly.drop_orphans(cumulative);
+        let (bytes, rows) = self.drop_orphans(cumulative);
         if rows > 0 {
             self.release(bytes, rows);
             stats.dropped_data_invalid += rows as u64;
         }
         Ok(())
+    }
+
+    /// Drops messages that can't be completed any more, and lets their streams go on without them.
+    #[inline]
+    fn drop_orphans(&mut self, cumulative: u64) -> (usize, usize) {
+        let streams = &mut self.streams;
+        self.reassembly.drop_orphans(cumulative, |stream, ssn| streams.skip(stream, ssn))
     }
 
     /// So many bytes more, and items from so many to so many.
@@ -240,7 +247,7 @@ impl Receiver {
                 self.streams.skip(stream, ssn);
             }
         }
-        let (bytes, rows) = self.reassembly.drop_orphans(self.tracker.cumulative());
+        let (bytes, rows) = self.drop_orphans(self.tracker.cumulative());
         self.release(bytes, rows);
     }
 }
