@@ -100,7 +100,8 @@ impl Association {
     }
 
     /// RFC 9260 §8.4. Before the association begins we stay silent; after its end the peer is told, so that
-    /// it need not repeat itself until it gives up.
+    /// it need not repeat itself until it gives up. After an orderly end only its SHUTDOWN ACK asks for an
+    /// answer; anything else was under way for long, and an ABORT would spoil the peer's end.
     fn out_of_the_blue(&mut self, tag: u32, first: &RawChunk<'_>) {
         self.stats.dropped_verification_tag += 1;
         if self.state == State::Closed {
@@ -108,6 +109,7 @@ impl Association {
         }
         match first.kind {
             ChunkType::SHUTDOWN_ACK => self.shutdown_complete(tag, FLAG_T),
+            _ if self.ended_in_order => {}
             ChunkType::ABORT
             | ChunkType::SHUTDOWN_COMPLETE
             | ChunkType::INIT_ACK

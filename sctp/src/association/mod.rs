@@ -82,6 +82,8 @@ pub struct Association {
     backoff: Backoff,
     /// Retransmissions in a row without a sign of life (RFC 9260 §8.1).
     error_count: u32,
+    /// It ended by SHUTDOWN ACK or SHUTDOWN COMPLETE: the peer is where we are, or waits for nothing else.
+    ended_in_order: bool,
     stats: Stats,
 }
 
@@ -115,6 +117,7 @@ impl Association {
             events: Events::default(),
             backoff: Backoff { max: config.max_backoff },
             error_count: 0,
+            ended_in_order: false,
             stats: Stats::default(),
             rng,
             config,

@@ -153,6 +153,7 @@ impl Association {
         match self.state {
             State::ShutdownSent | State::ShutdownAckSent => {
                 self.shutdown_complete(self.peer_tag, 0);
+                self.ended_in_order = true;
                 self.end(CloseReason::Shutdown);
             }
             // RFC 9260 §8.5.1 E: as out of the blue.
@@ -169,6 +170,7 @@ impl Association {
 
     pub(super) fn on_shutdown_complete(&mut self) {
         if self.state == State::ShutdownAckSent {
+            self.ended_in_order = true;
             self.end(CloseReason::Shutdown);
         } else {
             self.stats.dropped_chunks += 1;

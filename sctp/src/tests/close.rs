@@ -147,3 +147,19 @@ fn a_peer_that_missed_the_abort_is_told_again() {
     pair.run_for(ms(100));
     assert!(pair.ends[Z].is_closed());
 }
+
+#[test]
+fn what_was_under_way_does_not_spoil_an_orderly_end() {
+    let mut pair = Pair::connected(Config::default());
+    let late = pair.forge(A, &[(ChunkType::SHUTDOWN, 0, &[0; 4])]);
+    let again = pair.forge(A, &[(ChunkType::SHUTDOWN_ACK, 0, &[])]);
+    pair.ends[A].shutdown(pair.now);
+    pair.run_for(ms(1000));
+    assert!(pair.ends[A].is_closed());
+    let mut out = [0; 1200];
+    pair.ends[A].handle_input(pair.now, &late);
+    assert_eq!(pair.ends[A].poll_transmit(pair.now, &mut out), None);
+    pair.ends[A].handle_input(pair.now, &again);
+    let len = pair.ends[A].poll_transmit(pair.now, &mut out).unwrap();
+    assert_eq!(kinds(&out[..len]), [ChunkType::SHUTDOWN_COMPLETE]);
+}
