@@ -47,6 +47,10 @@ impl Association {
             (!sends || self.tx.is_drained() || t3, "data to send and nothing that will send it"),
             (!shutting || self.t2.deadline().is_some(), "a shutdown without a timer"),
             (!resets || self.reconfig.deadline().is_some(), "a stream reset without a timer"),
+            (
+                !self.reconfig.is_due(self.tx.outstanding.cumulative_tsn_ack()),
+                "a stream reset is due and not sent",
+            ),
             (!heartbeats || self.heartbeat.deadline().is_some(), "no heartbeat timer"),
             (!self.rx.sack.is_due(), "a SACK is due and not sent"),
             (!self.rx.owes_window_update(), "the window has opened, and the peer is not told"),

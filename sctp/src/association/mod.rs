@@ -357,7 +357,7 @@ impl Association {
 
     /// The TSN of the next new chunk.
     pub(crate) fn next_tsn_for_tests(&self) -> u32 {
-        self.tx.last_assigned_tsn().0.wrapping_add(1)
+        Tsn::wrap(self.tx.last_assigned_tsn() + 1).0
     }
 
     /// As if the peer had not announced RE-CONFIG.

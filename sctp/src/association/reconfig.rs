@@ -3,15 +3,19 @@
 //! ```text
 //! ours    Draining ──all acknowledged──► request sent ──performed, nothing to do──► done
 //!                                          │   ▲  └────denied, wrong, bad number──► failed
-//!                                in progress   └ after an RTO, with a new number
+//!                                in progress   └ after an RTO
 //! peer's  request ──► all up to its last TSN here? ──yes──► reset, performed
 //!                                                  └─no───► in progress; it asks again
 //! ```
 //!
 //! "In progress" (RFC 6525 §5.2.2, E2) is answered without keeping the request: the sender asks again by its
 //! timer (§5.2.7, H2), and the reset is performed, and told to the owner, exactly with the answer that says
-//! so. Some senders ask again with the same number, dcSCTP with a new one; both work. We take a new number,
-//! since dcSCTP would repeat "in progress" for the same one for ever.
+//! so.
+//!
+//! Our own request waits until everything up to its "Sender's Last Assigned TSN" is acknowledged, other streams
+//! included, so that no peer has a reason to say "in progress": a lost answer to a repeated request could hide
+//! that it has been performed meanwhile, and under another number (which older dcSCTP needs, since it repeats "in
+//! progress" for the same one for ever) it would be performed twice.
 
 use std::time::Instant;
 
@@ -27,12 +31,11 @@ use crate::wire::writer::PacketWriter;
 #[derive(Debug)]
 struct Request {
     streams: Vec<StreamId>,
-    /// The numbers it has been sent under.
-    first_sn: RequestSn,
-    last_sn: RequestSn,
-    last_assigned_tsn: Tsn,
+    sn: RequestSn,
+    /// Unwrapped. It is sent once this is acknowledged.
+    last_assigned_tsn: u64,
     due: bool,
-    /// The last answer was "in progress": no error if no other comes, and a new number the next time.
+    /// The last answer was "in progress": no error if no other comes.
     in_progress: bool,
 }
 
@@ -66,9 +69,16 @@ impl Reconfig {
         self.timer.deadline()
     }
 
-    /// Whether a request of ours is not answered for good.
+    /// Whether a request of ours was sent and is not answered for good.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.request.is_some()
+        self.request.as_ref().is_some_and(|request| !request.due)
+    }
+
+    /// Whether a request of ours can be sent when so much is acknowledged.
+    pub(crate) fn is_due(&self, cumulative_tsn_ack: u64) -> bool {
+        self.request
+            .as_ref()
+            .is_some_and(|request| request.due && request.last_assigned_tsn <= cumulative_tsn_ack)
     }
 }
 
@@ -110,7 +120,7 @@ impl Association {
         let expected = self.reconfig.expected_sn;
         if request == expected {
             self.reconfig.expected_sn = expected.add(1);
-        } else if request.add(1) != expected {
+        } else if expected.distance_from(request) != 1 {
             self.stats.dropped_chunks += 1;
             return ResetResult::BAD_SEQUENCE_NUMBER;
         } else if self.reconfig.last_result != ResetResult::IN_PROGRESS {
@@ -151,10 +161,7 @@ impl Association {
 
     /// RFC 6525 §5.2.7.
     fn on_response(&mut self, now: Instant, sn: RequestSn, result: ResetResult) {
-        let ours = self.reconfig.request.as_ref().is_some_and(|request| {
-            sn.distance_from(request.first_sn) <= request.last_sn.distance_from(request.first_sn)
-        });
-        let Some(mut request) = self.reconfig.request.take_if(|_| ours) else {
+        let Some(mut request) = self.reconfig.request.take_if(|request| request.sn == sn) else {
             self.stats.dropped_chunks += 1;
             return;
         };
@@ -188,11 +195,8 @@ impl Association {
         }
         let Some(request) = &mut self.reconfig.request else { return };
         request.due = true;
-        if request.in_progress {
-            request.in_progress = false;
-            request.last_sn = self.reconfig.next_sn;
-            self.reconfig.next_sn = self.reconfig.next_sn.add(1);
-        } else {
+        // RFC 6525 §5.2.7: "in progress" is no error.
+        if !std::mem::take(&mut request.in_progress) {
             self.count_error();
         }
     }
@@ -221,24 +225,22 @@ impl Association {
                 self.reconfig.next_sn = sn.add(1);
                 self.reconfig.request = Some(Request {
                     streams,
-                    first_sn: sn,
-                    last_sn: sn,
+                    sn,
                     last_assigned_tsn: self.tx.last_assigned_tsn(),
                     due: true,
                     in_progress: false,
                 });
             }
         }
-        if let Some(request) = &mut self.reconfig.request
-            && request.due
-        {
+        let due = self.reconfig.is_due(self.tx.outstanding.cumulative_tsn_ack());
+        if let Some(request) = self.reconfig.request.as_mut().filter(|_| due) {
             let mut value = Vec::with_capacity(16 + 2 * request.streams.len());
             let last_peer_sn = self.reconfig.expected_sn.add(u32::MAX);
             reconfig::push_outgoing_reset(
                 &mut value,
-                request.last_sn,
+                request.sn,
                 last_peer_sn,
-                request.last_assigned_tsn,
+                Tsn::wrap(request.last_assigned_tsn),
                 &request.streams,
             );
             if packet.chunk(ChunkType::RE_CONFIG, 0, &[&value]) {

@@ -83,6 +83,31 @@ fn a_reset_while_other_data_is_missing_waits_and_is_told_once() {
     assert_eq!(pair.events[Z].iter().filter(told).count(), 1);
     assert!(pair.events[A].contains(&Event::StreamsResetDone(ids(&[1]))));
     assert_eq!(pair.recv_all(Z, 2), [pattern(5000)]);
+    // It was asked once, when there was nothing any more to wait for.
+    let asked = pair.sent[A].iter().filter(|kinds| kinds.contains(&ChunkType::RE_CONFIG)).count();
+    assert_eq!(asked, 1);
+}
+
+#[test]
+fn a_request_that_is_in_progress_is_repeated_under_its_number() {
+    let mut pair = Pair::connected(Config::default());
+    let sn = RequestSn(pair.ends[A].next_tsn_for_tests());
+    pair.script =
+        Box::new(
+            |from, packet| {
+                if from == A && has(packet, ChunkType::RE_CONFIG) { Fate::Drop } else { Fate::Deliver }
+            },
+        );
+    pair.ends[A].reset_stream(pair.now, StreamId(1)).unwrap();
+    pair.drain();
+    for result in [ResetResult::IN_PROGRESS, ResetResult::IN_PROGRESS, ResetResult::PERFORMED] {
+        assert!(!pair.events[A].contains(&Event::StreamsResetDone(ids(&[1]))));
+        let mut value = Vec::new();
+        push_response(&mut value, sn, result);
+        pair.inject(A, &[(ChunkType::RE_CONFIG, 0, &value)]);
+        pair.run_for(Duration::from_secs(2));
+    }
+    assert!(pair.events[A].contains(&Event::StreamsResetDone(ids(&[1]))));
 }
 
 #[test]

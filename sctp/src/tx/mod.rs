@@ -207,8 +207,8 @@ impl Sender {
     }
 
     /// The TSN that the next new chunk gets, less one (RFC 6525 §5.1.2, A3).
-    pub(crate) fn last_assigned_tsn(&self) -> Tsn {
-        Tsn::wrap(self.outstanding.next_tsn() - 1)
+    pub(crate) fn last_assigned_tsn(&self) -> u64 {
+        self.outstanding.next_tsn() - 1
     }
 
     pub(crate) fn unacked(&self) -> usize {
