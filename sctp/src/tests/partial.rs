@@ -143,3 +143,27 @@ fn with_any_loss_what_arrives_is_whole_in_order_and_the_window_comes_back() {
         assert_eq!(pair.ends[Z].stats().a_rwnd, Config::default().receive_buffer, "seed {seed}");
     }
 }
+
+#[test]
+fn a_reliable_message_between_two_that_are_given_up_is_not_skipped_over() {
+    let mut pair = Pair::connected(Config::default());
+    let first = pair.ends[A].next_tsn_for_tests();
+    let skips = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let seen = skips.clone();
+    let mut data = 0;
+    pair.script = Box::new(move |from, packet| {
+        for chunk in raw_chunks(packet).iter().filter(|chunk| chunk.kind == ChunkType::FORWARD_TSN) {
+            let forward = crate::wire::forward_tsn::ForwardTsn::parse(chunk).expect("well-formed");
+            let tsn = forward.new_cumulative_tsn.0.wrapping_sub(first);
+            seen.borrow_mut().push((tsn, forward.skipped().map(|(_, ssn)| ssn.0).collect::<Vec<_>>()));
+        }
+        data += usize::from(from == A && has(packet, ChunkType::DATA));
+        if matches!(data, 1 | 3) && has(packet, ChunkType::DATA) { Fate::Drop } else { Fate::Deliver }
+    });
+    for options in [rexmit(0, false), SendOptions::default(), rexmit(0, false)] {
+        pair.try_send(A, 1, &pattern(1132), options).unwrap();
+    }
+    pair.run_for(Duration::from_secs(3));
+    assert_eq!(*skips.borrow(), [(0, vec![0]), (2, vec![2])]);
+    assert_eq!(pair.recv_all(Z, 1).len(), 1);
+}

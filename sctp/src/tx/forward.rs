@@ -70,6 +70,9 @@ impl Sender {
             return;
         }
         let mut streams: Vec<(u16, u16)> = Vec::new();
+        // Streams on which a reliable message waits at the peer for one that is skipped. It is delivered with this
+        // FORWARD TSN, unless that goes on to skip a message after it: dcSCTP then drops what waits before that.
+        let mut held: Vec<u16> = Vec::new();
         let mut full_at = None;
         let messages = &self.messages;
         let mut message_before = None;
@@ -82,7 +85,17 @@ impl Sender {
             if message.unordered {
                 return;
             }
-            if let Some((_, ssn)) = streams.iter_mut().find(|(stream, _)| *stream == message.stream.0) {
+            if chunk.state == ChunkState::Acked {
+                let waits = streams.iter().any(|(stream, _)| *stream == message.stream.0);
+                if waits && message.is_reliable() {
+                    held.push(message.stream.0);
+                }
+                return;
+            }
+            if held.contains(&message.stream.0) {
+                full_at = Some(chunk.message);
+            } else if let Some((_, ssn)) = streams.iter_mut().find(|(stream, _)| *stream == message.stream.0)
+            {
                 // Messages come in the order of their SSNs: the last one is the highest.
                 *ssn = message.ssn.0;
             } else if streams.len() < MAX_STREAMS {
@@ -94,7 +107,10 @@ impl Sender {
         let Some(mut point) = point else { return };
         if let Some(message) = full_at {
             while point > self.outstanding.cumulative_tsn_ack()
-                && self.outstanding.get(point).is_none_or(|chunk| chunk.message >= message)
+                && self
+                    .outstanding
+                    .get(point)
+                    .is_none_or(|chunk| chunk.message >= message || chunk.state == ChunkState::Acked)
             {
                 point -= 1;
             }

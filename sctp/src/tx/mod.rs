@@ -57,6 +57,13 @@ pub(crate) struct SentMessage {
     expires: Option<Instant>,
 }
 
+impl SentMessage {
+    /// It is never given up.
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.max_retransmits.is_none() && self.expires.is_none()
+    }
+}
+
 /// Messages by index, oldest first; indices are never reused.
 #[derive(Debug)]
 pub(crate) struct SentMessages {

@@ -273,17 +273,17 @@ impl Outstanding {
     }
 
     /// The point up to which everything is acknowledged or abandoned, when that is beyond the cumulative TSN
-    /// ack: the advanced peer ack point (RFC 3758 §3.5, C2). Calls `skipped` for each abandoned chunk.
-    pub(crate) fn advanced_peer_ack_point(&self, mut skipped: impl FnMut(&SentChunk)) -> Option<u64> {
+    /// ack: the advanced peer ack point (RFC 3758 §3.5, C2). Calls `visit` for each chunk on the way.
+    pub(crate) fn advanced_peer_ack_point(&self, mut visit: impl FnMut(&SentChunk)) -> Option<u64> {
         let mut point = None;
         for (tsn, chunk) in (self.first..).zip(&self.chunks) {
             match chunk.state {
                 ChunkState::Abandoned => {
                     point = Some(tsn);
-                    skipped(chunk);
+                    visit(chunk);
                 }
                 // Only as far as something abandoned: what is acknowledged beyond it the peer knows.
-                ChunkState::Acked => {}
+                ChunkState::Acked => visit(chunk),
                 ChunkState::InFlight | ChunkState::ToRetransmit => break,
             }
         }
