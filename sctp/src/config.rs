@@ -61,6 +61,19 @@ pub struct Config {
     /// The initial congestion window, in full packets. RFC 9260 §7.2.1 allows about 4 KB; 10 as RFC 6928,
     /// dcSCTP and the browsers do.
     pub initial_cwnd_packets: u32,
+    /// The congestion control algorithm. Default CUBIC.
+    pub congestion: Congestion,
+}
+
+/// How the sender finds out how much the path can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406): fills long paths as fast as short ones.
+    #[default]
+    Cubic,
+    /// The algorithm of RFC 9260 §7.2: halves on loss, then grows by one packet a round trip.
+    NewReno,
 }
 
 impl Default for Config {
@@ -86,6 +99,7 @@ impl Default for Config {
             partial_reliability: true,
             zero_checksum: true,
             initial_cwnd_packets: 10,
+            congestion: Congestion::default(),
         }
     }
 }

@@ -38,7 +38,8 @@
 //! # What there is
 //!
 //! The handshake from either side or both at once, restart; DATA with fragmentation, ordered and unordered;
-//! SACK; T3 and fast retransmit; slow start, congestion avoidance and fast recovery; windows and probes;
+//! SACK; CUBIC with HyStart++, or the RFC's own congestion control; pacing; T3, fast retransmit, loss detection
+//! by time and tail-loss probes, with undo of what was no loss; windows and probes;
 //! heartbeats; SHUTDOWN and ABORT; stream reset (RFC 6525, outgoing resets); partial reliability (RFC 3758,
 //! RFC 7496) when the peer announces it; zero in place of the checksum (RFC 9653) towards a peer that takes it.
 //!
@@ -76,7 +77,7 @@ mod types;
 mod wire;
 
 pub use association::Association;
-pub use config::{Config, SendOptions};
+pub use config::{Config, Congestion, SendOptions};
 pub use error::{ResetError, SendError};
 pub use event::{CloseReason, Event, Message};
 pub use stats::Stats;

@@ -21,8 +21,12 @@ pub struct Stats {
     pub data_chunks_received: u64,
     /// DATA chunks sent again, for whatever reason.
     pub retransmissions: u64,
-    /// Times that three missing reports started a fast recovery.
+    /// Times that losses found by missing reports or by time started a fast recovery.
     pub fast_recoveries: u64,
+    /// Times that what was taken for lost turned out to have arrived, and the congestion window was put back.
+    pub spurious_recoveries: u64,
+    /// Tail-loss probes sent.
+    pub tail_loss_probes: u64,
     /// Times that the retransmission timer T3 ran out.
     pub t3_expirations: u64,
     /// SACK chunks sent.

@@ -143,6 +143,7 @@ impl Association {
             self.tx.on_t3(now, &mut self.stats);
             self.count_error();
         }
+        self.tx.on_recovery_timer(now, &mut self.stats);
         self.rx.sack.on_timeout(now);
         if self.state.has_peer() {
             self.on_heartbeat_timer(now);
@@ -158,6 +159,7 @@ impl Association {
         }
         let mut deadline = earliest(self.handshake.t1.deadline(), self.t2.deadline());
         deadline = earliest(deadline, self.tx.t3.deadline());
+        deadline = earliest(deadline, self.tx.recovery_deadline());
         if self.state.has_peer() {
             deadline = earliest(deadline, self.rx.sack.deadline());
             deadline = earliest(deadline, self.heartbeat.deadline());

@@ -138,7 +138,7 @@ fn unordered_messages_overtake_a_lost_one_and_ordered_ones_do_not() {
         for i in 0..3u8 {
             pair.try_send(A, 1, &[i; 1132], options).unwrap();
         }
-        pair.run_for(ms(50));
+        pair.run_for(ms(15));
         let early = pair.recv_all(Z, 1);
         assert_eq!(early.len(), if unordered { 2 } else { 0 });
         pair.run_for(ms(1000));

@@ -7,6 +7,7 @@ mod handshake;
 mod hostile;
 mod partial;
 mod property;
+mod recovery;
 mod reset;
 mod wire;
 mod zero_checksum;

@@ -12,6 +12,8 @@
 pub(crate) mod congestion;
 pub(crate) mod forward;
 pub(crate) mod outstanding;
+mod pacer;
+mod recovery;
 pub(crate) mod rto;
 pub(crate) mod send_queue;
 
@@ -20,15 +22,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::congestion::{Acked, CongestionControl, NewReno};
+use self::congestion::{Acked, CongestionControl};
 use self::outstanding::Outstanding;
+use self::pacer::Pacer;
+use self::recovery::Recovery;
 use self::rto::RetransmissionTimeout;
 use self::send_queue::{MESSAGE_OVERHEAD, QueuedMessage, SendQueue};
 use crate::config::Config;
 use crate::stats::Stats;
 use crate::timer::{Backoff, Timer};
 use crate::types::{Ppid, Ssn, StreamId, Tsn};
-use crate::wire::data::{DATA_HEADER_LEN, DataChunk, FLAG_BEGIN, FLAG_END, FLAG_UNORDERED};
+use crate::wire::data::{DATA_HEADER_LEN, DataChunk, FLAG_BEGIN, FLAG_END, FLAG_IMMEDIATE, FLAG_UNORDERED};
 use crate::wire::packet::HEADER_LEN;
 use crate::wire::padded;
 use crate::wire::sack::Sack;
@@ -144,6 +148,10 @@ pub(crate) struct Sender {
     fast_retransmit_now: bool,
     /// The TSN that measures the round trip, and when it was sent (RFC 9260 §6.3.1, C4 and C5).
     rtt_probe: Option<(u64, Instant)>,
+    recovery: Recovery,
+    pacer: Pacer,
+    /// The congestion window was last full when this was the next TSN.
+    full_at: u64,
     last_sent: Option<Instant>,
     /// Bytes in the send buffer: payload not yet acknowledged.
     unacked: usize,
@@ -168,7 +176,7 @@ impl Sender {
             messages: SentMessages::new(),
             cutting: None,
             outstanding: Outstanding::new(initial_tsn.unwrap_first(), pmdcs),
-            congestion: Box::new(NewReno::new(pmdcs, config.initial_cwnd_packets)),
+            congestion: congestion::controller(config, pmdcs),
             rto: RetransmissionTimeout::new(config),
             t3: Timer::default(),
             backoff: Backoff { max: config.max_backoff },
@@ -179,6 +187,9 @@ impl Sender {
             recover_until: None,
             fast_retransmit_now: false,
             rtt_probe: None,
+            recovery: Recovery::default(),
+            pacer: Pacer::default(),
+            full_at: 0,
             last_sent: None,
             unacked: 0,
             message_count: 0,
@@ -210,7 +221,9 @@ impl Sender {
     /// Whether [`write_data`](Self::write_data) would write a full chunk into an empty packet.
     pub(crate) fn has_sendable(&self) -> bool {
         (self.outstanding.has_lost() && self.fast_retransmit_now)
-            || ((self.outstanding.has_lost() || self.has_new()) && self.window_allows(self.mtu))
+            || ((self.outstanding.has_lost() || self.has_new())
+                && self.pacer.blocked_until().is_none()
+                && self.window_allows(self.mtu))
     }
 
     /// The TSN that the next new chunk gets, less one (RFC 6525 §5.1.2, A3).
@@ -278,6 +291,12 @@ impl Sender {
             return;
         }
         self.restart_after_idle(now);
+        let forced = self.outstanding.flight() == 0 || self.fast_retransmit_now;
+        if !forced && !self.pacer.ready(now) {
+            return;
+        }
+        self.outstanding.now = self.recovery.micros(now);
+        let flight_before = self.outstanding.flight();
         let mut wrote = false;
         while let Some((tsn, chunk)) = self.outstanding.peek_lost() {
             if self.give_up_if_due(now, tsn, stats) {
@@ -293,7 +312,8 @@ impl Sender {
                 }
                 break;
             }
-            if !(forced || self.window_allows(payload_len)) {
+            let has_credit = self.recovery.retransmit_credit >= payload_len && !self.window_closed;
+            if !(forced || has_credit || self.window_allows(payload_len)) {
                 break;
             }
             let Some(message) = self.messages.get(chunk.message) else { break };
@@ -302,12 +322,13 @@ impl Sender {
             if !write_chunk(packet, message, tsn, chunk.flags, payload) {
                 break;
             }
+            self.recovery.retransmit_credit = self.recovery.retransmit_credit.saturating_sub(payload_len);
             let is_first = tsn == self.outstanding.cumulative_tsn_ack() + 1;
             self.outstanding.retransmitted(tsn);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(payload_len);
             stats.retransmissions += 1;
             wrote = true;
-            if forced && is_first {
+            if is_first {
                 // RFC 9260 §7.2.4, rule 4
                 self.t3.stop();
             }
@@ -320,7 +341,20 @@ impl Sender {
         }
         if wrote {
             self.last_sent = Some(now);
+            self.recovery.sent(now);
             self.t3.start_if_stopped(now, self.rto.rto(), self.backoff);
+            let (flight, cwnd) = (self.outstanding.flight(), self.congestion.cwnd());
+            if flight + self.mtu > cwnd {
+                self.full_at = self.outstanding.next_tsn();
+            }
+            match self.rto.srtt() {
+                Some(srtt) if pacer::applies(srtt) => {
+                    let slow_start = cwnd < self.congestion.ssthresh();
+                    let bytes = flight.saturating_sub(flight_before);
+                    self.pacer.sent(now, bytes, self.mtu, pacer::Rate { cwnd, srtt, slow_start });
+                }
+                _ => self.pacer.reset(),
+            }
         }
     }
 
@@ -346,6 +380,10 @@ impl Sender {
             }
             if len == rest {
                 flags |= FLAG_END;
+                if !self.queue.has_messages() && self.outstanding.flight() > self.mtu {
+                    // RFC 7053 §4: nothing follows that would make the peer acknowledge this soon.
+                    flags |= FLAG_IMMEDIATE;
+                }
             }
             let Some(payload) = message.payload.get(cutting.offset..cutting.offset + len) else { break };
             let tsn = self.outstanding.next_tsn();
@@ -440,16 +478,19 @@ impl Sender {
         if cumulative >= self.outstanding.next_tsn() {
             return Err(SackError::NeverSent);
         }
-        let flight_before = self.outstanding.flight();
         let in_fast_recovery = self.recover_until.is_some();
+        let window_was_full = before + 1 < self.full_at;
+        let count_reports = !self.recovery.reordering;
+        self.outstanding.now = self.recovery.micros(now);
         let probe = self.rtt_probe.filter(|&(tsn, _)| self.probe_is_good(tsn));
 
         let queue = &mut self.queue;
         let mut released = 0;
-        let summary = self.outstanding.on_sack(
+        let mut summary = self.outstanding.on_sack(
             cumulative,
             sack.gap_ack_blocks(),
             in_fast_recovery,
+            count_reports,
             &self.messages,
             |chunk, messages| {
                 let len = usize::from(chunk.len);
@@ -477,21 +518,22 @@ impl Sender {
         if self.recover_until.is_some_and(|until| until <= cumulative) {
             self.recover_until = None;
         }
+        let rtt = self.rack(now, &mut summary, sack.duplicates(), stats);
         if summary.acked_bytes > 0 {
             self.congestion.on_ack(Acked {
+                now,
                 bytes: summary.acked_bytes,
-                flight_before,
+                window_was_full,
                 cumulative_advanced: summary.cumulative_advanced,
                 in_fast_recovery: self.recover_until.is_some(),
                 all_acked: self.outstanding.is_empty(),
+                cumulative,
+                next_tsn: self.outstanding.next_tsn(),
+                rtt,
+                srtt: self.rto.srtt(),
             });
         }
-        if summary.lost > 0 && self.recover_until.is_none() {
-            self.congestion.on_fast_recovery();
-            self.recover_until = Some(self.outstanding.next_tsn() - 1);
-            self.fast_retransmit_now = true;
-            stats.fast_recoveries += 1;
-        }
+        self.on_lost(summary.lost, stats);
         self.give_up_lost(now, stats);
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.flight_payload());
         self.a_rwnd = sack.a_rwnd;
@@ -544,6 +586,8 @@ impl Sender {
         }
         self.peer_rwnd = self.peer_rwnd.saturating_add(self.outstanding.flight_payload());
         self.outstanding.mark_all_lost();
+        self.on_lost_by_timeout(self.outstanding.lost());
+        self.pacer.reset();
         self.recover_until = None;
         self.fast_retransmit_now = false;
         self.rtt_probe = None;
@@ -566,6 +610,8 @@ impl Sender {
         self.cutting = None;
         self.outstanding = Outstanding::new(self.outstanding.next_tsn(), self.mtu);
         self.t3.stop();
+        self.recovery = Recovery::default();
+        self.pacer.reset();
         self.unacked = 0;
         self.message_count = 0;
         self.forward_due = false;

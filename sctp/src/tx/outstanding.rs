@@ -1,6 +1,6 @@
 //! The DATA chunks that have a TSN and are not cumulatively acknowledged yet.
 //!
-//! A ring indexed by TSN − first TSN; an entry is 40 bytes and points into its message. States of an entry:
+//! A ring indexed by TSN − first TSN; an entry is 32 bytes and points into its message. States of an entry:
 //!
 //! ```text
 //!              marked lost                       sent again
@@ -17,6 +17,7 @@
 use std::collections::VecDeque;
 
 use super::{DATA_OVERHEAD, SentMessages};
+use crate::wire::data::FLAG_IMMEDIATE;
 use crate::wire::padded;
 
 /// Missing reports that make a chunk lost (RFC 9260 §7.2.4).
@@ -39,6 +40,8 @@ pub(crate) struct SentChunk {
     /// That is the chunk's own TSN at first, and the highest TSN there was when it was sent again; so a lost
     /// retransmission is found without waiting for T3, and a late report never counts against it.
     sent_after: u64,
+    /// When it was last sent, in microseconds of [`Outstanding::now`].
+    sent_at: u32,
     pub(crate) offset: u32,
     pub(crate) len: u16,
     pub(crate) transmissions: u16,
@@ -66,8 +69,40 @@ pub(crate) struct SackSummary {
     pub(crate) lost: usize,
     /// The first outstanding chunk is among the lost.
     pub(crate) first_is_lost: bool,
+    /// When the most recently sent of the newly acknowledged chunks was sent: of those sent once, and of those
+    /// sent again.
+    pub(crate) newest_sent_once: Option<u32>,
+    pub(crate) newest_resent: Option<u32>,
+    /// Chunks acknowledged that had been taken for lost and were not sent again.
+    pub(crate) acked_while_lost: usize,
+    /// A chunk sent once was acknowledged after a later one.
+    pub(crate) reordered: bool,
     /// Gap ack blocks that are reversed, out of order, or above what was sent.
     pub(crate) bad_blocks: usize,
+}
+
+impl SackSummary {
+    /// A chunk in flight or taken for lost is acknowledged; `highest` is the highest TSN that was before.
+    #[inline]
+    fn note_acked(&mut self, tsn: u64, chunk: &SentChunk, highest: u64) {
+        self.acked_bytes += chunk.wire_len();
+        self.highest_newly_acked = Some(tsn.max(self.highest_newly_acked.unwrap_or(0)));
+        let newest = if chunk.transmissions == 1 {
+            self.reordered |= tsn < highest;
+            &mut self.newest_sent_once
+        } else {
+            &mut self.newest_resent
+        };
+        if newest.is_none_or(|newest| is_not_after(newest, chunk.sent_at)) {
+            *newest = Some(chunk.sent_at);
+        }
+        self.acked_while_lost += usize::from(chunk.state == ChunkState::ToRetransmit);
+    }
+}
+
+/// Whether one time on the wrapping clock is not after another.
+fn is_not_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) as i32 <= 0
 }
 
 /// The ring.
@@ -93,6 +128,8 @@ pub(crate) struct Outstanding {
     packet_len: usize,
     /// Retransmission counts matter (partial reliability), so losses are reported by TSN.
     pub(crate) newly_lost: Vec<u64>,
+    /// The time that chunks sent now are given: microseconds on a clock that wraps.
+    pub(crate) now: u32,
 }
 
 impl Outstanding {
@@ -110,6 +147,7 @@ impl Outstanding {
             newly_sacked: Vec::new(),
             packet_len,
             newly_lost: Vec::new(),
+            now: 0,
         }
     }
 
@@ -137,6 +175,16 @@ impl Outstanding {
         self.flight_payload
     }
 
+    /// The last SACK had gap ack blocks.
+    pub(crate) fn has_gaps(&self) -> bool {
+        !self.sacked.is_empty()
+    }
+
+    /// Chunks that wait to be sent again.
+    pub(crate) fn lost(&self) -> usize {
+        self.lost
+    }
+
     pub(crate) fn has_lost(&self) -> bool {
         self.lost > 0
     }
@@ -161,6 +209,7 @@ impl Outstanding {
         let chunk = SentChunk {
             message,
             sent_after: tsn,
+            sent_at: self.now,
             offset,
             len,
             transmissions: 1,
@@ -180,6 +229,7 @@ impl Outstanding {
         self.chunks.push_back(SentChunk {
             message,
             sent_after,
+            sent_at: self.now,
             offset: 0,
             len: 0,
             transmissions: 0,
@@ -204,8 +254,9 @@ impl Outstanding {
 
     /// The chunk has been written again.
     pub(crate) fn retransmitted(&mut self, tsn: u64) {
-        let highest = self.next_tsn() - 1;
+        let (highest, now) = (self.next_tsn() - 1, self.now);
         let Some(chunk) = self.get_mut(tsn) else { return };
+        chunk.sent_at = now;
         chunk.state = ChunkState::InFlight;
         chunk.missing_reports = 0;
         chunk.sent_after = highest;
@@ -232,6 +283,62 @@ impl Outstanding {
         }
         self.flight = 0;
         self.flight_payload = 0;
+    }
+
+    /// What was taken for lost and not sent again is in flight after all.
+    pub(crate) fn unmark_lost(&mut self) {
+        while let Some(tsn) = self.to_retransmit.pop_front() {
+            if self.get(tsn).is_some_and(|chunk| chunk.state == ChunkState::ToRetransmit) {
+                self.set_state(tsn, ChunkState::InFlight);
+            }
+        }
+    }
+
+    /// Takes one chunk in flight for lost.
+    pub(crate) fn mark_lost(&mut self, tsn: u64) {
+        if self.get(tsn).is_some_and(|chunk| chunk.state == ChunkState::InFlight) {
+            self.set_state(tsn, ChunkState::ToRetransmit);
+            self.to_retransmit.push_back(tsn);
+            self.newly_lost.push(tsn);
+        }
+    }
+
+    /// The newest chunk asks for an immediate SACK.
+    pub(crate) fn last_is_immediate(&self) -> bool {
+        self.chunks.back().is_some_and(|chunk| chunk.flags & FLAG_IMMEDIATE != 0)
+    }
+
+    /// The highest TSN in flight.
+    pub(crate) fn last_in_flight(&self) -> Option<u64> {
+        let behind = self.chunks.iter().rev().position(|chunk| chunk.state == ChunkState::InFlight)?;
+        Some(self.next_tsn() - 1 - behind as u64)
+    }
+
+    /// Takes for lost what was sent `limit` microseconds ago or earlier, not after `newest`, and lies below
+    /// something acknowledged. Returns how many that are, and in how many microseconds there will be more.
+    pub(crate) fn mark_late(&mut self, newest: u32, limit: u32) -> (usize, Option<u32>) {
+        let ranges = std::mem::take(&mut self.sacked);
+        let (mut lost, mut next) = (0, None);
+        let mut hole = self.first;
+        for &(start, end) in &ranges {
+            for tsn in hole..start {
+                let Some(chunk) = self.get(tsn) else { break };
+                if chunk.state != ChunkState::InFlight || !is_not_after(chunk.sent_at, newest) {
+                    continue;
+                }
+                let age = self.now.wrapping_sub(chunk.sent_at);
+                if age >= limit {
+                    self.mark_lost(tsn);
+                    lost += 1;
+                } else {
+                    let left = limit - age;
+                    next = Some(next.map_or(left, |next: u32| next.min(left)));
+                }
+            }
+            hole = end + 1;
+        }
+        self.sacked = ranges;
+        (lost, next)
     }
 
     /// Gives up what was sent of the message that this TSN belongs to.
@@ -297,29 +404,29 @@ impl Outstanding {
 
     /// Takes in a SACK whose cumulative TSN ack is neither behind ours nor beyond what was sent.
     ///
-    /// `blocks` are offsets as received. `released` is called for every chunk that is gone for good.
+    /// `blocks` are offsets as received. Missing reports make chunks lost if `count_reports`. `released` is called for every chunk that is gone for good.
     pub(crate) fn on_sack(
         &mut self,
         cumulative: u64,
         blocks: impl Iterator<Item = (u16, u16)>,
         in_fast_recovery: bool,
+        count_reports: bool,
         messages: &SentMessages,
         mut released: impl FnMut(&SentChunk, &SentMessages),
     ) -> SackSummary {
         let mut summary = SackSummary::default();
+        let highest = self.sacked.last().map_or(0, |&(_, end)| end);
         while self.first <= cumulative {
             let Some(chunk) = self.chunks.pop_front() else { break };
             match chunk.state {
                 ChunkState::InFlight => {
                     self.flight -= chunk.wire_len();
                     self.flight_payload -= usize::from(chunk.len);
-                    summary.acked_bytes += chunk.wire_len();
-                    summary.highest_newly_acked = Some(self.first);
+                    summary.note_acked(self.first, &chunk, highest);
                 }
                 ChunkState::ToRetransmit => {
                     self.lost -= 1;
-                    summary.acked_bytes += chunk.wire_len();
-                    summary.highest_newly_acked = Some(self.first);
+                    summary.note_acked(self.first, &chunk, highest);
                 }
                 ChunkState::Acked | ChunkState::Abandoned => {}
             }
@@ -327,8 +434,10 @@ impl Outstanding {
             summary.cumulative_advanced = true;
             self.first += 1;
         }
-        self.take_blocks(cumulative, blocks, &mut summary);
-        self.count_missing(in_fast_recovery, &mut summary);
+        self.take_blocks(cumulative, blocks, highest, &mut summary);
+        if count_reports {
+            self.count_missing(in_fast_recovery, &mut summary);
+        }
         summary
     }
 
@@ -337,6 +446,7 @@ impl Outstanding {
         &mut self,
         cumulative: u64,
         blocks: impl Iterator<Item = (u16, u16)>,
+        highest_before: u64,
         summary: &mut SackSummary,
     ) {
         let mut old = std::mem::take(&mut self.sacked);
@@ -368,8 +478,7 @@ impl Outstanding {
                 for tsn in start..=end {
                     let Some(chunk) = self.get(tsn) else { break };
                     if matches!(chunk.state, ChunkState::InFlight | ChunkState::ToRetransmit) {
-                        summary.acked_bytes += chunk.wire_len();
-                        summary.highest_newly_acked = Some(tsn.max(summary.highest_newly_acked.unwrap_or(0)));
+                        summary.note_acked(tsn, chunk, highest_before);
                         self.set_state(tsn, ChunkState::Acked);
                     }
                 }
@@ -509,7 +618,7 @@ mod tests {
 
     fn sack(outstanding: &mut Outstanding, cumulative: u64, blocks: &[(u16, u16)]) -> SackSummary {
         let messages = SentMessages::new();
-        outstanding.on_sack(cumulative, blocks.iter().copied(), false, &messages, |_, _| {})
+        outstanding.on_sack(cumulative, blocks.iter().copied(), false, true, &messages, |_, _| {})
     }
 
     #[test]
@@ -564,6 +673,30 @@ mod tests {
         assert_eq!(sack(&mut outstanding, 99, &[(2, 7)]).lost, 0);
         assert_eq!(sack(&mut outstanding, 99, &[(2, 8)]).lost, 0);
         assert_eq!(sack(&mut outstanding, 99, &[(2, 9)]).lost, 1);
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<SentChunk>(), 32);
+    }
+
+    #[test]
+    fn what_is_late_is_lost_and_the_next_one_has_a_time() {
+        let mut outstanding = with_chunks(2);
+        outstanding.now = 400;
+        for _ in 0..3 {
+            outstanding.push(0, 0, 100, 0);
+        }
+        outstanding.now = 1200;
+        sack(&mut outstanding, 99, &[(4, 4)]);
+        assert_eq!(outstanding.mark_late(399, 1000), (2, None), "sent at 0; the others after 399");
+        assert_eq!(outstanding.mark_late(400, 1000), (0, Some(200)), "sent at 400, below TSN 103");
+        outstanding.now = 1400;
+        assert_eq!(outstanding.mark_late(400, 1000), (1, None));
+        assert_eq!(outstanding.lost(), 3);
+        assert_eq!(outstanding.last_in_flight(), Some(104));
+        outstanding.unmark_lost();
+        assert_eq!((outstanding.lost(), outstanding.flight_payload()), (0, 400));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) struct Sack<'a> {
     pub(crate) cumulative_tsn_ack: Tsn,
     pub(crate) a_rwnd: u32,
     gaps: &'a [u8],
+    duplicates: &'a [u8],
 }
 
 impl<'a> Sack<'a> {
@@ -39,16 +40,22 @@ impl<'a> Sack<'a> {
             cumulative_tsn_ack: Tsn(be32(chunk.value, 0)?),
             a_rwnd: be32(chunk.value, 4)?,
             gaps: lists.get(..gaps * 4)?,
+            duplicates: lists.get(gaps * 4..(gaps + duplicates) * 4)?,
         })
     }
 
     /// What the cumulative TSN ack of a SHUTDOWN says (RFC 9260 §9.2).
     pub(crate) fn cumulative_only(cumulative_tsn_ack: Tsn, a_rwnd: u32) -> Self {
-        Self { cumulative_tsn_ack, a_rwnd, gaps: &[] }
+        Self { cumulative_tsn_ack, a_rwnd, gaps: &[], duplicates: &[] }
     }
 
     /// Start and end of each gap ack block, as offsets from the cumulative TSN ack, as received.
     pub(crate) fn gap_ack_blocks(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
         self.gaps.chunks_exact(4).filter_map(|block| Some((be16(block, 0)?, be16(block, 2)?)))
+    }
+
+    /// TSNs that the peer has received more than once since its last SACK.
+    pub(crate) fn duplicates(&self) -> impl Iterator<Item = Tsn> + use<'a> {
+        self.duplicates.chunks_exact(4).filter_map(|tsn| be32(tsn, 0).map(Tsn))
     }
 }

@@ -1,61 +1,30 @@
-//! Congestion control: the interface, and the algorithm of RFC 9260 §7.2.
-//!
-//! All sizes are bytes of DATA chunks on the wire, headers included, so that a million one-byte messages
-//! count as what they cost the path.
+//! The algorithm of RFC 9260 §7.2.
 
-use std::fmt::Debug;
-
-/// What an acknowledgement told the sender.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Acked {
-    /// Newly acknowledged.
-    pub(crate) bytes: usize,
-    /// In flight before it arrived.
-    pub(crate) flight_before: usize,
-    /// Whether the cumulative TSN ack point moved.
-    pub(crate) cumulative_advanced: bool,
-    /// Whether losses are being repaired.
-    pub(crate) in_fast_recovery: bool,
-    /// Whether everything sent is acknowledged now.
-    pub(crate) all_acked: bool,
-}
-
-/// Decides how much may be in flight.
-pub(crate) trait CongestionControl: Debug + Send {
-    /// The congestion window.
-    fn cwnd(&self) -> usize;
-    /// The slow-start threshold; `usize::MAX` before the first loss.
-    fn ssthresh(&self) -> usize;
-    /// Data was acknowledged.
-    fn on_ack(&mut self, acked: Acked);
-    /// Missing reports started a fast recovery.
-    fn on_fast_recovery(&mut self);
-    /// T3-rtx ran out.
-    fn on_timeout(&mut self);
-    /// Nothing was sent for this many RTOs.
-    fn on_idle(&mut self, rtos: u32);
-}
-
-/// The limit `L` of one slow-start step, in packets (RFC 9260 §7.2.1: SHOULD be 1, MAY be larger; RFC 3465).
-/// One SACK covers a receive batch here, which can be 64 datagrams; bytes are counted once each, so splitting
-/// acknowledgements gains a peer nothing.
-const SLOW_START_LIMIT: usize = 128;
+use super::{Acked, CongestionControl, SLOW_START_LIMIT};
 
 /// The algorithm of RFC 9260 §7.2: slow start, congestion avoidance, halving on loss.
 #[derive(Debug)]
-pub(crate) struct NewReno {
+pub(super) struct NewReno {
     mtu: usize,
     initial: usize,
     cwnd: usize,
     ssthresh: usize,
     partial_bytes_acked: usize,
+    /// Window and threshold before the last reduction.
+    before_reduction: Option<(usize, usize)>,
 }
 
 impl NewReno {
-    /// `mtu` is the path's maximum for DATA chunks, the PMDCS of RFC 9260 §6.9: without the common header.
-    pub(crate) fn new(mtu: usize, initial_packets: u32) -> Self {
+    pub(super) fn new(mtu: usize, initial_packets: u32) -> Self {
         let initial = mtu.saturating_mul(initial_packets.max(1) as usize);
-        Self { mtu, initial, cwnd: initial, ssthresh: usize::MAX, partial_bytes_acked: 0 }
+        Self {
+            mtu,
+            initial,
+            cwnd: initial,
+            ssthresh: usize::MAX,
+            partial_bytes_acked: 0,
+            before_reduction: None,
+        }
     }
 
     fn halved(&self) -> usize {
@@ -73,8 +42,7 @@ impl CongestionControl for NewReno {
     }
 
     fn on_ack(&mut self, acked: Acked) {
-        // The window was fully used when not even one more packet would have fitted.
-        let fully_used = acked.flight_before + self.mtu > self.cwnd;
+        let fully_used = acked.window_was_full;
         if self.cwnd <= self.ssthresh {
             // RFC 9260 §7.2.1
             if acked.cumulative_advanced && fully_used && !acked.in_fast_recovery {
@@ -101,6 +69,7 @@ impl CongestionControl for NewReno {
 
     fn on_fast_recovery(&mut self) {
         // RFC 9260 §7.2.3
+        self.before_reduction = Some((self.cwnd, self.ssthresh));
         self.ssthresh = self.halved();
         self.cwnd = self.ssthresh;
         self.partial_bytes_acked = 0;
@@ -108,6 +77,7 @@ impl CongestionControl for NewReno {
 
     fn on_timeout(&mut self) {
         // RFC 9260 §7.2.3
+        self.before_reduction = Some((self.cwnd, self.ssthresh));
         self.ssthresh = self.halved();
         self.cwnd = self.mtu;
         self.partial_bytes_acked = 0;
@@ -121,30 +91,39 @@ impl CongestionControl for NewReno {
             self.ssthresh = self.cwnd.max(4 * self.mtu);
         }
         self.cwnd = (self.cwnd >> rtos.min(31)).max(floor);
+        self.before_reduction = None;
+    }
+
+    fn undo(&mut self) {
+        if let Some((cwnd, ssthresh)) = self.before_reduction.take() {
+            self.cwnd = self.cwnd.max(cwnd);
+            self.ssthresh = self.ssthresh.max(ssthresh);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::base;
 
     const MTU: usize = 1000;
 
-    fn acked(bytes: usize, flight_before: usize) -> Acked {
-        Acked { bytes, flight_before, cumulative_advanced: true, in_fast_recovery: false, all_acked: false }
+    fn acked(bytes: usize) -> Acked {
+        super::super::tests::acked(base(), bytes)
     }
 
     #[test]
     fn slow_start_doubles_the_window_in_a_round_trip() {
         let mut cc = NewReno::new(MTU, 10);
-        cc.on_ack(acked(10 * MTU, 10 * MTU));
+        cc.on_ack(acked(10 * MTU));
         assert_eq!(cc.cwnd(), 20 * MTU);
     }
 
     #[test]
     fn a_window_that_was_not_used_does_not_grow() {
         let mut cc = NewReno::new(MTU, 10);
-        cc.on_ack(acked(5 * MTU, 5 * MTU));
+        cc.on_ack(Acked { window_was_full: false, ..acked(5 * MTU) });
         assert_eq!(cc.cwnd(), 10 * MTU);
     }
 
@@ -153,11 +132,11 @@ mod tests {
         let mut cc = NewReno::new(MTU, 40);
         cc.on_fast_recovery();
         assert_eq!((cc.cwnd(), cc.ssthresh()), (20 * MTU, 20 * MTU));
-        cc.on_ack(acked(20 * MTU, 20 * MTU));
+        cc.on_ack(acked(20 * MTU));
         let after_threshold = cc.cwnd();
         assert!(after_threshold > cc.ssthresh());
         for _ in 0..after_threshold / MTU {
-            cc.on_ack(acked(MTU, after_threshold));
+            cc.on_ack(acked(MTU));
         }
         assert_eq!(cc.cwnd(), after_threshold + MTU);
     }
@@ -167,8 +146,7 @@ mod tests {
         let mut cc = NewReno::new(MTU, 40);
         cc.on_timeout();
         while cc.cwnd() <= cc.ssthresh() {
-            let cwnd = cc.cwnd();
-            cc.on_ack(acked(100 * MTU, cwnd));
+            cc.on_ack(acked(100 * MTU));
         }
         assert_eq!(cc.cwnd(), 21 * MTU);
     }
@@ -181,11 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_no_loss_is_undone() {
+        let mut cc = NewReno::new(MTU, 40);
+        cc.on_timeout();
+        cc.undo();
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (40 * MTU, usize::MAX));
+    }
+
+    #[test]
     fn idling_decays_to_the_initial_window_and_can_be_regained_by_slow_start() {
         let mut cc = NewReno::new(MTU, 10);
         for _ in 0..4 {
             let cwnd = cc.cwnd();
-            cc.on_ack(acked(cwnd, cwnd));
+            cc.on_ack(acked(cwnd));
         }
         assert_eq!(cc.cwnd(), 160 * MTU);
         cc.on_idle(40);
