@@ -9,6 +9,7 @@ mod partial;
 mod property;
 mod recovery;
 mod reset;
+mod throughput;
 mod wire;
 mod zero_checksum;
 
