@@ -410,8 +410,9 @@ impl Peer {
         }
         channel.stream = Some(stream);
         channel.state = ChannelState::Open;
-        let threshold = channel.low_threshold;
+        let (threshold, priority) = (channel.low_threshold, channel.options.priority);
         transport.sctp.set_buffered_amount_low_threshold(stream, threshold);
+        transport.sctp.set_stream_priority(stream, priority);
         self.channels.by_stream.insert(stream.0, key);
         self.events.push_back(Event::ChannelState(key, ChannelState::Open));
         if negotiated {
@@ -567,6 +568,9 @@ impl Peer {
             priority: open.priority,
             negotiated: None,
         };
+        if let Some(transport) = &mut self.transport {
+            transport.sctp.set_stream_priority(stream, open.priority);
+        }
         let mut channel = Channel::new(options, ChannelState::Open);
         channel.stream = Some(stream);
         channel.label_bytes = label_bytes;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::tx::scheduler::Scheduler;
+
 /// Settings of an [`Association`](crate::Association). All have defaults that suit data channels.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -58,6 +60,12 @@ pub struct Config {
     /// so: we say it, and we use it towards a peer that says it. It saves a pass over every packet. Right only
     /// when what carries the packets protects them better than the CRC32c would, as DTLS does. Default true.
     pub zero_checksum: bool,
+    /// Whether we announce I-DATA (RFC 8260), so that a large message on one stream does not hold up the
+    /// others. It takes four bytes more per chunk. Used when the peer announces it too: Firefox does,
+    /// Chromium does not. Default true.
+    pub interleaving: bool,
+    /// In which order the streams' messages are sent. Default [`Scheduler::WeightedFair`].
+    pub scheduler: Scheduler,
     /// The initial congestion window, in full packets. RFC 9260 §7.2.1 allows about 4 KB; 10 as RFC 6928,
     /// dcSCTP and the browsers do.
     pub initial_cwnd_packets: u32,
@@ -98,6 +106,8 @@ impl Default for Config {
             cookie_lifetime: Duration::from_secs(60),
             partial_reliability: true,
             zero_checksum: true,
+            interleaving: true,
+            scheduler: Scheduler::default(),
             initial_cwnd_packets: 10,
             congestion: Congestion::default(),
         }

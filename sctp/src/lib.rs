@@ -41,7 +41,8 @@
 //! SACK; CUBIC with HyStart++, or the RFC's own congestion control; pacing; T3, fast retransmit, loss detection
 //! by time and tail-loss probes, with undo of what was no loss; windows and probes;
 //! heartbeats; SHUTDOWN and ABORT; stream reset (RFC 6525, outgoing resets); partial reliability (RFC 3758,
-//! RFC 7496) when the peer announces it; zero in place of the checksum (RFC 9653) towards a peer that takes it.
+//! RFC 7496) when the peer announces it; I-DATA (RFC 8260) when the peer announces it, and stream schedulers;
+//! zero in place of the checksum (RFC 9653) towards a peer that takes it.
 //!
 //! # What there is not, and why
 //!
@@ -49,13 +50,21 @@
 //! - AUTH, ECN, padding: DTLS authenticates, and there is no IP header to mark (RFC 8261 §6).
 //! - SSN/TSN reset and adding streams (RFC 6525 §4.3, §4.5): data channels have no use for them; they are
 //!   answered "denied", and so are resets of our side that a peer asks for (§4.2).
-//! - I-DATA (RFC 8260): a large message holds up those behind it, on all streams, until it is cut.
+//!
+//! # Large messages beside small ones
+//!
+//! Between two of ours, and with Firefox, messages of different streams are interleaved: a short message
+//! waits for the packet that is being filled, however much is queued on other streams. A peer that does not
+//! announce I-DATA, as Chromium by default, can't take a message in pieces: a short message then waits until
+//! the large one that has been begun is sent, and the next turn is by weight. Keep messages small there.
+//! Messages of one stream are never interleaved (RFC 8260 §2.2.2). Priorities are
+//! [`set_stream_priority`](Association::set_stream_priority).
 //!
 //! # What a peer can cost
 //!
 //! Memory: the receive buffer with its reserve of an eighth (or one message and 64 KiB); 64 bytes of overhead
 //! per queued message of ours, within the send buffer; up to 65,000 chunks of 48 bytes outstanding; 1024 gaps;
-//! 2048 incomplete messages; about 150 bytes for each stream that is used. Events and answers are merged, so
+//! 2048 incomplete messages (with I-DATA, on each stream, each charged to the receive buffer); about 200 bytes for each stream that is used. Events and answers are merged, so
 //! not draining them costs nothing more. Time: a packet costs what it says, and never more than the window.
 //!
 //! Bad input is counted in [`Stats`] and logged at debug level, never an error. The only end is
@@ -77,7 +86,7 @@ mod types;
 mod wire;
 
 pub use association::Association;
-pub use config::{Config, Congestion, SendOptions};
+pub use config::{Config, Congestion, Scheduler, SendOptions};
 pub use error::{ResetError, SendError};
 pub use event::{CloseReason, Event, Message};
 pub use stats::Stats;

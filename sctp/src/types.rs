@@ -41,16 +41,33 @@ macro_rules! serial {
     };
 }
 
+/// A stream sequence number (RFC 9260 §3.3.1): the low half of a [`Mid`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Ssn(pub(crate) u16);
+
 serial!(
-    /// A stream sequence number (RFC 9260 §3.3.1).
-    Ssn,
-    u16
+    /// A message identifier (RFC 8260 §2.1). Its low half is the SSN where DATA is used.
+    Mid,
+    u32
 );
 serial!(
     /// A re-configuration request sequence number (RFC 6525 §4.1).
     RequestSn,
     u32
 );
+
+impl From<Ssn> for Mid {
+    fn from(ssn: Ssn) -> Self {
+        Self(u32::from(ssn.0))
+    }
+}
+
+impl Mid {
+    /// The number that DATA carries.
+    pub(crate) fn ssn(self) -> Ssn {
+        Ssn(self.0 as u16)
+    }
+}
 
 /// A transmission sequence number (RFC 9260 §3.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -95,7 +112,7 @@ mod tests {
 
     #[test]
     fn distance_is_modulo_the_width() {
-        assert_eq!(Ssn(2).distance_from(Ssn(65_535)), 3);
+        assert_eq!(Mid(2).distance_from(Mid(u32::MAX)), 3);
         assert_eq!(RequestSn(0).add(u32::MAX), RequestSn(u32::MAX));
     }
 }

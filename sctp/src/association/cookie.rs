@@ -48,8 +48,10 @@ impl Cookie {
         out.extend_from_slice(&self.peer.a_rwnd.to_be_bytes());
         out.extend_from_slice(&self.peer.outbound_streams.to_be_bytes());
         out.extend_from_slice(&self.peer.inbound_streams.to_be_bytes());
-        let Capabilities { reconfig, forward_tsn, zero_checksum } = self.peer.capabilities;
-        let bits = u32::from(reconfig) | u32::from(forward_tsn) << 1 | u32::from(zero_checksum) << 2;
+        let Capabilities { reconfig, forward_tsn, zero_checksum, i_data, i_forward_tsn } =
+            self.peer.capabilities;
+        let bits = [reconfig, forward_tsn, zero_checksum, i_data, i_forward_tsn];
+        let bits = bits.iter().rev().fold(0, |bits, &bit| bits << 1 | u32::from(bit));
         out.extend_from_slice(&bits.to_be_bytes());
         out.extend_from_slice(&self.tie_tags.0.to_be_bytes());
         out.extend_from_slice(&self.tie_tags.1.to_be_bytes());
@@ -77,6 +79,8 @@ impl Cookie {
                     reconfig: capabilities & 1 != 0,
                     forward_tsn: capabilities & 2 != 0,
                     zero_checksum: capabilities & 4 != 0,
+                    i_data: capabilities & 8 != 0,
+                    i_forward_tsn: capabilities & 16 != 0,
                 },
             },
             tie_tags: (be32(body, 36)?, be32(body, 40)?),
@@ -104,7 +108,13 @@ mod tests {
                 a_rwnd: 6,
                 outbound_streams: 7,
                 inbound_streams: 8,
-                capabilities: Capabilities { reconfig: false, forward_tsn: true, zero_checksum: true },
+                capabilities: Capabilities {
+                    reconfig: false,
+                    forward_tsn: true,
+                    zero_checksum: true,
+                    i_data: false,
+                    i_forward_tsn: true,
+                },
             },
             tie_tags: (9, 10),
         };

@@ -85,6 +85,8 @@ impl Association {
                 reconfig: true,
                 forward_tsn: self.config.partial_reliability,
                 zero_checksum: self.config.zero_checksum,
+                i_data: self.config.interleaving,
+                i_forward_tsn: self.config.interleaving && self.config.partial_reliability,
             },
             cookie: None,
             host_name: false,
@@ -212,10 +214,15 @@ impl Association {
         self.peer_capabilities = peer.capabilities;
         self.outbound_streams = self.config.outbound_streams.min(peer.inbound_streams);
         self.inbound_streams = self.config.inbound_streams.min(peer.outbound_streams);
-        self.rx = Receiver::new(&self.config, peer.initial_tsn, self.inbound_streams);
+        // RFC 8260 §2.2.1: when both sides have said so, and then always.
+        self.interleaving = self.config.interleaving && peer.capabilities.i_data;
+        self.rx = Receiver::new(&self.config, peer.initial_tsn, self.inbound_streams, self.interleaving);
         self.reconfig = Reconfig::new(self.local_initial_tsn, peer.initial_tsn);
         self.tx.set_peer_rwnd(peer.a_rwnd);
-        self.tx.partial_reliability = self.config.partial_reliability && peer.capabilities.forward_tsn;
+        self.tx.set_interleaving(self.interleaving);
+        let forward = peer.capabilities;
+        let forward = if self.interleaving { forward.i_forward_tsn } else { forward.forward_tsn };
+        self.tx.partial_reliability = self.config.partial_reliability && forward;
     }
 
     /// Whether the rest of the packet is to be processed.

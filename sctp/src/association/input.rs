@@ -8,10 +8,13 @@ use super::state::State;
 use crate::event::CloseReason;
 use crate::rx::PacketNotes;
 use crate::rx::reassembly::Violation;
+use crate::types::Tsn;
 use crate::wire::cause::CauseCode;
 use crate::wire::chunk::{ChunkType, FLAG_T, RawChunk};
 use crate::wire::data::DataChunk;
 use crate::wire::forward_tsn::ForwardTsn;
+use crate::wire::i_data::IDataChunk;
+use crate::wire::i_forward_tsn::IForwardTsn;
 use crate::wire::packet::{Packet, PacketError};
 use crate::wire::param::Params;
 use crate::wire::sack::Sack;
@@ -134,8 +137,10 @@ impl Association {
                 tracing::debug!("a chunk overruns its packet");
                 break;
             };
-            // DATA is what there is most of.
-            let flow = if chunk.kind == ChunkType::DATA {
+            // These are what there is most of.
+            let flow = if chunk.kind == ChunkType::I_DATA {
+                self.on_i_data(&chunk, &mut notes)
+            } else if chunk.kind == ChunkType::DATA {
                 self.on_data(&chunk, &mut notes)
             } else {
                 self.on_control(now, packet.tag, &chunk)
@@ -160,17 +165,54 @@ impl Association {
             self.stats.dropped_chunks += 1;
             return Flow::Continue;
         }
+        if self.interleaving {
+            // RFC 8260 §2.2.3
+            self.violation("DATA where I-DATA is agreed");
+            return Flow::Stop;
+        }
         let Some(data) = DataChunk::parse(chunk) else {
             self.violation("DATA shorter than its header");
             return Flow::Stop;
         };
         if data.payload.is_empty() {
-            // RFC 9260 §6.2: the cause names the TSN.
-            let reason = CloseReason::ProtocolViolation("DATA without user data");
-            self.abort_with(CauseCode::NO_USER_DATA, &data.tsn.0.to_be_bytes(), reason);
+            return self.on_no_user_data(data.tsn);
+        }
+        let result = self.rx.on_data(&data, notes, &mut self.stats);
+        self.end_on_violation(result)
+    }
+
+    #[inline]
+    fn on_i_data(&mut self, chunk: &RawChunk<'_>, notes: &mut PacketNotes) -> Flow {
+        if !self.state.takes_data() {
+            self.stats.dropped_chunks += 1;
+            return Flow::Continue;
+        }
+        if !self.interleaving {
+            // RFC 8260 §2.2.3
+            self.violation("I-DATA where DATA is agreed");
             return Flow::Stop;
         }
-        match self.rx.on_data(&data, notes, &mut self.stats) {
+        let Some(data) = IDataChunk::parse(chunk) else {
+            self.violation("I-DATA shorter than its header");
+            return Flow::Stop;
+        };
+        if data.payload.is_empty() {
+            return self.on_no_user_data(data.tsn);
+        }
+        let result = self.rx.on_i_data(&data, notes, &mut self.stats);
+        self.end_on_violation(result)
+    }
+
+    /// RFC 9260 §6.2: the cause names the TSN.
+    fn on_no_user_data(&mut self, tsn: Tsn) -> Flow {
+        let reason = CloseReason::ProtocolViolation("DATA without user data");
+        self.abort_with(CauseCode::NO_USER_DATA, &tsn.0.to_be_bytes(), reason);
+        Flow::Stop
+    }
+
+    #[inline]
+    fn end_on_violation(&mut self, result: Result<(), Violation>) -> Flow {
+        match result {
             Ok(()) => Flow::Continue,
             Err(violation) => {
                 self.violation(match violation {
@@ -190,7 +232,21 @@ impl Association {
             ChunkType::HEARTBEAT if self.state.has_peer() => self.on_heartbeat(chunk),
             ChunkType::HEARTBEAT_ACK if self.state.has_peer() => self.on_heartbeat_ack(now, chunk),
             ChunkType::RE_CONFIG if self.state.has_peer() => self.on_reconfig(now, chunk),
-            ChunkType::FORWARD_TSN if self.tx.partial_reliability => self.on_forward_tsn(chunk),
+            // RFC 8260 §2.3.1: each goes with its own kind of DATA.
+            ChunkType::FORWARD_TSN if self.state.takes_data() && self.interleaving => {
+                self.violation("FORWARD TSN where I-DATA is agreed");
+                return Flow::Stop;
+            }
+            ChunkType::I_FORWARD_TSN if self.state.takes_data() && !self.interleaving => {
+                self.violation("I-FORWARD-TSN where DATA is agreed");
+                return Flow::Stop;
+            }
+            ChunkType::FORWARD_TSN if self.tx.partial_reliability && !self.interleaving => {
+                self.on_forward_tsn(chunk);
+            }
+            ChunkType::I_FORWARD_TSN if self.tx.partial_reliability && self.interleaving => {
+                self.on_i_forward_tsn(chunk);
+            }
             ChunkType::ERROR => self.on_error(now, chunk),
             ChunkType::SHUTDOWN => self.on_shutdown(now, chunk),
             ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(packet_tag),
@@ -249,6 +305,17 @@ impl Association {
         }
         match ForwardTsn::parse(chunk) {
             Some(forward) => self.rx.on_forward_tsn(&forward, &mut self.stats),
+            None => self.stats.dropped_chunks += 1,
+        }
+    }
+
+    fn on_i_forward_tsn(&mut self, chunk: &RawChunk<'_>) {
+        if !self.state.takes_data() {
+            self.stats.dropped_chunks += 1;
+            return;
+        }
+        match IForwardTsn::parse(chunk) {
+            Some(forward) => self.rx.on_i_forward_tsn(&forward, &mut self.stats),
             None => self.stats.dropped_chunks += 1,
         }
     }

@@ -71,6 +71,8 @@ pub struct Association {
     peer_capabilities: Capabilities,
     outbound_streams: u16,
     inbound_streams: u16,
+    /// I-DATA is used instead of DATA.
+    interleaving: bool,
     tx: Sender,
     rx: Receiver,
     handshake: Handshake,
@@ -107,8 +109,9 @@ impl Association {
             peer_capabilities: Capabilities::default(),
             outbound_streams: config.outbound_streams,
             inbound_streams: config.inbound_streams,
+            interleaving: false,
             tx: Sender::new(&config, local_initial_tsn),
-            rx: Receiver::new(&config, Tsn(0), config.inbound_streams),
+            rx: Receiver::new(&config, Tsn(0), config.inbound_streams, false),
             handshake: Handshake::default(),
             t2: Timer::default(),
             heartbeat: Heartbeat::default(),
@@ -268,6 +271,22 @@ impl Association {
         if let Some(stream) = self.tx.queue.stream_or_new(stream) {
             stream.low_threshold = threshold;
         }
+    }
+
+    /// The stream's share of what is sent when other streams have messages too: bytes in proportion to the
+    /// priorities, with [`Scheduler::WeightedFair`](crate::Scheduler::WeightedFair). RFC 8831 §6.4 has 128
+    /// below normal, 256 normal, 512 high, 1024 extra high; 0 stands for 256, which it is at first, and again
+    /// after the stream was reset.
+    pub fn set_stream_priority(&mut self, stream: StreamId, priority: u16) {
+        if let Some(stream) = self.tx.queue.stream_or_new(stream) {
+            stream.set_priority(priority);
+        }
+    }
+
+    /// Whether messages of different streams are interleaved in both directions (RFC 8260): both sides have
+    /// said that they can. False before the handshake is done.
+    pub fn is_interleaving(&self) -> bool {
+        self.interleaving
     }
 
     /// Payload bytes, over all streams, that are not acknowledged, the never sent ones included.

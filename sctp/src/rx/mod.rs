@@ -1,8 +1,9 @@
 //! The receiving side: DATA chunks to messages, and when and what to acknowledge.
 //!
 //! ```text
-//! DATA ─► TsnTracker ─► Reassembly ─► InStreams ─► recv()
-//!              └─► SackPolicy ─► SACK
+//! DATA ───► TsnTracker ─► Reassembly ──► InStreams ─► recv()
+//! I-DATA ─►     │     └─► Interleaved ─────┘
+//!               └─► SackPolicy ─► SACK
 //! ```
 //!
 //! Memory: everything kept is charged with its payload and [`ITEM_OVERHEAD`] for its bookkeeping, and the
@@ -10,6 +11,7 @@
 //! expected TSN is taken, up to a reserve, and only when it can make room: when it closes a gap, or when the
 //! application has nothing to read until more comes. A probe into a full buffer is dropped.
 
+pub(crate) mod interleaved;
 pub(crate) mod reassembly;
 pub(crate) mod sack_policy;
 pub(crate) mod streams;
@@ -17,6 +19,7 @@ pub(crate) mod tsn_tracker;
 
 use std::time::Instant;
 
+use self::interleaved::{Interleaved, message_of};
 use self::reassembly::{Outcome, Reassembly, Violation};
 use self::sack_policy::SackPolicy;
 use self::streams::InStreams;
@@ -28,6 +31,8 @@ use crate::types::{StreamId, Tsn};
 use crate::wire::chunk::ChunkType;
 use crate::wire::data::{DataChunk, FLAG_BEGIN, FLAG_END, FLAG_IMMEDIATE};
 use crate::wire::forward_tsn::ForwardTsn;
+use crate::wire::i_data::IDataChunk;
+use crate::wire::i_forward_tsn::IForwardTsn;
 use crate::wire::sack::SACK_LEN;
 use crate::wire::writer::PacketWriter;
 
@@ -48,6 +53,7 @@ pub(crate) struct PacketNotes {
 pub(crate) struct Receiver {
     pub(crate) tracker: TsnTracker,
     reassembly: Reassembly,
+    interleaved: Interleaved,
     pub(crate) streams: InStreams,
     pub(crate) sack: SackPolicy,
     /// Bytes kept, overheads included.
@@ -61,12 +67,18 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(config: &Config, peer_initial_tsn: Tsn, inbound_streams: u16) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        peer_initial_tsn: Tsn,
+        inbound_streams: u16,
+        interleaving: bool,
+    ) -> Self {
         let buffer = receive_buffer(config);
         Self {
             tracker: TsnTracker::new(peer_initial_tsn),
             reassembly: Reassembly::new(config.max_message_size_recv),
-            streams: InStreams::new(),
+            interleaved: Interleaved::new(config.max_message_size_recv),
+            streams: InStreams::new(interleaving),
             sack: SackPolicy::new(config.sack_delay),
             charged: 0,
             buffer,
@@ -89,41 +101,13 @@ impl Receiver {
         notes: &mut PacketNotes,
         stats: &mut Stats,
     ) -> Result<(), Violation> {
-        notes.data = true;
-        notes.immediately |= chunk.flags & FLAG_IMMEDIATE != 0;
-        let tsn = chunk.tsn.unwrap_near(self.tracker.cumulative());
-        let arrival = self.tracker.classify(tsn);
-        match arrival {
-            Arrival::Duplicate => {
-                stats.duplicate_tsns += 1;
-                self.tracker.note_duplicate(chunk.tsn);
-                notes.immediately = true;
-                return Ok(());
-            }
-            Arrival::Refused => {
-                stats.dropped_data_no_room += 1;
-                notes.immediately = true;
-                return Ok(());
-            }
-            Arrival::Next | Arrival::Ahead => {}
-        }
-        let charge = chunk.payload.len() + ITEM_OVERHEAD;
-        let makes_room = arrival == Arrival::Next && (self.tracker.has_gaps() || !self.streams.has_ready());
-        let limit = if makes_room { self.buffer + self.reserve } else { self.buffer };
         let whole = chunk.flags & (FLAG_BEGIN | FLAG_END) == FLAG_BEGIN | FLAG_END;
-        if self.charged + charge > limit || (!whole && self.reassembly.is_full()) {
-            stats.dropped_data_no_room += 1;
-            notes.immediately = true;
+        let refused = !whole && self.reassembly.is_full();
+        let Some(tsn) =
+            self.admit((chunk.tsn, chunk.stream), chunk.flags, chunk.payload.len(), refused, notes, stats)
+        else {
             return Ok(());
-        }
-        self.tracker.record(tsn);
-        stats.data_chunks_received += 1;
-        notes.immediately |= self.tracker.has_gaps();
-        if chunk.stream.0 >= self.inbound_streams {
-            // Acknowledged and dropped; RFC 9260 §6.5 lets us report it, which would cost a peer nothing.
-            stats.dropped_data_invalid += 1;
-            return Ok(());
-        }
+        };
         let cumulative = self.tracker.cumulative();
         let rows_before = self.reassembly.rows();
         match self.reassembly.push(tsn, chunk, cumulative)? {
@@ -151,7 +135,93 @@ impl Receiver {
     #[inline]
     fn drop_orphans(&mut self, cumulative: u64) -> (usize, usize) {
         let streams = &mut self.streams;
-        self.reassembly.drop_orphans(cumulative, |stream, ssn| streams.skip(stream, ssn))
+        self.reassembly.drop_orphans(cumulative, |stream, mid| streams.skip(stream, mid))
+    }
+
+    /// Takes one I-DATA chunk (RFC 8260 §2.2.3).
+    #[inline]
+    pub(crate) fn on_i_data(
+        &mut self,
+        chunk: &IDataChunk<'_>,
+        notes: &mut PacketNotes,
+        stats: &mut Stats,
+    ) -> Result<(), Violation> {
+        let whole = chunk.flags & (FLAG_BEGIN | FLAG_END) == FLAG_BEGIN | FLAG_END;
+        let refused = !whole && self.interleaved.is_full(chunk.stream) && self.interleaved.begins_row(chunk);
+        let arrived = (chunk.tsn, chunk.stream);
+        if self.admit(arrived, chunk.flags, chunk.payload.len(), refused, notes, stats).is_none() {
+            return Ok(());
+        }
+        if let (stream, Some(mid)) = message_of(chunk)
+            && self.streams.is_past(stream, mid)
+        {
+            // Nobody will ask for it, and nothing would free it.
+            stats.dropped_data_invalid += 1;
+            return Ok(());
+        }
+        let rows_before = self.interleaved.rows();
+        match self.interleaved.push(chunk)? {
+            Outcome::Complete(assembled) => {
+                let len = assembled.message.payload.len();
+                self.recharge(chunk.payload.len(), rows_before, self.interleaved.rows() + 1);
+                if !self.streams.push(assembled) {
+                    self.release(len, 1);
+                    stats.dropped_data_invalid += 1;
+                }
+            }
+            Outcome::Stored => self.recharge(chunk.payload.len(), rows_before, self.interleaved.rows()),
+            Outcome::Orphan => stats.dropped_data_invalid += 1,
+        }
+        Ok(())
+    }
+
+    /// Decides whether a chunk is taken, and records its TSN if it is: it is new, there is room, and its
+    /// stream exists. `refused`: reassembly has no place for it.
+    #[inline]
+    fn admit(
+        &mut self,
+        (tsn32, stream): (Tsn, StreamId),
+        flags: u8,
+        len: usize,
+        refused: bool,
+        notes: &mut PacketNotes,
+        stats: &mut Stats,
+    ) -> Option<u64> {
+        notes.data = true;
+        notes.immediately |= flags & FLAG_IMMEDIATE != 0;
+        let tsn = tsn32.unwrap_near(self.tracker.cumulative());
+        let arrival = self.tracker.classify(tsn);
+        match arrival {
+            Arrival::Duplicate => {
+                stats.duplicate_tsns += 1;
+                self.tracker.note_duplicate(tsn32);
+                notes.immediately = true;
+                return None;
+            }
+            Arrival::Refused => {
+                stats.dropped_data_no_room += 1;
+                notes.immediately = true;
+                return None;
+            }
+            Arrival::Next | Arrival::Ahead => {}
+        }
+        let charge = len + ITEM_OVERHEAD;
+        let makes_room = arrival == Arrival::Next && (self.tracker.has_gaps() || !self.streams.has_ready());
+        let limit = if makes_room { self.buffer + self.reserve } else { self.buffer };
+        if self.charged + charge > limit || refused {
+            stats.dropped_data_no_room += 1;
+            notes.immediately = true;
+            return None;
+        }
+        self.tracker.record(tsn);
+        stats.data_chunks_received += 1;
+        notes.immediately |= self.tracker.has_gaps();
+        if stream.0 >= self.inbound_streams {
+            // Acknowledged and dropped; RFC 9260 §6.5 lets us report it, which would cost a peer nothing.
+            stats.dropped_data_invalid += 1;
+            return None;
+        }
+        Some(tsn)
     }
 
     /// So many bytes more, and items from so many to so many.
@@ -224,31 +294,59 @@ impl Receiver {
     pub(crate) fn reset_stream(&mut self, id: StreamId) {
         let (bytes, items) = self.streams.reset(id);
         self.release(bytes, items);
+        let (bytes, rows) = self.interleaved.reset(id);
+        self.release(bytes, rows);
     }
 
     /// The peer gives up what it sent up to a TSN (RFC 3758 §3.6).
     pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn<'_>, stats: &mut Stats) {
+        if !self.skip_tsns(forward.new_cumulative_tsn, stats) {
+            return;
+        }
+        let cumulative = self.tracker.cumulative();
+        let skipped_to = forward.new_cumulative_tsn.unwrap_near(cumulative);
+        let (bytes, rows) = self.reassembly.skip_to(skipped_to);
+        self.release(bytes, rows);
+        for (stream, ssn) in forward.skipped() {
+            if stream.0 < self.inbound_streams {
+                self.streams.skip(stream, ssn.into());
+            }
+        }
+        let (bytes, rows) = self.drop_orphans(cumulative);
+        self.release(bytes, rows);
+    }
+
+    /// The same with I-DATA (RFC 8260 §2.3.1): the messages are named, ordered or not.
+    pub(crate) fn on_i_forward_tsn(&mut self, forward: &IForwardTsn<'_>, stats: &mut Stats) {
+        if !self.skip_tsns(forward.new_cumulative_tsn, stats) {
+            return;
+        }
+        for skip in forward.skipped() {
+            if skip.stream.0 < self.inbound_streams {
+                let (bytes, rows) = self.interleaved.skip(skip);
+                self.release(bytes, rows);
+                if !skip.unordered {
+                    self.streams.skip(skip.stream, skip.mid);
+                }
+            }
+        }
+    }
+
+    /// Moves the cumulative point; `false` if it is not to be moved.
+    fn skip_tsns(&mut self, new_cumulative_tsn: Tsn, stats: &mut Stats) -> bool {
         self.sack.request();
         let cumulative = self.tracker.cumulative();
-        let tsn = forward.new_cumulative_tsn.unwrap_near(cumulative);
+        let tsn = new_cumulative_tsn.unwrap_near(cumulative);
         if tsn <= cumulative {
-            return;
+            return false;
         }
         // What was never announced by DATA may be skipped too, as far as a SACK could describe it.
         if tsn - cumulative > 65_535 {
             stats.dropped_chunks += 1;
-            return;
+            return false;
         }
         self.tracker.skip_to(tsn);
-        let (bytes, rows) = self.reassembly.skip_to(tsn);
-        self.release(bytes, rows);
-        for (stream, ssn) in forward.skipped() {
-            if stream.0 < self.inbound_streams {
-                self.streams.skip(stream, ssn);
-            }
-        }
-        let (bytes, rows) = self.drop_orphans(self.tracker.cumulative());
-        self.release(bytes, rows);
+        true
     }
 }
 

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::event::Message;
-use crate::types::{Ppid, Ssn, StreamId};
+use crate::types::{Mid, Ppid, StreamId};
 use crate::wire::data::{DataChunk, FLAG_BEGIN, FLAG_END, FLAG_UNORDERED};
 
 /// Incomplete rows of fragments. Between two of them there is a gap, and the gaps are limited already; this
@@ -28,7 +28,8 @@ const MAX_RUNS: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct Assembled {
     pub(crate) message: Message,
-    pub(crate) ssn: Ssn,
+    /// Or the SSN, in its low half.
+    pub(crate) mid: Mid,
 }
 
 /// What a fragment led to.
@@ -51,30 +52,31 @@ pub(crate) enum Violation {
     Mismatch,
 }
 
-/// Fragments of one message, without a gap.
+/// Fragments of one message, without a gap. What numbers them is TSNs with DATA, FSNs with I-DATA.
 #[derive(Debug)]
-struct Run {
-    first: u64,
-    last: u64,
-    has_begin: bool,
-    has_end: bool,
-    stream: StreamId,
-    ssn: Ssn,
-    ppid: Ppid,
-    unordered: bool,
-    len: usize,
-    parts: VecDeque<Vec<u8>>,
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) has_begin: bool,
+    pub(super) has_end: bool,
+    pub(super) stream: StreamId,
+    /// With DATA, the SSN in its low half.
+    pub(super) mid: Mid,
+    pub(super) ppid: Ppid,
+    pub(super) unordered: bool,
+    pub(super) len: usize,
+    pub(super) parts: VecDeque<Vec<u8>>,
 }
 
 impl Run {
     fn belongs(&self, chunk: &DataChunk<'_>) -> bool {
         self.stream == chunk.stream
             && self.unordered == (chunk.flags & FLAG_UNORDERED != 0)
-            && (self.unordered || self.ssn == chunk.ssn)
+            && (self.unordered || self.mid.ssn() == chunk.ssn)
     }
 
     /// Appends the run that follows without a gap.
-    fn append(&mut self, mut next: Run) {
+    pub(super) fn append(&mut self, mut next: Run) {
         self.last = next.last;
         self.has_end = next.has_end;
         self.len += next.len;
@@ -88,7 +90,7 @@ impl Run {
         }
     }
 
-    fn into_assembled(self) -> Assembled {
+    pub(super) fn into_assembled(self) -> Assembled {
         let mut parts = self.parts.into_iter();
         let mut whole = parts.next().unwrap_or_default();
         whole.reserve_exact(self.len.saturating_sub(whole.len()));
@@ -105,7 +107,7 @@ impl Run {
                 unordered: self.unordered,
                 payload: Bytes::from(whole),
             },
-            ssn: self.ssn,
+            mid: self.mid,
         }
     }
 }
@@ -161,7 +163,7 @@ impl Reassembly {
             let unordered = chunk.flags & FLAG_UNORDERED != 0;
             let payload = Bytes::copy_from_slice(chunk.payload);
             let message = Message { stream_id: chunk.stream, ppid: chunk.ppid, unordered, payload };
-            return Ok(Outcome::Complete(Assembled { message, ssn: chunk.ssn }));
+            return Ok(Outcome::Complete(Assembled { message, mid: chunk.ssn.into() }));
         }
         // Everything before it has arrived, and no row ends there.
         if !begins && !continues && tsn <= cumulative {
@@ -197,7 +199,7 @@ impl Reassembly {
                     has_begin: begins,
                     has_end: ends,
                     stream: chunk.stream,
-                    ssn: chunk.ssn,
+                    mid: chunk.ssn.into(),
                     ppid: chunk.ppid,
                     unordered: chunk.flags & FLAG_UNORDERED != 0,
                     len: chunk.payload.len(),
@@ -234,7 +236,7 @@ impl Reassembly {
     pub(crate) fn drop_orphans(
         &mut self,
         cumulative: u64,
-        mut unfinished: impl FnMut(StreamId, Ssn),
+        mut unfinished: impl FnMut(StreamId, Mid),
     ) -> (usize, usize) {
         let mut dropped = (0, 0);
         while let Some(run) = self.runs.front() {
@@ -242,7 +244,7 @@ impl Reassembly {
                 break;
             }
             if run.has_begin && !run.unordered {
-                unfinished(run.stream, run.ssn);
+                unfinished(run.stream, run.mid);
             }
             dropped.0 += run.len;
             dropped.1 += 1;
@@ -271,6 +273,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::types::Ssn;
 
     fn fragment(flags: u8, payload: &[u8]) -> DataChunk<'_> {
         DataChunk {
@@ -311,8 +314,8 @@ mod tests {
         assert!(matches!(reassembly.push(5, &fragment(0, b"a"), 5), Ok(Outcome::Orphan)));
         assert!(matches!(reassembly.push(9, &fragment(0, b"abc"), 5), Ok(Outcome::Stored)));
         let mut unfinished = Vec::new();
-        assert_eq!(reassembly.drop_orphans(8, |stream, ssn| unfinished.push((stream, ssn))), (0, 0));
-        assert_eq!(reassembly.drop_orphans(9, |stream, ssn| unfinished.push((stream, ssn))), (3, 1));
+        assert_eq!(reassembly.drop_orphans(8, |stream, mid| unfinished.push((stream, mid.ssn()))), (0, 0));
+        assert_eq!(reassembly.drop_orphans(9, |stream, mid| unfinished.push((stream, mid.ssn()))), (3, 1));
         assert_eq!(unfinished, []);
     }
 
@@ -334,9 +337,9 @@ mod tests {
                 };
                 if let Outcome::Complete(assembled) = reassembly.push(tsn as u64, &chunk, cumulative).unwrap()
                 {
-                    complete.push((assembled.ssn, assembled.message.payload));
+                    complete.push((assembled.mid.ssn(), assembled.message.payload));
                 }
-                reassembly.drop_orphans(cumulative, |stream, ssn| unfinished.push((stream, ssn)));
+                reassembly.drop_orphans(cumulative, |stream, mid| unfinished.push((stream, mid.ssn())));
             }
             assert_eq!(complete, [(Ssn(8), Bytes::from_static(b"cd"))], "{order:?}");
             assert_eq!(unfinished, [(StreamId(3), Ssn(7))], "{order:?}");

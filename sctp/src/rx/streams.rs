@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, VecDeque};
 use super::reassembly::Assembled;
 use crate::event::Message;
 use crate::stream_map::StreamMap;
-use crate::types::{Ppid, Ssn, StreamId};
+use crate::types::{Mid, Ppid, StreamId};
+
+/// Where numbers begin: away from zero, so that one before it can be computed.
+const FIRST: u64 = 1 << 32;
 
 /// One incoming stream.
 #[derive(Debug)]
 struct InStream {
     id: StreamId,
-    /// The number of the next ordered message; its low 16 bits are the SSN.
+    /// The number of the next ordered message; its low 32 bits are the MID, the low 16 of those the SSN.
     next: u64,
     ready: VecDeque<Message>,
     readable_bytes: usize,
@@ -25,8 +28,7 @@ impl InStream {
     fn new(id: StreamId) -> Self {
         Self {
             id,
-            // Away from zero, so that a number before it can be computed.
-            next: 1 << 16,
+            next: FIRST,
             ready: VecDeque::new(),
             readable_bytes: 0,
             waiting: BTreeMap::new(),
@@ -47,10 +49,12 @@ impl InStream {
         }
     }
 
-    /// The number that an SSN stands for: the one next to `next`.
-    fn number(&self, ssn: Ssn) -> u64 {
-        let distance = ssn.distance_from(Ssn(self.next as u16)) as i16;
-        self.next.saturating_add_signed(i64::from(distance))
+    /// The number that a MID stands for, or an SSN in its low half: the one next to `next`.
+    fn number(&self, mid: Mid, interleaving: bool) -> u64 {
+        // The truncations are the point: the low part of the number is what comes on the wire.
+        let distance = mid.distance_from(Mid(self.next as u32));
+        let distance = if interleaving { i64::from(distance as i32) } else { i64::from(distance as i16) };
+        self.next.saturating_add_signed(distance)
     }
 }
 
@@ -62,22 +66,24 @@ pub(crate) struct InStreams {
     readable: VecDeque<StreamId>,
     /// Messages that can be read now, over all streams.
     ready: usize,
+    /// Messages are numbered by MIDs, not by SSNs.
+    interleaving: bool,
 }
 
 impl InStreams {
-    pub(crate) fn new() -> Self {
-        Self { streams: StreamMap::new(), readable: VecDeque::new(), ready: 0 }
+    pub(crate) fn new(interleaving: bool) -> Self {
+        Self { streams: StreamMap::new(), readable: VecDeque::new(), ready: 0, interleaving }
     }
 
     /// Takes a whole message. `false` when it is stale or a repetition, and dropped.
     pub(crate) fn push(&mut self, assembled: Assembled) -> bool {
-        let Assembled { message, ssn } = assembled;
+        let Assembled { message, mid } = assembled;
         let id = message.stream_id;
         let Some(stream) = self.streams.get_or_insert_with(id, || InStream::new(id)) else { return false };
         if message.unordered {
             stream.deliver(message, &mut self.ready);
         } else {
-            let number = stream.number(ssn);
+            let number = stream.number(mid, self.interleaving);
             if number < stream.next || stream.waiting.contains_key(&number) {
                 return false;
             }
@@ -96,6 +102,11 @@ impl InStreams {
             self.readable.push_back(id);
         }
         true
+    }
+
+    /// Whether an ordered message has been delivered or skipped already.
+    pub(crate) fn is_past(&self, id: StreamId, mid: Mid) -> bool {
+        self.streams.get(id).is_some_and(|stream| stream.number(mid, self.interleaving) < stream.next)
     }
 
     pub(crate) fn pop(&mut self, id: StreamId) -> Option<Message> {
@@ -134,11 +145,11 @@ impl InStreams {
         self.streams.iter().map(|stream| stream.id).collect()
     }
 
-    /// The peer's side starts again at SSN 0 (RFC 6525 §5.2.2, E3). What is readable stays readable; what
+    /// The peer's side starts again at SSN or MID 0 (RFC 6525 §5.2.2, E3; RFC 8260 §2.3.2). What is readable stays readable; what
     /// waits for a message that will not come is dropped. Returns its bytes and number.
     pub(crate) fn reset(&mut self, id: StreamId) -> (usize, usize) {
         let Some(stream) = self.streams.get_mut(id) else { return (0, 0) };
-        stream.next = 1 << 16;
+        stream.next = FIRST;
         let dropped = stream.waiting.values().map(|m| m.payload.len()).sum();
         let count = stream.waiting.len();
         stream.waiting = BTreeMap::new();
@@ -150,9 +161,9 @@ impl InStreams {
 
     /// The peer gives up the ordered messages up to this one; those of them that have arrived are delivered
     /// (RFC 3758 §3.6).
-    pub(crate) fn skip(&mut self, id: StreamId, ssn: Ssn) {
+    pub(crate) fn skip(&mut self, id: StreamId, mid: Mid) {
         let Some(stream) = self.streams.get_or_insert_with(id, || InStream::new(id)) else { return };
-        let number = stream.number(ssn);
+        let number = stream.number(mid, self.interleaving);
         if number < stream.next {
             return;
         }

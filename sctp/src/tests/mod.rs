@@ -87,7 +87,13 @@ impl Pair {
         Self::with(config.clone(), config, 1)
     }
 
+    /// Without I-DATA: most tests are about what it shares with DATA, and name DATA's chunks and sizes.
     pub(crate) fn with(a: Config, z: Config, seed: u64) -> Self {
+        Self::exactly(Config { interleaving: false, ..a }, Config { interleaving: false, ..z }, seed)
+    }
+
+    /// With these settings as they are.
+    pub(crate) fn exactly(a: Config, z: Config, seed: u64) -> Self {
         let now = base();
         let mut rng = StdRng::seed_from_u64(seed);
         let mut end = |config| {

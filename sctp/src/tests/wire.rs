@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn init_is_read_back(
         initiate_tag: u32, a_rwnd: u32, outbound_streams: u16, inbound_streams: u16, tsn: u32,
-        reconfig: bool, forward_tsn: bool, zero_checksum: bool,
+        reconfig: bool, forward_tsn: bool, zero_checksum: bool, i_data: bool, i_forward_tsn: bool,
         cookie in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..50)),
     ) {
         let init = Init {
@@ -48,7 +48,7 @@ proptest! {
             outbound_streams,
             inbound_streams,
             initial_tsn: Tsn(tsn),
-            capabilities: Capabilities { reconfig, forward_tsn, zero_checksum },
+            capabilities: Capabilities { reconfig, forward_tsn, zero_checksum, i_data, i_forward_tsn },
             cookie: cookie.as_deref(),
             host_name: false,
             unrecognized: Vec::new(),

@@ -1,4 +1,5 @@
-//! Giving messages up (RFC 3758, RFC 7496 §4.1), and telling the peer with FORWARD TSN.
+//! Giving messages up (RFC 3758, RFC 7496 §4.1), and telling the peer with FORWARD TSN, or with I-FORWARD-TSN
+//! (RFC 8260 §2.3.1).
 //!
 //! A message is given up whole: what was sent of it is abandoned, what was not is never sent. If its end was
 //! never sent, one more TSN is taken for it, so that there is always something for the peer to skip.
@@ -6,15 +7,18 @@
 use std::time::Instant;
 
 use super::Sender;
+use super::messages::SentMessage;
 use super::outstanding::ChunkState;
 use crate::stats::Stats;
-use crate::types::Tsn;
+use crate::types::{StreamId, Tsn};
 use crate::wire::chunk::ChunkType;
 use crate::wire::data::FLAG_END;
+use crate::wire::i_forward_tsn::{ENTRY_LEN, Skip};
 use crate::wire::writer::PacketWriter;
 
-/// How many streams one FORWARD TSN names; when more are skipped, it goes only as far as these.
-const MAX_STREAMS: usize = 128;
+/// How many streams one FORWARD TSN or I-FORWARD-TSN names; when more are skipped, it goes only as far as
+/// these.
+const MAX_SKIPS: usize = 128;
 
 impl Sender {
     /// Looks at the chunks that have just been found lost, and gives up those whose message is past its
@@ -46,14 +50,14 @@ impl Sender {
             return false;
         }
         let slot = message.slot;
-        let len = message.payload.len();
-        self.outstanding.abandon(tsn);
-        if let Some(cutting) = self.cutting.filter(|cutting| cutting.message == chunk.message) {
-            let rest = len - cutting.offset;
+        self.outstanding.abandon(chunk.message, message.first_tsn, message.last_tsn);
+        if let Some(cutting) = self.queue.stop_cutting(slot, chunk.message) {
+            let rest = cutting.len - cutting.offset;
             self.queue.unbuffer(slot, rest);
             self.release(slot, rest);
-            self.outstanding.push_abandoned(chunk.message, FLAG_END);
-            self.cutting = None;
+            let tsn = self.outstanding.push_abandoned(chunk.message, FLAG_END);
+            self.messages.hold(chunk.message, tsn);
+            self.messages.release(chunk.message);
         }
         stats.messages_abandoned += 1;
         self.forward_due = true;
@@ -69,58 +73,65 @@ impl Sender {
             self.forward_due = false;
             return;
         }
-        let mut streams: Vec<(u16, u16)> = Vec::new();
+        let entry_len = if self.interleaving { ENTRY_LEN } else { 4 };
+        let max_skips = (packet.room().saturating_sub(8) / entry_len).min(MAX_SKIPS);
+        let mut skips: Vec<Skip> = Vec::new();
         // Streams on which a reliable message waits at the peer for one that is skipped. It is delivered with this
         // FORWARD TSN, unless that goes on to skip a message after it: dcSCTP then drops what waits before that.
-        let mut held: Vec<u16> = Vec::new();
+        let mut held: Vec<StreamId> = Vec::new();
         let mut full_at = None;
-        let messages = &self.messages;
         let mut message_before = None;
-        let point = self.outstanding.advanced_peer_ack_point(|chunk| {
+        let (messages, interleaving) = (&self.messages, self.interleaving);
+        let point = self.outstanding.advanced_peer_ack_point(|tsn, chunk| {
             if full_at.is_some() || message_before == Some(chunk.message) {
                 return;
             }
             message_before = Some(chunk.message);
             let Some(message) = messages.get(chunk.message) else { return };
-            if message.unordered {
+            if message.unordered && !interleaving {
                 return;
             }
+            let &SentMessage { stream, unordered, mid, .. } = message;
+            let skip = skips.iter_mut().find(|s| (s.stream, s.unordered) == (stream, unordered));
             if chunk.state == ChunkState::Acked {
-                let waits = streams.iter().any(|(stream, _)| *stream == message.stream.0);
-                if waits && message.is_reliable() {
-                    held.push(message.stream.0);
+                if skip.is_some() && !unordered && message.is_reliable() {
+                    held.push(stream);
                 }
                 return;
             }
-            if held.contains(&message.stream.0) {
-                full_at = Some(chunk.message);
-            } else if let Some((_, ssn)) = streams.iter_mut().find(|(stream, _)| *stream == message.stream.0)
-            {
-                // Messages come in the order of their SSNs: the last one is the highest.
-                *ssn = message.ssn.0;
-            } else if streams.len() < MAX_STREAMS {
-                streams.push((message.stream.0, message.ssn.0));
+            if !unordered && held.contains(&stream) {
+                full_at = Some(tsn);
+            } else if let Some(skip) = skip {
+                // Messages of a stream begin in the order of their numbers: the last one is the highest.
+                skip.mid = mid;
+            } else if skips.len() < max_skips {
+                skips.push(Skip { stream, unordered, mid });
             } else {
-                full_at = Some(chunk.message);
+                full_at = Some(tsn);
             }
         });
-        let Some(mut point) = point else { return };
-        if let Some(message) = full_at {
-            while point > self.outstanding.cumulative_tsn_ack()
-                && self
-                    .outstanding
-                    .get(point)
-                    .is_none_or(|chunk| chunk.message >= message || chunk.state == ChunkState::Acked)
-            {
-                point -= 1;
+        let Some(mut point) = point.map(|point| full_at.map_or(point, |tsn| point.min(tsn - 1))) else {
+            return;
+        };
+        // Only as far as something abandoned.
+        while self.outstanding.get(point).is_some_and(|chunk| chunk.state == ChunkState::Acked) {
+            point -= 1;
+        }
+        if point == self.outstanding.cumulative_tsn_ack() {
+            // No room here even for the first: the next packet.
+            return;
+        }
+        let mut list = Vec::with_capacity(entry_len * skips.len());
+        for skip in skips {
+            if interleaving {
+                list.extend_from_slice(&skip.to_bytes());
+            } else {
+                list.extend_from_slice(&skip.stream.0.to_be_bytes());
+                list.extend_from_slice(&skip.mid.ssn().0.to_be_bytes());
             }
         }
-        let mut list = Vec::with_capacity(4 * streams.len());
-        for (stream, ssn) in streams {
-            list.extend_from_slice(&stream.to_be_bytes());
-            list.extend_from_slice(&ssn.to_be_bytes());
-        }
-        if packet.chunk(ChunkType::FORWARD_TSN, 0, &[&Tsn::wrap(point).0.to_be_bytes(), &list]) {
+        let kind = if interleaving { ChunkType::I_FORWARD_TSN } else { ChunkType::FORWARD_TSN };
+        if packet.chunk(kind, 0, &[&Tsn::wrap(point).0.to_be_bytes(), &list]) {
             self.forward_due = false;
             self.start_t3(now);
         }

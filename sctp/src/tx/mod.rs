@@ -11,35 +11,34 @@
 
 pub(crate) mod congestion;
 pub(crate) mod forward;
+pub(crate) mod messages;
 pub(crate) mod outstanding;
 mod pacer;
 mod recovery;
 pub(crate) mod rto;
+pub(crate) mod scheduler;
 pub(crate) mod send_queue;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use self::congestion::{Acked, CongestionControl};
-use self::outstanding::Outstanding;
+use self::messages::{SentMessage, SentMessages};
+use self::outstanding::{Cut, Outstanding};
 use self::pacer::Pacer;
 use self::recovery::Recovery;
 use self::rto::RetransmissionTimeout;
-use self::send_queue::{MESSAGE_OVERHEAD, QueuedMessage, SendQueue};
+use self::scheduler::Scheduler;
+use self::send_queue::{Cutting, MESSAGE_OVERHEAD, QueuedMessage, SendQueue};
 use crate::config::Config;
 use crate::stats::Stats;
 use crate::timer::{Backoff, Timer};
-use crate::types::{Ppid, Ssn, StreamId, Tsn};
+use crate::types::{Ssn, StreamId, Tsn};
 use crate::wire::data::{DATA_HEADER_LEN, DataChunk, FLAG_BEGIN, FLAG_END, FLAG_IMMEDIATE, FLAG_UNORDERED};
+use crate::wire::i_data::{I_DATA_HEADER_LEN, IDataChunk};
 use crate::wire::packet::HEADER_LEN;
 use crate::wire::padded;
 use crate::wire::sack::Sack;
 use crate::wire::writer::PacketWriter;
-
-/// What a DATA chunk adds to its payload on the wire.
-pub(crate) const DATA_OVERHEAD: usize = DATA_HEADER_LEN;
 
 /// Chunks outstanding at a time: gap ack blocks have 16-bit offsets, so a SACK can't describe more.
 const MAX_OUTSTANDING: usize = 65_000;
@@ -47,68 +46,6 @@ const MAX_OUTSTANDING: usize = 65_000;
 /// The least payload that is worth a chunk of its own at the end of a packet. As little as this, because
 /// packets of one size can go out in one batch and shorter ones end it.
 const MIN_FRAGMENT: usize = 4;
-
-/// A message of which at least one chunk was cut.
-#[derive(Debug)]
-pub(crate) struct SentMessage {
-    payload: Bytes,
-    slot: u16,
-    pub(crate) stream: StreamId,
-    ppid: Ppid,
-    pub(crate) ssn: Ssn,
-    pub(crate) unordered: bool,
-    max_retransmits: Option<u32>,
-    expires: Option<Instant>,
-}
-
-impl SentMessage {
-    /// It is never given up.
-    pub(crate) fn is_reliable(&self) -> bool {
-        self.max_retransmits.is_none() && self.expires.is_none()
-    }
-}
-
-/// Messages by index, oldest first; indices are never reused.
-#[derive(Debug)]
-pub(crate) struct SentMessages {
-    first: u64,
-    messages: VecDeque<SentMessage>,
-}
-
-impl SentMessages {
-    pub(crate) fn new() -> Self {
-        Self { first: 0, messages: VecDeque::new() }
-    }
-
-    pub(crate) fn get(&self, index: u64) -> Option<&SentMessage> {
-        self.messages.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
-    }
-
-    fn push(&mut self, message: SentMessage) -> u64 {
-        self.messages.push_back(message);
-        self.first + self.messages.len() as u64 - 1
-    }
-
-    /// Forgets all before `index`; returns how many those were.
-    fn forget_before(&mut self, index: u64) -> usize {
-        let count = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let count = count.min(self.messages.len());
-        self.messages.drain(..count);
-        self.first += count as u64;
-        count
-    }
-
-    fn next_index(&self) -> u64 {
-        self.first + self.messages.len() as u64
-    }
-}
-
-/// The message that is being cut into chunks: the newest of the sent ones.
-#[derive(Clone, Copy, Debug)]
-struct Cutting {
-    message: u64,
-    offset: usize,
-}
 
 /// What the peer did wrong in a SACK.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +66,7 @@ pub(crate) struct SackOutcome {
 pub(crate) struct Sender {
     pub(crate) queue: SendQueue,
     messages: SentMessages,
-    cutting: Option<Cutting>,
+    interleaving: bool,
     pub(crate) outstanding: Outstanding,
     pub(crate) congestion: Box<dyn CongestionControl>,
     pub(crate) rto: RetransmissionTimeout,
@@ -172,9 +109,9 @@ impl Sender {
         let mtu = config.mtu & !3;
         let pmdcs = mtu.saturating_sub(HEADER_LEN).max(1);
         Self {
-            queue: SendQueue::new(),
+            queue: SendQueue::new(config.scheduler),
             messages: SentMessages::new(),
-            cutting: None,
+            interleaving: false,
             outstanding: Outstanding::new(initial_tsn.unwrap_first(), pmdcs),
             congestion: congestion::controller(config, pmdcs),
             rto: RetransmissionTimeout::new(config),
@@ -205,6 +142,18 @@ impl Sender {
     pub(crate) fn set_peer_rwnd(&mut self, a_rwnd: u32) {
         self.a_rwnd = a_rwnd;
         self.peer_rwnd = a_rwnd as usize;
+        self.queue.set_window(a_rwnd as usize);
+    }
+
+    /// Whether I-DATA is used (RFC 8260 §2.2.1). Before anything is sent.
+    pub(crate) fn set_interleaving(&mut self, interleaving: bool) {
+        self.interleaving = interleaving;
+        self.queue.set_interleaving(interleaving);
+    }
+
+    /// What a chunk adds to its payload on the wire.
+    fn overhead(&self) -> usize {
+        if self.interleaving { I_DATA_HEADER_LEN } else { DATA_HEADER_LEN }
     }
 
     /// The cumulative TSN ack of a SHUTDOWN (RFC 9260 §9.2).
@@ -276,12 +225,12 @@ impl Sender {
 
     /// Everything handed over has been sent and acknowledged.
     pub(crate) fn is_drained(&self) -> bool {
-        self.outstanding.is_empty() && self.cutting.is_none() && !self.queue.has_messages()
+        self.outstanding.is_empty() && !self.queue.has_messages()
     }
 
     /// Whether new data waits for its first transmission.
     fn has_new(&self) -> bool {
-        self.cutting.is_some() || self.queue.has_messages()
+        self.queue.has_messages()
     }
 
     /// Writes as many DATA chunks as fit the packet, the windows and the occasion: lost ones first
@@ -304,7 +253,7 @@ impl Sender {
             }
             let payload_len = usize::from(chunk.len);
             let forced = self.fast_retransmit_now;
-            if packet.room() < padded(payload_len) + DATA_OVERHEAD {
+            if packet.room() < padded(payload_len) + self.overhead() {
                 if packet.is_empty() {
                     // The buffer has become smaller than what was cut for it. T3 counts the tries, so that
                     // this ends in a timeout and not in silence.
@@ -319,7 +268,7 @@ impl Sender {
             let Some(message) = self.messages.get(chunk.message) else { break };
             let start = chunk.offset as usize;
             let Some(payload) = message.payload.get(start..start + payload_len) else { break };
-            if !write_chunk(packet, message, tsn, chunk.flags, payload) {
+            if !self.write_chunk(packet, message, tsn, (chunk.flags, chunk.fsn), payload) {
                 break;
             }
             self.recovery.retransmit_credit = self.recovery.retransmit_credit.saturating_sub(payload_len);
@@ -360,81 +309,113 @@ impl Sender {
 
     /// Cuts new chunks into the rest of the packet.
     fn write_new(&mut self, now: Instant, packet: &mut PacketWriter<'_>, stats: &mut Stats) -> bool {
+        let overhead = self.overhead();
         let mut wrote = false;
         while self.outstanding.len() < MAX_OUTSTANDING {
-            let room = packet.room().saturating_sub(DATA_OVERHEAD) & !3;
+            let room = packet.room().saturating_sub(overhead) & !3;
             if room < MIN_FRAGMENT {
                 break;
             }
-            let Some(cutting) = self.cutting.or_else(|| self.begin_message(now, stats)) else { break };
-            self.cutting = Some(cutting);
-            let Some(message) = self.messages.get(cutting.message) else { break };
-            let rest = message.payload.len() - cutting.offset;
-            let len = rest.min(room).min(MAX_CHUNK_PAYLOAD);
+            let Some(next) = self.queue.next_cut() else { break };
+            let slot = next.slot;
+            let len = next.rest.min(room).min(MAX_CHUNK_PAYLOAD);
             if !self.window_allows(len) {
                 break;
             }
+            // What is not begun can still be overtaken, or outlive itself.
+            let Some(cutting) = next.cutting.or_else(|| self.begin_message(now, slot, stats)) else {
+                continue;
+            };
+            let Some(message) = self.messages.get(cutting.message) else { break };
             let mut flags = if message.unordered { FLAG_UNORDERED } else { 0 };
             if cutting.offset == 0 {
                 flags |= FLAG_BEGIN;
             }
-            if len == rest {
+            if len == next.rest {
                 flags |= FLAG_END;
-                if !self.queue.has_messages() && self.outstanding.flight() > self.mtu {
+                if self.queue.is_last(slot) && self.outstanding.flight() > self.mtu {
                     // RFC 7053 §4: nothing follows that would make the peer acknowledge this soon.
                     flags |= FLAG_IMMEDIATE;
                 }
             }
             let Some(payload) = message.payload.get(cutting.offset..cutting.offset + len) else { break };
             let tsn = self.outstanding.next_tsn();
-            if !write_chunk(packet, message, tsn, flags, payload) {
+            if !self.write_chunk(packet, message, tsn, (flags, cutting.fsn), payload) {
                 break;
             }
-            let slot = message.slot;
             // A message is at most 2^32 - 1 bytes, a chunk at most 65,535: `send` and the cut saw to it.
-            self.outstanding.push(cutting.message, cutting.offset as u32, len as u16, flags);
-            self.queue.unbuffer(slot, len);
+            self.outstanding.push(Cut {
+                message: cutting.message,
+                fsn: cutting.fsn,
+                offset: cutting.offset as u32,
+                len: len as u16,
+                flags,
+                overhead: overhead as u8,
+            });
+            self.messages.hold(cutting.message, tsn);
+            if self.queue.cut(slot, len, padded(len) + overhead) {
+                self.messages.release(cutting.message);
+            }
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
             if self.rtt_probe.is_none() {
                 self.rtt_probe = Some((tsn, now));
             }
-            let next = Cutting { message: cutting.message, offset: cutting.offset + len };
-            self.cutting = (len < rest).then_some(next);
             stats.data_chunks_sent += 1;
             wrote = true;
         }
+        self.queue.end_of_packet();
         wrote
     }
 
-    /// Takes the next message that has not outlived itself, and gives it its SSN.
-    fn begin_message(&mut self, now: Instant, stats: &mut Stats) -> Option<Cutting> {
-        loop {
-            let (slot, message) = self.queue.pop()?;
-            if self.partial_reliability && message.expires.is_some_and(|expires| expires <= now) {
-                let len = message.payload.len();
-                self.queue.unbuffer(slot, len);
-                self.release(slot, len);
-                self.message_count -= 1;
-                stats.messages_abandoned += 1;
-                self.note_capacity();
-                continue;
-            }
-            let stream = self.queue.at_mut(slot)?;
-            let ssn = stream.next_ssn;
-            if !message.unordered {
-                stream.next_ssn = ssn.add(1);
-            }
-            let sent = SentMessage {
-                payload: message.payload,
-                slot,
-                stream: stream.id,
-                ppid: message.ppid,
-                ssn,
-                unordered: message.unordered,
-                max_retransmits: message.max_retransmits,
-                expires: message.expires,
-            };
-            return Some(Cutting { message: self.messages.push(sent), offset: 0 });
+    /// Begins the first message of a stream's queue and numbers it; drops it if it has outlived itself.
+    fn begin_message(&mut self, now: Instant, slot: u16, stats: &mut Stats) -> Option<Cutting> {
+        let message = self.queue.pop(slot)?;
+        let len = message.payload.len();
+        if self.partial_reliability && message.expires.is_some_and(|expires| expires <= now) {
+            self.queue.unbuffer(slot, len);
+            self.release(slot, len);
+            self.message_count -= 1;
+            stats.messages_abandoned += 1;
+            self.note_capacity();
+            return None;
+        }
+        let stream = self.queue.at_mut(slot)?;
+        let tsn = self.outstanding.next_tsn();
+        let message = self.messages.insert(SentMessage {
+            payload: message.payload,
+            slot,
+            stream: stream.id,
+            ppid: message.ppid,
+            mid: stream.take_mid(message.unordered),
+            unordered: message.unordered,
+            max_retransmits: message.max_retransmits,
+            expires: message.expires,
+            first_tsn: tsn,
+            last_tsn: tsn,
+        });
+        let cutting = Cutting { message, fsn: 0, offset: 0, len };
+        self.queue.begin(slot, cutting);
+        Some(cutting)
+    }
+
+    #[inline]
+    fn write_chunk(
+        &self,
+        packet: &mut PacketWriter<'_>,
+        message: &SentMessage,
+        tsn: u64,
+        (flags, fsn): (u8, u32),
+        payload: &[u8],
+    ) -> bool {
+        let (tsn, stream, ppid) = (Tsn::wrap(tsn), message.stream, message.ppid);
+        if self.interleaving {
+            let chunk = IDataChunk { flags, tsn, stream, mid: message.mid, ppid, fsn, payload };
+            chunk.header().is_some_and(|header| packet.data_chunk(&header, payload))
+        } else {
+            // RFC 9260 §3.3.1: meaningless when unordered.
+            let ssn = if message.unordered { Ssn(0) } else { message.mid.ssn() };
+            let chunk = DataChunk { flags, tsn, stream, ssn, ppid, payload };
+            chunk.header().is_some_and(|header| packet.data_chunk(&header, payload))
         }
     }
 
@@ -484,27 +465,25 @@ impl Sender {
         self.outstanding.now = self.recovery.micros(now);
         let probe = self.rtt_probe.filter(|&(tsn, _)| self.probe_is_good(tsn));
 
-        let queue = &mut self.queue;
-        let mut released = 0;
+        let (queue, messages) = (&mut self.queue, &mut self.messages);
+        let (mut released, mut messages_done) = (0, 0);
         let mut summary = self.outstanding.on_sack(
             cumulative,
             sack.gap_ack_blocks(),
             in_fast_recovery,
             count_reports,
-            &self.messages,
-            |chunk, messages| {
+            |chunk| {
                 let len = usize::from(chunk.len);
                 released += len;
-                if let Some(message) = messages.get(chunk.message) {
-                    queue.release(message.slot, len);
+                if let Some((slot, done)) = messages.release(chunk.message) {
+                    queue.release(slot, len);
+                    messages_done += usize::from(done);
                 }
             },
         );
         stats.dropped_chunks += u64::from(summary.bad_blocks > 0);
         self.unacked -= released;
-        if summary.cumulative_advanced {
-            self.forget_acked_messages();
-        }
+        self.message_count -= messages_done;
         if let Some((tsn, sent)) = probe {
             let acked = tsn <= cumulative
                 || self.outstanding.get(tsn).is_some_and(|c| c.state == outstanding::ChunkState::Acked);
@@ -568,15 +547,6 @@ impl Sender {
         self.unacked -= bytes;
     }
 
-    fn forget_acked_messages(&mut self) {
-        let needed = self
-            .outstanding
-            .first_message()
-            .or(self.cutting.map(|cutting| cutting.message))
-            .unwrap_or(self.messages.next_index());
-        self.message_count -= self.messages.forget_before(needed);
-    }
-
     /// T3-rtx ran out (RFC 9260 §6.3.3).
     pub(crate) fn on_t3(&mut self, now: Instant, stats: &mut Stats) {
         stats.t3_expirations += 1;
@@ -605,9 +575,8 @@ impl Sender {
 
     /// The end: nothing will be sent any more, and the memory is given back.
     pub(crate) fn discard(&mut self) {
-        self.queue = SendQueue::new();
+        self.queue = SendQueue::new(Scheduler::default());
         self.messages = SentMessages::new();
-        self.cutting = None;
         self.outstanding = Outstanding::new(self.outstanding.next_tsn(), self.mtu);
         self.t3.stop();
         self.recovery = Recovery::default();
@@ -639,23 +608,4 @@ impl Sender {
 }
 
 /// The most payload of one chunk: its length field has 16 bits.
-const MAX_CHUNK_PAYLOAD: usize = (u16::MAX as usize - DATA_OVERHEAD) & !3;
-
-fn write_chunk(
-    packet: &mut PacketWriter<'_>,
-    message: &SentMessage,
-    tsn: u64,
-    flags: u8,
-    payload: &[u8],
-) -> bool {
-    let chunk = DataChunk {
-        flags,
-        tsn: Tsn::wrap(tsn),
-        stream: message.stream,
-        // RFC 9260 §3.3.1: meaningless when unordered.
-        ssn: if message.unordered { Ssn(0) } else { message.ssn },
-        ppid: message.ppid,
-        payload,
-    };
-    chunk.header().is_some_and(|header| packet.data_chunk(&header, payload))
-}
+const MAX_CHUNK_PAYLOAD: usize = (u16::MAX as usize - I_DATA_HEADER_LEN) & !3;

@@ -16,7 +16,6 @@
 
 use std::collections::VecDeque;
 
-use super::{DATA_OVERHEAD, SentMessages};
 use crate::wire::data::FLAG_IMMEDIATE;
 use crate::wire::padded;
 
@@ -31,11 +30,24 @@ pub(crate) enum ChunkState {
     Abandoned,
 }
 
+/// One chunk that is to be sent: what of which message, and the bytes of its header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) message: u32,
+    pub(crate) fsn: u32,
+    pub(crate) offset: u32,
+    pub(crate) len: u16,
+    pub(crate) flags: u8,
+    pub(crate) overhead: u8,
+}
+
 /// One chunk that was sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SentChunk {
-    /// Index of its message in [`SentMessages`].
-    pub(crate) message: u64,
+    /// Index of its message in [`SentMessages`](super::messages::SentMessages).
+    pub(crate) message: u32,
+    /// Which fragment of it this is (RFC 8260 §2.1).
+    pub(crate) fsn: u32,
     /// A missing report counts when it acknowledges something sent after this chunk was: a TSN above this.
     /// That is the chunk's own TSN at first, and the highest TSN there was when it was sent again; so a lost
     /// retransmission is found without waiting for T3, and a late report never counts against it.
@@ -48,12 +60,14 @@ pub(crate) struct SentChunk {
     pub(crate) state: ChunkState,
     pub(crate) flags: u8,
     missing_reports: u8,
+    /// Bytes of the chunk's header.
+    overhead: u8,
 }
 
 impl SentChunk {
     /// Bytes on the wire.
     fn wire_len(&self) -> usize {
-        padded(usize::from(self.len)) + DATA_OVERHEAD
+        padded(usize::from(self.len)) + usize::from(self.overhead)
     }
 }
 
@@ -189,11 +203,6 @@ impl Outstanding {
         self.lost > 0
     }
 
-    /// The message of the first entry: older ones are not needed any more.
-    pub(crate) fn first_message(&self) -> Option<u64> {
-        self.chunks.front().map(|chunk| chunk.message)
-    }
-
     pub(crate) fn get(&self, tsn: u64) -> Option<&SentChunk> {
         self.chunks.get(usize::try_from(tsn.checked_sub(self.first)?).ok()?)
     }
@@ -204,10 +213,12 @@ impl Outstanding {
 
     /// A chunk has been written for the first time.
     #[inline]
-    pub(crate) fn push(&mut self, message: u64, offset: u32, len: u16, flags: u8) -> u64 {
+    pub(crate) fn push(&mut self, cut: Cut) -> u64 {
         let tsn = self.next_tsn();
+        let Cut { message, fsn, offset, len, flags, overhead } = cut;
         let chunk = SentChunk {
             message,
+            fsn,
             sent_after: tsn,
             sent_at: self.now,
             offset,
@@ -216,19 +227,21 @@ impl Outstanding {
             state: ChunkState::InFlight,
             flags,
             missing_reports: 0,
+            overhead,
         };
         self.flight += chunk.wire_len();
-        self.flight_payload += usize::from(len);
+        self.flight_payload += usize::from(chunk.len);
         self.chunks.push_back(chunk);
         tsn
     }
 
     /// A TSN for the end of a message that will never be sent whole, so that the peer can be told to skip it.
-    pub(crate) fn push_abandoned(&mut self, message: u64, flags: u8) {
-        let sent_after = self.next_tsn();
+    pub(crate) fn push_abandoned(&mut self, message: u32, flags: u8) -> u64 {
+        let tsn = self.next_tsn();
         self.chunks.push_back(SentChunk {
             message,
-            sent_after,
+            fsn: 0,
+            sent_after: tsn,
             sent_at: self.now,
             offset: 0,
             len: 0,
@@ -236,7 +249,9 @@ impl Outstanding {
             state: ChunkState::Abandoned,
             flags,
             missing_reports: 0,
+            overhead: 0,
         });
+        tsn
     }
 
     /// The lowest chunk found lost, if any.
@@ -341,17 +356,12 @@ impl Outstanding {
         (lost, next)
     }
 
-    /// Gives up what was sent of the message that this TSN belongs to.
-    pub(crate) fn abandon(&mut self, tsn_of_any: u64) {
-        let Some(message) = self.get(tsn_of_any).map(|chunk| chunk.message) else { return };
-        let of_message = |chunk: &SentChunk| chunk.message == message;
-        let mut low = tsn_of_any;
-        while low > self.first && self.get(low - 1).is_some_and(of_message) {
-            low -= 1;
-        }
-        while self.get(low).is_some_and(of_message) {
-            self.set_state(low, ChunkState::Abandoned);
-            low += 1;
+    /// Gives up what was sent of a message, whose TSNs lie within `first..=last`.
+    pub(crate) fn abandon(&mut self, message: u32, first: u64, last: u64) {
+        for tsn in first.max(self.first)..=last {
+            if self.get(tsn).is_some_and(|chunk| chunk.message == message) {
+                self.set_state(tsn, ChunkState::Abandoned);
+            }
         }
     }
 
@@ -381,16 +391,16 @@ impl Outstanding {
 
     /// The point up to which everything is acknowledged or abandoned, when that is beyond the cumulative TSN
     /// ack: the advanced peer ack point (RFC 3758 §3.5, C2). Calls `visit` for each chunk on the way.
-    pub(crate) fn advanced_peer_ack_point(&self, mut visit: impl FnMut(&SentChunk)) -> Option<u64> {
+    pub(crate) fn advanced_peer_ack_point(&self, mut visit: impl FnMut(u64, &SentChunk)) -> Option<u64> {
         let mut point = None;
         for (tsn, chunk) in (self.first..).zip(&self.chunks) {
             match chunk.state {
                 ChunkState::Abandoned => {
                     point = Some(tsn);
-                    visit(chunk);
+                    visit(tsn, chunk);
                 }
                 // Only as far as something abandoned: what is acknowledged beyond it the peer knows.
-                ChunkState::Acked => visit(chunk),
+                ChunkState::Acked => visit(tsn, chunk),
                 ChunkState::InFlight | ChunkState::ToRetransmit => break,
             }
         }
@@ -411,8 +421,7 @@ impl Outstanding {
         blocks: impl Iterator<Item = (u16, u16)>,
         in_fast_recovery: bool,
         count_reports: bool,
-        messages: &SentMessages,
-        mut released: impl FnMut(&SentChunk, &SentMessages),
+        mut released: impl FnMut(&SentChunk),
     ) -> SackSummary {
         let mut summary = SackSummary::default();
         let highest = self.sacked.last().map_or(0, |&(_, end)| end);
@@ -430,7 +439,7 @@ impl Outstanding {
                 }
                 ChunkState::Acked | ChunkState::Abandoned => {}
             }
-            released(&chunk, messages);
+            released(&chunk);
             summary.cumulative_advanced = true;
             self.first += 1;
         }
@@ -608,17 +617,19 @@ mod tests {
         assert_eq!(difference(&[(1, 2), (4, 5)], &[(0, 9)]), []);
     }
 
+    const DATA_OVERHEAD: usize = 16;
+    const CUT: Cut = Cut { message: 0, fsn: 0, offset: 0, len: 100, flags: 0, overhead: 16 };
+
     fn with_chunks(n: usize) -> Outstanding {
         let mut outstanding = Outstanding::new(100, 100 + DATA_OVERHEAD);
         for _ in 0..n {
-            outstanding.push(0, 0, 100, 0);
+            outstanding.push(CUT);
         }
         outstanding
     }
 
     fn sack(outstanding: &mut Outstanding, cumulative: u64, blocks: &[(u16, u16)]) -> SackSummary {
-        let messages = SentMessages::new();
-        outstanding.on_sack(cumulative, blocks.iter().copied(), false, true, &messages, |_, _| {})
+        outstanding.on_sack(cumulative, blocks.iter().copied(), false, true, |_| {})
     }
 
     #[test]
@@ -643,7 +654,7 @@ mod tests {
         // Small chunks in one packet are one report.
         let mut outstanding = Outstanding::new(100, 1148);
         for _ in 0..10 {
-            outstanding.push(0, 0, 100, 0);
+            outstanding.push(CUT);
         }
         assert_eq!(sack(&mut outstanding, 99, &[(2, 10)]).lost, 0);
     }
@@ -668,7 +679,7 @@ mod tests {
         assert_eq!(sack(&mut outstanding, 99, &[(2, 5)]).lost, 0);
         assert_eq!(sack(&mut outstanding, 99, &[(2, 6)]).lost, 0);
         for _ in 0..3 {
-            outstanding.push(0, 0, 100, 0);
+            outstanding.push(CUT);
         }
         assert_eq!(sack(&mut outstanding, 99, &[(2, 7)]).lost, 0);
         assert_eq!(sack(&mut outstanding, 99, &[(2, 8)]).lost, 0);
@@ -685,7 +696,7 @@ mod tests {
         let mut outstanding = with_chunks(2);
         outstanding.now = 400;
         for _ in 0..3 {
-            outstanding.push(0, 0, 100, 0);
+            outstanding.push(CUT);
         }
         outstanding.now = 1200;
         sack(&mut outstanding, 99, &[(4, 4)]);

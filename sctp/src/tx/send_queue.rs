@@ -1,16 +1,21 @@
-//! What the application wants sent: messages by stream, and whose turn it is.
+//! What the application wants sent: messages by stream, and what is cut next.
 //!
-//! Streams with messages take turns, one message each (RFC 9260 leaves the order open). Without I-DATA the
-//! fragments of a message have consecutive TSNs (§6.9), so a large message holds the others up until it has
-//! been cut; `bufferedAmount` tells an application when that matters.
+//! Each stream has a queue and at most one message that is being cut (RFC 8260 §2.2.2); [`Turns`] says whose
+//! turn it is. Without I-DATA the fragments of a message have consecutive TSNs (RFC 9260 §6.9), so the turn
+//! stays until the message has been cut.
+//!
+//! With I-DATA a receiver holds the begun part of many messages and can deliver none until one is whole. If
+//! all that is begun does not fit its window, it never is; so messages together larger than half of that
+//! window are not begun at the same time. A stream whose next message has to wait for that is parked.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::scheduler::{Scheduler, Turns};
 use crate::stream_map::StreamMap;
-use crate::types::{Ppid, Ssn, StreamId};
+use crate::types::{Mid, Ppid, StreamId};
 
 /// What a message counts for in the send buffer besides its payload: about what its bookkeeping takes.
 pub(crate) const MESSAGE_OVERHEAD: usize = 64;
@@ -23,6 +28,33 @@ pub(crate) struct QueuedMessage {
     pub(crate) unordered: bool,
     pub(crate) max_retransmits: Option<u32>,
     pub(crate) expires: Option<Instant>,
+}
+
+/// Messages up to this size are begun however much is: most go into one packet.
+const SMALL: usize = 1024;
+
+/// A stream's weight, when nobody has said anything else: the "normal" of RFC 8831 §6.4.
+const DEFAULT_PRIORITY: u16 = 256;
+
+/// A message that is being cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cutting {
+    /// Index of the message in [`SentMessages`](super::messages::SentMessages).
+    pub(crate) message: u32,
+    /// How many fragments there were.
+    pub(crate) fsn: u32,
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+}
+
+/// What is to be cut next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextCut {
+    pub(crate) slot: u16,
+    /// The message, unless it is the first of the stream's queue and has not been begun.
+    pub(crate) cutting: Option<Cutting>,
+    /// Bytes of it that are left.
+    pub(crate) rest: usize,
 }
 
 /// Where the reset of our side of a stream stands (RFC 6525 §5.1.2).
@@ -41,13 +73,21 @@ pub(crate) enum ResetState {
 pub(crate) struct OutStream {
     pub(crate) id: StreamId,
     queue: VecDeque<QueuedMessage>,
+    cutting: Option<Cutting>,
     /// Payload bytes never sent.
     pub(crate) buffered: usize,
     /// Payload bytes not acknowledged, the buffered ones included.
     pub(crate) unacked: usize,
     pub(crate) low_threshold: usize,
-    pub(crate) next_ssn: Ssn,
+    next_mid: Mid,
+    next_unordered_mid: Mid,
     pub(crate) reset: ResetState,
+    /// The weight of its share.
+    priority: u16,
+    /// Where it stands among the others, while it has no turn.
+    tag: u64,
+    /// It is in the turns, or parked.
+    has_turn: bool,
     low_pending: bool,
 }
 
@@ -56,11 +96,16 @@ impl OutStream {
         Self {
             id,
             queue: VecDeque::new(),
+            cutting: None,
             buffered: 0,
             unacked: 0,
             low_threshold: 0,
-            next_ssn: Ssn(0),
+            next_mid: Mid(0),
+            next_unordered_mid: Mid(0),
             reset: ResetState::Open,
+            priority: DEFAULT_PRIORITY,
+            tag: 0,
+            has_turn: false,
             low_pending: false,
         }
     }
@@ -69,14 +114,42 @@ impl OutStream {
     pub(crate) fn is_drained(&self) -> bool {
         self.queue.is_empty() && self.unacked == 0
     }
+
+    /// There is something to cut.
+    fn is_active(&self) -> bool {
+        self.cutting.is_some() || !self.queue.is_empty()
+    }
+
+    /// The number of the next message: ordered and unordered ones are counted apart (RFC 8260 §2.1).
+    pub(crate) fn take_mid(&mut self, unordered: bool) -> Mid {
+        let counter = if unordered { &mut self.next_unordered_mid } else { &mut self.next_mid };
+        let mid = *counter;
+        *counter = mid.add(1);
+        mid
+    }
+
+    /// The weight of its share; 0 says nothing, as in Firefox's OPEN.
+    pub(crate) fn set_priority(&mut self, priority: u16) {
+        self.priority = if priority == 0 { DEFAULT_PRIORITY } else { priority };
+    }
 }
 
 /// All outgoing streams.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     streams: StreamMap<OutStream>,
-    /// Slots of the streams that have messages, each once, in their turn.
-    turns: VecDeque<u16>,
+    turns: Turns,
+    /// Streams with something to cut.
+    active: usize,
+    /// Streams whose next message waits until less is begun.
+    parked: VecDeque<u16>,
+    /// Bytes of the messages that are begun and not cut to the end.
+    begun: usize,
+    /// As much may be begun.
+    begun_limit: usize,
+    interleaving: bool,
+    /// Without interleaving: the message of the one whose turn it is has been begun.
+    mid_message: bool,
     /// Streams whose buffered amount fell to the threshold and whose owner has not been told; each once.
     low: VecDeque<StreamId>,
     /// Streams in `ResetState::Draining` that are drained; each once.
@@ -84,10 +157,16 @@ pub(crate) struct SendQueue {
 }
 
 impl SendQueue {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(scheduler: Scheduler) -> Self {
         Self {
             streams: StreamMap::new(),
-            turns: VecDeque::new(),
+            turns: Turns::new(scheduler),
+            active: 0,
+            parked: VecDeque::new(),
+            begun: 0,
+            begun_limit: usize::MAX,
+            interleaving: false,
+            mid_message: false,
             low: VecDeque::new(),
             drained: VecDeque::new(),
         }
@@ -109,9 +188,24 @@ impl SendQueue {
         self.streams.at_mut(slot)
     }
 
-    /// Whether any message waits for its first cut.
+    /// Whether there is anything to cut.
     pub(crate) fn has_messages(&self) -> bool {
-        !self.turns.is_empty()
+        self.active > 0
+    }
+
+    /// Whether the message that this stream is about to end is the last there is.
+    pub(crate) fn is_last(&mut self, slot: u16) -> bool {
+        self.active <= 1 && self.streams.at_mut(slot).is_some_and(|stream| stream.queue.is_empty())
+    }
+
+    /// Whether messages may be interleaved. Before anything is cut.
+    pub(crate) fn set_interleaving(&mut self, interleaving: bool) {
+        self.interleaving = interleaving;
+    }
+
+    /// The peer's whole window.
+    pub(crate) fn set_window(&mut self, a_rwnd: usize) {
+        self.begun_limit = a_rwnd / 2;
     }
 
     /// Queues a message; `false` when there is no slot left for its stream.
@@ -120,22 +214,107 @@ impl SendQueue {
         let Some(stream) = self.streams.at_mut(slot) else { return false };
         stream.buffered += message.payload.len();
         stream.unacked += message.payload.len();
-        if stream.queue.is_empty() {
-            self.turns.push_back(slot);
+        self.active += usize::from(!stream.is_active());
+        if !stream.has_turn {
+            stream.has_turn = true;
+            self.turns.join(slot, stream.tag);
         }
         stream.queue.push_back(message);
         true
     }
 
-    /// The message whose turn it is, and the slot of its stream.
-    pub(crate) fn pop(&mut self) -> Option<(u16, QueuedMessage)> {
-        let slot = self.turns.pop_front()?;
+    /// What is to be cut next.
+    #[inline]
+    pub(crate) fn next_cut(&mut self) -> Option<NextCut> {
+        loop {
+            let slot = self.turns.current(self.mid_message)?;
+            let Some(stream) = self.streams.at_mut(slot) else {
+                self.turns.leave();
+                continue;
+            };
+            if let Some(cutting) = stream.cutting {
+                let rest = cutting.len - cutting.offset;
+                return Some(NextCut { slot, cutting: Some(cutting), rest });
+            }
+            let Some(message) = stream.queue.front() else {
+                stream.tag = self.turns.leave();
+                stream.has_turn = false;
+                continue;
+            };
+            let rest = message.payload.len();
+            if self.interleaving && !may_begin(self.begun, self.begun_limit, rest) {
+                stream.tag = self.turns.leave();
+                self.parked.push_back(slot);
+                continue;
+            }
+            return Some(NextCut { slot, cutting: None, rest });
+        }
+    }
+
+    /// Takes the first message of a stream out of its queue.
+    pub(crate) fn pop(&mut self, slot: u16) -> Option<QueuedMessage> {
         let stream = self.streams.at_mut(slot)?;
         let message = stream.queue.pop_front()?;
-        if !stream.queue.is_empty() {
-            self.turns.push_back(slot);
+        self.active -= usize::from(!stream.is_active());
+        Some(message)
+    }
+
+    /// A message of this stream is being cut from now on.
+    pub(crate) fn begin(&mut self, slot: u16, cutting: Cutting) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        self.active += usize::from(!stream.is_active());
+        stream.cutting = Some(cutting);
+        self.begun += cutting.len;
+        self.mid_message = !self.interleaving;
+    }
+
+    /// This many payload bytes have been cut, in a chunk of so many; whether the message has come to its end.
+    #[inline]
+    pub(crate) fn cut(&mut self, slot: u16, bytes: usize, chunk_len: usize) -> bool {
+        let Some(stream) = self.streams.at_mut(slot) else { return false };
+        let Some(cutting) = &mut stream.cutting else { return false };
+        cutting.offset += bytes;
+        cutting.fsn += 1;
+        let end = cutting.offset >= cutting.len;
+        self.turns.served(chunk_len, stream.priority, end, self.interleaving);
+        if end {
+            self.end_cutting(slot);
         }
-        Some((slot, message))
+        self.unbuffer(slot, bytes);
+        end
+    }
+
+    /// What is being cut of a stream, if it is this message. Ends it.
+    pub(crate) fn stop_cutting(&mut self, slot: u16, message: u32) -> Option<Cutting> {
+        let cutting = self.streams.at_mut(slot)?.cutting.filter(|cutting| cutting.message == message)?;
+        self.end_cutting(slot);
+        Some(cutting)
+    }
+
+    fn end_cutting(&mut self, slot: u16) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        let Some(cutting) = stream.cutting.take() else { return };
+        self.active -= usize::from(!stream.is_active());
+        self.mid_message = false;
+        self.begun -= cutting.len;
+        while let Some(&slot) = self.parked.front() {
+            let Some(stream) = self.streams.at_mut(slot) else {
+                self.parked.pop_front();
+                continue;
+            };
+            let len = stream.queue.front().map_or(0, |message| message.payload.len());
+            if !may_begin(self.begun, self.begun_limit, len) {
+                break;
+            }
+            self.turns.join(slot, stream.tag);
+            self.parked.pop_front();
+        }
+    }
+
+    /// The packet is full.
+    #[inline]
+    pub(crate) fn end_of_packet(&mut self) {
+        self.turns.end_of_packet(self.interleaving);
     }
 
     /// These payload bytes have been sent for the first time, or given up before that.
@@ -205,10 +384,13 @@ impl SendQueue {
         let mut dropped = (0, 0);
         for id in ids {
             let slot = self.streams.slot(id);
-            self.turns.retain(|&turn| Some(turn) != slot);
+            if let Some(slot) = slot {
+                self.turns.remove(slot);
+            }
             self.drained.retain(|&drained| drained != id);
             self.low.retain(|&low| low != id);
             if let Some(stream) = self.streams.remove(id) {
+                self.active -= usize::from(stream.is_active());
                 dropped.0 += stream.unacked;
                 dropped.1 += stream.queue.len();
             }
@@ -219,7 +401,13 @@ impl SendQueue {
     /// The reset was performed: the next message starts at SSN 0 (RFC 6525 §5.2.7, H4). Nothing of the
     /// stream is queued, so its state is forgotten.
     pub(crate) fn reset_done(&mut self, id: StreamId) {
-        self.streams.remove(id);
+        let slot = self.streams.slot(id);
+        if let Some(stream) = self.streams.remove(id)
+            && stream.has_turn
+            && let Some(slot) = slot
+        {
+            self.turns.remove(slot);
+        }
     }
 
     /// The reset was refused: the stream goes on.
@@ -228,4 +416,9 @@ impl SendQueue {
             stream.reset = ResetState::Open;
         }
     }
+}
+
+/// Whether a message of this size may be begun beside those that are.
+fn may_begin(begun: usize, limit: usize, len: usize) -> bool {
+    begun == 0 || len <= SMALL || begun.saturating_add(len) <= limit
 }

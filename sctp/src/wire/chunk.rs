@@ -20,10 +20,14 @@ impl ChunkType {
     pub(crate) const COOKIE_ECHO: Self = Self(10);
     pub(crate) const COOKIE_ACK: Self = Self(11);
     pub(crate) const SHUTDOWN_COMPLETE: Self = Self(14);
+    /// RFC 8260 §2.1.
+    pub(crate) const I_DATA: Self = Self(64);
     /// RFC 6525 §3.1.
     pub(crate) const RE_CONFIG: Self = Self(130);
     /// RFC 3758 §3.2.
     pub(crate) const FORWARD_TSN: Self = Self(192);
+    /// RFC 8260 §2.3.1.
+    pub(crate) const I_FORWARD_TSN: Self = Self(194);
 
     /// Unrecognized: whether the rest of the packet is still processed (RFC 9260 §3.2, highest bit).
     pub(crate) fn unknown_is_skipped(self) -> bool {

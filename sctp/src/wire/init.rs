@@ -26,6 +26,10 @@ pub(crate) struct Capabilities {
     pub(crate) forward_tsn: bool,
     /// A checksum of zero is taken, because DTLS protects the packets (RFC 9653).
     pub(crate) zero_checksum: bool,
+    /// I-DATA (RFC 8260 §2.2.1).
+    pub(crate) i_data: bool,
+    /// I-FORWARD-TSN (RFC 8260 §2.3.1).
+    pub(crate) i_forward_tsn: bool,
 }
 
 /// An INIT or INIT ACK, parsed whole.
@@ -75,7 +79,10 @@ impl<'a> Init<'a> {
                 ParamType::STATE_COOKIE => init.cookie = Some(param.value),
                 ParamType::FORWARD_TSN_SUPPORTED => init.capabilities.forward_tsn = true,
                 ParamType::SUPPORTED_EXTENSIONS => {
-                    init.capabilities.reconfig |= param.value.contains(&ChunkType::RE_CONFIG.0);
+                    let has = |kind: ChunkType| param.value.contains(&kind.0);
+                    init.capabilities.reconfig |= has(ChunkType::RE_CONFIG);
+                    init.capabilities.i_data |= has(ChunkType::I_DATA);
+                    init.capabilities.i_forward_tsn |= has(ChunkType::I_FORWARD_TSN);
                 }
                 ParamType::ZERO_CHECKSUM_ACCEPTABLE => {
                     // By another method than ours it is not acceptable.
@@ -113,7 +120,7 @@ impl<'a> Init<'a> {
         if let Some(cookie) = self.cookie {
             push_param(&mut out, ParamType::STATE_COOKIE, cookie);
         }
-        let mut extensions = Vec::with_capacity(2);
+        let mut extensions = Vec::with_capacity(4);
         if self.capabilities.forward_tsn {
             push_param(&mut out, ParamType::FORWARD_TSN_SUPPORTED, &[]);
         }
@@ -122,6 +129,12 @@ impl<'a> Init<'a> {
         }
         if self.capabilities.forward_tsn {
             extensions.push(ChunkType::FORWARD_TSN.0);
+        }
+        if self.capabilities.i_data {
+            extensions.push(ChunkType::I_DATA.0);
+        }
+        if self.capabilities.i_forward_tsn {
+            extensions.push(ChunkType::I_FORWARD_TSN.0);
         }
         if self.capabilities.zero_checksum {
             push_param(&mut out, ParamType::ZERO_CHECKSUM_ACCEPTABLE, &SCTP_OVER_DTLS);

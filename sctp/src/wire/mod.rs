@@ -8,6 +8,8 @@ pub(crate) mod cause;
 pub(crate) mod chunk;
 pub(crate) mod data;
 pub(crate) mod forward_tsn;
+pub(crate) mod i_data;
+pub(crate) mod i_forward_tsn;
 pub(crate) mod init;
 pub(crate) mod packet;
 pub(crate) mod param;

@@ -52,13 +52,13 @@ impl<'a> PacketWriter<'a> {
         true
     }
 
-    /// Appends a chunk with a 12-byte value head and a payload, as DATA has it. The same as
+    /// Appends a chunk of a header and a payload, as DATA and I-DATA are. The same as
     /// [`chunk`](Self::chunk) without the loop: this is the hot one.
     #[inline]
-    pub(crate) fn data_chunk(&mut self, head: &[u8; 16], payload: &[u8]) -> bool {
-        let total = padded(16 + payload.len());
+    pub(crate) fn data_chunk<const N: usize>(&mut self, head: &[u8; N], payload: &[u8]) -> bool {
+        let total = padded(N + payload.len());
         let Some(slot) = self.buf.get_mut(self.len..self.len + total) else { return false };
-        let (to, rest) = slot.split_at_mut(16);
+        let (to, rest) = slot.split_at_mut(N);
         to.copy_from_slice(head);
         let (to, rest) = rest.split_at_mut(payload.len());
         to.copy_from_slice(payload);

@@ -1,0 +1,372 @@
+//! Fragments of I-DATA into messages (RFC 8260 §2.2.3).
+//!
+//! A fragment says which it is: stream, order, MID, FSN. TSNs mean nothing here. Each stream has its rows of
+//! fragments, sorted by message and FSN; in a row there is no gap. The sender cuts one message per stream at a
+//! time, so there is one row, to whose buffer fragments are appended, which is the one copy of the payload;
+//! losses make more, which merge when the gap closes. A message of one fragment never becomes a row.
+//!
+//! A fragment's FSN is below the largest message we take, since no fragment is empty; so FSNs never wrap here,
+//! and only MIDs need serial arithmetic.
+//!
+//! Limits: [`MAX_ROWS`] rows per stream; the largest message, from the settings. Rows and bytes are charged by
+//! the owner, to the receive buffer, and there is no other limit on how many messages are incomplete: a sender
+//! may have begun one on each of 65,535 streams.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::reassembly::{Assembled, Outcome, Run, Violation};
+use crate::event::Message;
+use crate::stream_map::StreamMap;
+use crate::types::{Mid, StreamId};
+use crate::wire::data::{FLAG_BEGIN, FLAG_END, FLAG_UNORDERED};
+use crate::wire::i_data::IDataChunk;
+use crate::wire::i_forward_tsn::Skip;
+
+/// Rows of one stream. A row costs the sender a lost packet or a message given up.
+const MAX_ROWS: usize = 2048;
+
+/// Streams whose empty table is kept for the next message.
+const MAX_IDLE: usize = 64;
+
+/// The incomplete messages of all streams.
+#[derive(Debug)]
+pub(crate) struct Interleaved {
+    /// Sorted by [`position`] of their first fragment, and disjoint.
+    streams: StreamMap<VecDeque<Run>>,
+    /// Streams in the map.
+    tables: usize,
+    rows: usize,
+    max_message_size: usize,
+    /// The size of the last message that came in fragments: the next is likely as large.
+    size_hint: usize,
+}
+
+/// Where a fragment belongs within its stream: order, MID, FSN.
+type Position = (bool, u32, u64);
+
+fn position(run: &Run) -> Position {
+    (run.unordered, run.mid.0, run.first)
+}
+
+impl Interleaved {
+    pub(crate) fn new(max_message_size: usize) -> Self {
+        Self { streams: StreamMap::new(), tables: 0, rows: 0, max_message_size, size_hint: 0 }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether another row can begin on this stream.
+    pub(crate) fn is_full(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|runs| runs.len() >= MAX_ROWS)
+    }
+
+    /// Whether the fragment would begin a row of its own.
+    pub(crate) fn begins_row(&self, chunk: &IDataChunk<'_>) -> bool {
+        let Some(runs) = self.streams.get(chunk.stream) else { return true };
+        let at = place(runs, chunk);
+        !at.checked_sub(1).and_then(|i| runs.get(i)).is_some_and(|run| follows(run, chunk))
+            && !runs.get(at).is_some_and(|run| precedes(run, chunk))
+    }
+
+    /// Takes a chunk whose TSN has not been seen.
+    #[inline]
+    pub(crate) fn push(&mut self, chunk: &IDataChunk<'_>) -> Result<Outcome, Violation> {
+        let begins = chunk.flags & FLAG_BEGIN != 0;
+        let ends = chunk.flags & FLAG_END != 0;
+        let unordered = chunk.flags & FLAG_UNORDERED != 0;
+        if chunk.payload.len() > self.max_message_size || chunk.fsn as usize >= self.max_message_size {
+            return Err(Violation::TooLarge);
+        }
+        if !begins && chunk.fsn == 0 {
+            return Err(Violation::Mismatch);
+        }
+        if begins && ends {
+            if self.has_any_of(chunk) {
+                return Err(Violation::Mismatch);
+            }
+            let payload = Bytes::copy_from_slice(chunk.payload);
+            let message = Message { stream_id: chunk.stream, ppid: chunk.ppid, unordered, payload };
+            return Ok(Outcome::Complete(Assembled { message, mid: chunk.mid }));
+        }
+        let (tables, only_row) = (&mut self.tables, self.rows == 0);
+        let runs = self.streams.get_or_insert_with(chunk.stream, || {
+            *tables += 1;
+            VecDeque::with_capacity(1)
+        });
+        // There are as many slots as streams.
+        let Some(runs) = runs else { return Ok(Outcome::Orphan) };
+        let fsn = u64::from(chunk.fsn);
+        let at = place(runs, chunk);
+        let before = at.checked_sub(1).and_then(|i| runs.get(i)).filter(|run| of_message(run, chunk));
+        // It is there already, or the message ends before it.
+        if before.is_some_and(|run| run.last >= fsn || run.has_end) {
+            return Err(Violation::Mismatch);
+        }
+        let continues = before.is_some_and(|run| follows(run, chunk));
+        let after = runs.get(at).filter(|run| of_message(run, chunk));
+        if ends && after.is_some() {
+            return Err(Violation::Mismatch);
+        }
+        let joins_next = after.is_some_and(|run| precedes(run, chunk));
+        let index = if continues {
+            let index = at - 1;
+            let Some(run) = runs.get_mut(index) else { return Ok(Outcome::Orphan) };
+            run.last = fsn;
+            run.has_end = ends;
+            run.len += chunk.payload.len();
+            match run.parts.back_mut() {
+                Some(part) => part.extend_from_slice(chunk.payload),
+                None => run.parts.push_back(chunk.payload.to_vec()),
+            }
+            index
+        } else {
+            // The hint would let a peer reserve much by saying little, so it holds for one row at a time.
+            let expected = if begins && only_row { self.size_hint } else { 0 };
+            let mut buffer = Vec::with_capacity(expected.max(chunk.payload.len()));
+            buffer.extend_from_slice(chunk.payload);
+            let run = Run {
+                first: fsn,
+                last: fsn,
+                has_begin: begins,
+                has_end: ends,
+                stream: chunk.stream,
+                mid: chunk.mid,
+                ppid: chunk.ppid,
+                unordered,
+                len: chunk.payload.len(),
+                parts: VecDeque::from([buffer]),
+            };
+            runs.insert(at, run);
+            self.rows += 1;
+            at
+        };
+        if joins_next && let Some(next) = runs.remove(index + 1) {
+            self.rows -= 1;
+            if let Some(run) = runs.get_mut(index) {
+                run.append(next);
+            }
+        }
+        let Some(run) = runs.get(index) else { return Ok(Outcome::Stored) };
+        if run.len > self.max_message_size {
+            return Err(Violation::TooLarge);
+        }
+        if run.has_begin
+            && run.has_end
+            && let Some(run) = runs.remove(index)
+        {
+            self.rows -= 1;
+            self.size_hint = run.len;
+            self.forget_if_idle(chunk.stream);
+            return Ok(Outcome::Complete(run.into_assembled()));
+        }
+        Ok(Outcome::Stored)
+    }
+
+    fn has_any_of(&self, chunk: &IDataChunk<'_>) -> bool {
+        if self.rows == 0 {
+            return false;
+        }
+        let Some(runs) = self.streams.get(chunk.stream) else { return false };
+        let at = place(runs, chunk);
+        let near = at.checked_sub(1).into_iter().chain([at]);
+        near.filter_map(|i| runs.get(i)).any(|run| of_message(run, chunk))
+    }
+
+    /// A table that is empty costs memory that is charged to nobody.
+    fn forget_if_idle(&mut self, id: StreamId) {
+        let idle = self.streams.get(id).filter(|runs| runs.is_empty());
+        if idle.is_some_and(|runs| self.tables > MAX_IDLE || runs.capacity() > 16) {
+            self.streams.remove(id);
+            self.tables -= 1;
+        }
+    }
+
+    /// Drops the messages of a stream and order up to a MID. Returns bytes and rows.
+    pub(crate) fn skip(&mut self, skip: Skip) -> (usize, usize) {
+        let Some(runs) = self.streams.get_mut(skip.stream) else { return (0, 0) };
+        // At or before in serial arithmetic: the 2^31 numbers up to this one, which may go over the edge.
+        let (low, high) = (skip.mid.add(1 << 31).add(1).0, skip.mid.0);
+        let ranges = if low <= high { [(low, high), (1, 0)] } else { [(low, u32::MAX), (0, high)] };
+        let mut dropped = (0, 0);
+        for (low, high) in ranges.into_iter().filter(|(low, high)| low <= high) {
+            let start = runs.partition_point(|run| (run.unordered, run.mid.0) < (skip.unordered, low));
+            let end = runs.partition_point(|run| (run.unordered, run.mid.0) <= (skip.unordered, high));
+            for run in runs.drain(start..end) {
+                dropped.0 += run.len;
+                dropped.1 += 1;
+            }
+        }
+        self.rows -= dropped.1;
+        self.forget_if_idle(skip.stream);
+        dropped
+    }
+
+    /// The peer's side of a stream begins anew. Returns bytes and rows dropped.
+    pub(crate) fn reset(&mut self, id: StreamId) -> (usize, usize) {
+        let Some(runs) = self.streams.remove(id) else { return (0, 0) };
+        self.tables -= 1;
+        self.rows -= runs.len();
+        (runs.iter().map(|run| run.len).sum(), runs.len())
+    }
+}
+
+/// Where a row with this fragment as its first would be inserted.
+#[inline]
+fn place(runs: &VecDeque<Run>, chunk: &IDataChunk<'_>) -> usize {
+    let at = (chunk.flags & FLAG_UNORDERED != 0, chunk.mid.0, u64::from(chunk.fsn));
+    match runs.back() {
+        // In order, everything happens at the last row.
+        Some(run) if at <= position(run) => runs.partition_point(|run| position(run) < at),
+        _ => runs.len(),
+    }
+}
+
+fn of_message(run: &Run, chunk: &IDataChunk<'_>) -> bool {
+    run.mid == chunk.mid && run.unordered == (chunk.flags & FLAG_UNORDERED != 0)
+}
+
+/// The fragment is the next of the row.
+fn follows(run: &Run, chunk: &IDataChunk<'_>) -> bool {
+    of_message(run, chunk) && run.last + 1 == u64::from(chunk.fsn) && !run.has_end
+}
+
+/// The row goes on with the fragment after this one.
+fn precedes(run: &Run, chunk: &IDataChunk<'_>) -> bool {
+    of_message(run, chunk) && run.first == u64::from(chunk.fsn) + 1
+}
+
+/// The message a fragment is of.
+pub(crate) fn message_of(chunk: &IDataChunk<'_>) -> (StreamId, Option<Mid>) {
+    let ordered = chunk.flags & FLAG_UNORDERED == 0;
+    (chunk.stream, ordered.then_some(chunk.mid))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::{Ppid, Tsn};
+
+    fn fragment(stream: u16, mid: u32, fsn: u32, flags: u8, payload: &[u8]) -> IDataChunk<'_> {
+        let flags = if fsn == 0 { flags | FLAG_BEGIN } else { flags };
+        IDataChunk {
+            flags,
+            tsn: Tsn(0),
+            stream: StreamId(stream),
+            mid: Mid(mid),
+            ppid: Ppid(53),
+            fsn,
+            payload,
+        }
+    }
+
+    fn put(reassembly: &mut Interleaved, chunk: IDataChunk<'_>) -> Result<Outcome, Violation> {
+        reassembly.push(&chunk)
+    }
+
+    #[test]
+    fn fragments_that_contradict_each_other_are_violations() {
+        let bad: [[(u32, u8); 2]; 5] = [
+            // the same again; behind the end; before what is there already; whole, of one that is begun
+            [(1, 0), (1, 0)],
+            [(2, FLAG_END), (3, 0)],
+            [(3, 0), (2, FLAG_END)],
+            [(1, 0), (0, FLAG_END)],
+            [(0, 0), (0, 0)],
+        ];
+        for [(first, first_flags), (second, second_flags)] in bad {
+            let mut reassembly = Interleaved::new(100);
+            assert!(put(&mut reassembly, fragment(1, 7, first, first_flags, b"a")).is_ok());
+            let got = put(&mut reassembly, fragment(1, 7, second, second_flags, b"b"));
+            assert_eq!(got.unwrap_err(), Violation::Mismatch, "{first} {second}");
+        }
+        let mut reassembly = Interleaved::new(100);
+        let nameless = IDataChunk { flags: 0, ..fragment(1, 7, 0, 0, b"a") };
+        assert_eq!(put(&mut reassembly, nameless).unwrap_err(), Violation::Mismatch);
+    }
+
+    #[test]
+    fn a_message_above_the_limit_is_refused_while_it_is_assembled() {
+        let mut reassembly = Interleaved::new(10);
+        assert!(put(&mut reassembly, fragment(1, 0, 0, 0, b"12345")).is_ok());
+        assert!(put(&mut reassembly, fragment(1, 0, 1, 0, b"67890")).is_ok());
+        let over = put(&mut reassembly, fragment(1, 0, 2, FLAG_END, b"1"));
+        assert_eq!(over.unwrap_err(), Violation::TooLarge);
+        let far = put(&mut reassembly, fragment(2, 0, u32::MAX, 0, b"1"));
+        assert_eq!(far.unwrap_err(), Violation::TooLarge);
+    }
+
+    #[test]
+    fn skipping_follows_the_number_over_the_edge_and_leaves_the_other_order() {
+        let mut reassembly = Interleaved::new(100);
+        for mid in [u32::MAX - 1, u32::MAX, 0, 1] {
+            for unordered in [0, FLAG_UNORDERED] {
+                assert!(put(&mut reassembly, fragment(1, mid, 1, unordered, b"ab")).is_ok());
+            }
+        }
+        let skip = Skip { stream: StreamId(1), unordered: false, mid: Mid(0) };
+        assert_eq!(reassembly.skip(skip), (6, 3));
+        assert_eq!(reassembly.skip(Skip { stream: StreamId(9), ..skip }), (0, 0));
+        assert_eq!(reassembly.reset(StreamId(1)), (10, 5));
+        assert_eq!((reassembly.rows(), reassembly.tables), (0, 0));
+    }
+
+    #[test]
+    fn rows_of_one_stream_are_limited_and_empty_tables_are_given_back() {
+        let mut reassembly = Interleaved::new(10_000);
+        for i in 0..MAX_ROWS as u32 {
+            assert!(put(&mut reassembly, fragment(1, 0, 2 * i + 1, 0, b"a")).is_ok());
+        }
+        assert!(reassembly.is_full(StreamId(1)) && !reassembly.is_full(StreamId(2)));
+        assert!(!reassembly.begins_row(&fragment(1, 0, 2, 0, b"a")));
+        assert!(reassembly.begins_row(&fragment(1, 1, 2, 0, b"a")));
+        for stream in 2..1000 {
+            assert!(put(&mut reassembly, fragment(stream, 0, 0, 0, b"a")).is_ok());
+            assert!(put(&mut reassembly, fragment(stream, 0, 1, FLAG_END, b"a")).is_ok());
+        }
+        assert!(reassembly.tables <= MAX_IDLE + 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_order_of_fragments_of_many_messages_reassembles(
+            messages in proptest::collection::vec((0u16..3, any::<bool>(), 2usize..9), 1..12),
+            seed in proptest::collection::vec(any::<u32>(), 108),
+        ) {
+            let mut parts = Vec::new();
+            for (i, &(stream, unordered, count)) in messages.iter().enumerate() {
+                for fsn in 0..count {
+                    parts.push((i, stream, unordered, fsn, count));
+                }
+            }
+            let mut order: Vec<usize> = (0..parts.len()).collect();
+            order.sort_by_key(|&i| seed[i]);
+            let mut reassembly = Interleaved::new(1000);
+            let mut complete = Vec::new();
+            for at in order {
+                let (i, stream, unordered, fsn, count) = parts[at];
+                let end = if fsn + 1 == count { FLAG_END } else { 0 };
+                let flags = end | if unordered { FLAG_UNORDERED } else { 0 };
+                let payload = [i as u8, fsn as u8];
+                let mid = u32::MAX.wrapping_add(i as u32);
+                let chunk = fragment(stream, mid, fsn as u32, flags, &payload);
+                if let Outcome::Complete(assembled) = reassembly.push(&chunk).unwrap() {
+                    let whole: Vec<u8> = (0..count as u8).flat_map(|fsn| [i as u8, fsn]).collect();
+                    prop_assert_eq!(&assembled.message.payload[..], &whole[..]);
+                    prop_assert_eq!(assembled.mid, Mid(mid));
+                    complete.push(i);
+                }
+            }
+            prop_assert_eq!(complete.len(), messages.len());
+            prop_assert_eq!(reassembly.rows(), 0);
+        }
+    }
+}

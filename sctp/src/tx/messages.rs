@@ -1,0 +1,101 @@
+//! Messages of which at least one chunk was cut, until all of their chunks are gone.
+//!
+//! A slab: a place is used again as soon as the last chunk of its message is acknowledged or skipped, whatever
+//! becomes of the messages that began before it. So a long message on one stream keeps nothing of the short
+//! ones that overtake it.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::types::{Mid, Ppid, StreamId};
+
+/// A message of which at least one chunk was cut.
+#[derive(Debug)]
+pub(crate) struct SentMessage {
+    pub(crate) payload: Bytes,
+    /// The slot of its stream.
+    pub(crate) slot: u16,
+    pub(crate) stream: StreamId,
+    pub(crate) ppid: Ppid,
+    /// Its low 16 bits are the SSN.
+    pub(crate) mid: Mid,
+    pub(crate) unordered: bool,
+    pub(crate) max_retransmits: Option<u32>,
+    pub(crate) expires: Option<Instant>,
+    /// The TSNs of its chunks lie in this range, with those of others in between when interleaved.
+    pub(crate) first_tsn: u64,
+    pub(crate) last_tsn: u64,
+}
+
+impl SentMessage {
+    /// It is never given up.
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.max_retransmits.is_none() && self.expires.is_none()
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: SentMessage,
+    /// Chunks outstanding, and one more while there is something left to cut.
+    holds: u32,
+}
+
+/// The slab. A place stays the message's while anything holds it.
+#[derive(Debug)]
+pub(crate) struct SentMessages {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+}
+
+impl SentMessages {
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::new(), free: Vec::new() }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&SentMessage> {
+        self.entries.get(index as usize)?.as_ref().map(|entry| &entry.message)
+    }
+
+    /// Puts a message in, held once, as what is being cut.
+    #[inline]
+    pub(crate) fn insert(&mut self, message: SentMessage) -> u32 {
+        let entry = Some(Entry { message, holds: 1 });
+        if let Some(index) = self.free.pop()
+            && let Some(place) = self.entries.get_mut(index as usize)
+        {
+            *place = entry;
+            return index;
+        }
+        self.entries.push(entry);
+        // The send buffer's overhead per message keeps their number far below 2^32.
+        (self.entries.len() - 1) as u32
+    }
+
+    /// A chunk of the message got this TSN.
+    #[inline]
+    pub(crate) fn hold(&mut self, index: u32, tsn: u64) {
+        if let Some(Some(entry)) = self.entries.get_mut(index as usize) {
+            entry.holds += 1;
+            entry.message.last_tsn = tsn;
+        }
+    }
+
+    /// A chunk is gone, or the cutting has ended. Returns the slot of the stream, and whether the message is
+    /// gone with it.
+    #[inline]
+    pub(crate) fn release(&mut self, index: u32) -> Option<(u16, bool)> {
+        let place = self.entries.get_mut(index as usize)?;
+        let entry = place.as_mut()?;
+        let slot = entry.message.slot;
+        entry.holds -= 1;
+        let gone = entry.holds == 0;
+        if gone {
+            *place = None;
+            self.free.push(index);
+        }
+        Some((slot, gone))
+    }
+}
