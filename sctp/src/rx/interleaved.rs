@@ -109,7 +109,7 @@ impl Interleaved {
         }
         let continues = before.is_some_and(|run| follows(run, chunk));
         let after = runs.get(at).filter(|run| of_message(run, chunk));
-        if ends && after.is_some() {
+        if after.is_some_and(|run| ends || run.first == fsn) {
             return Err(Violation::Mismatch);
         }
         let joins_next = after.is_some_and(|run| precedes(run, chunk));

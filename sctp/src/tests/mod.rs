@@ -5,6 +5,7 @@ mod data;
 mod flow;
 mod handshake;
 mod hostile;
+mod interleaving;
 mod partial;
 mod property;
 mod recovery;
@@ -61,6 +62,28 @@ impl Weather {
         Self { loss: 0, duplicate: 0, latency: Duration::from_millis(10), jitter: Duration::ZERO };
 }
 
+/// A link of limited rate in each direction, with a queue before it that drops at its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bottleneck {
+    pub(crate) bytes_per_second: u32,
+    /// The longest that a packet waits.
+    pub(crate) queue: Duration,
+    pub(crate) busy_until: [Option<Instant>; 2],
+}
+
+impl Bottleneck {
+    /// How much later the packet gets through, if it does.
+    fn pass(&mut self, side: usize, now: Instant, len: usize) -> Option<Duration> {
+        let start = self.busy_until[side].unwrap_or(now).max(now);
+        if start - now > self.queue {
+            return None;
+        }
+        let end = start + Duration::from_secs(len as u64) / self.bytes_per_second;
+        self.busy_until[side] = Some(end);
+        Some(end - now)
+    }
+}
+
 type Script = Box<dyn FnMut(usize, &[u8]) -> Fate>;
 
 /// A packet under way: when it arrives, which it is, to whom.
@@ -74,6 +97,7 @@ pub(crate) struct Pair {
     pub(crate) weather: Weather,
     /// Sees every packet with the side that sent it, before the weather does.
     pub(crate) script: Script,
+    pub(crate) bottleneck: Option<Bottleneck>,
     in_flight: BinaryHeap<Reverse<Arrival>>,
     sequence: u64,
     rng: StdRng,
@@ -107,6 +131,7 @@ impl Pair {
             events: [Vec::new(), Vec::new()],
             weather: Weather::FAIR,
             script: Box::new(|_, _| Fate::Deliver),
+            bottleneck: None,
             in_flight: BinaryHeap::new(),
             sequence: 0,
             rng,
@@ -148,11 +173,18 @@ impl Pair {
                 if (self.script)(side, packet) == Fate::Drop || self.chance(self.weather.loss) {
                     continue;
                 }
+                let mut queued = Duration::ZERO;
+                if let Some(bottleneck) = &mut self.bottleneck {
+                    match bottleneck.pass(side, self.now, len) {
+                        Some(delay) => queued = delay,
+                        None => continue,
+                    }
+                }
                 let copies = 1 + usize::from(self.chance(self.weather.duplicate));
                 for _ in 0..copies {
                     let jitter =
                         self.weather.jitter.mul_f64(f64::from(self.rng.next_u32()) / 4_294_967_296.0);
-                    let at = self.now + self.weather.latency + jitter;
+                    let at = self.now + queued + self.weather.latency + jitter;
                     self.sequence += 1;
                     self.in_flight.push(Reverse((at, self.sequence, 1 - side, packet.to_vec())));
                 }

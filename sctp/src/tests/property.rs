@@ -3,16 +3,21 @@
 //! `SCTP_SEED=n` runs one seed; a failure names its seed.
 
 use super::*;
+use crate::Scheduler;
 
 fn run(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut below = |n: u32| rng.next_u32() % n;
+    let schedulers = [Scheduler::WeightedFair, Scheduler::RoundRobinMessages, Scheduler::RoundRobinPackets];
     let config = Config {
+        scheduler: schedulers[below(3) as usize],
         receive_buffer: 40_000 + below(400_000) as usize,
         max_message_size_recv: 40_000,
         ..Config::default()
     };
-    let mut pair = Pair::with(config.clone(), config.clone(), seed);
+    // Both sides take I-DATA, or one, or none.
+    let with = |interleaving| Config { interleaving, ..config.clone() };
+    let mut pair = Pair::exactly(with(seed % 3 != 2), with(seed % 3 == 0), seed);
     pair.weather = Weather {
         loss: below(15),
         duplicate: below(10),
@@ -77,7 +82,7 @@ fn every_message_arrives_exactly_once_and_in_order_in_any_weather() {
         run(seed.parse().expect("a number"));
         return;
     }
-    for seed in 0..15 {
+    for seed in 0..24 {
         run(seed);
     }
 }
@@ -86,7 +91,7 @@ fn every_message_arrives_exactly_once_and_in_order_in_any_weather() {
 fn calls_in_any_order_do_no_harm() {
     for seed in 0..60 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut pair = Pair::with(Config::default(), Config::default(), seed);
+        let mut pair = Pair::exactly(Config::default(), Config::default(), seed);
         let mut out = [0; 1200];
         for _ in 0..400 {
             let side = (rng.next_u32() % 2) as usize;
