@@ -220,8 +220,10 @@ impl Association {
         self.reconfig = Reconfig::new(self.local_initial_tsn, peer.initial_tsn);
         self.tx.set_peer_rwnd(peer.a_rwnd);
         self.tx.set_interleaving(self.interleaving);
-        let forward = peer.capabilities;
-        let forward = if self.interleaving { forward.i_forward_tsn } else { forward.forward_tsn };
+        // RFC 8260 §2.3.1 asks for I-FORWARD-TSN only, but dcSCTP lists it without partial reliability, too, and
+        // then ends the association over one.
+        let forward =
+            peer.capabilities.forward_tsn && (!self.interleaving || peer.capabilities.i_forward_tsn);
         self.tx.partial_reliability = self.config.partial_reliability && forward;
     }
 

@@ -244,7 +244,7 @@ impl Association {
             ChunkType::FORWARD_TSN if self.tx.partial_reliability && !self.interleaving => {
                 self.on_forward_tsn(chunk);
             }
-            ChunkType::I_FORWARD_TSN if self.tx.partial_reliability && self.interleaving => {
+            ChunkType::I_FORWARD_TSN if self.config.partial_reliability && self.interleaving => {
                 self.on_i_forward_tsn(chunk);
             }
             ChunkType::ERROR => self.on_error(now, chunk),
