@@ -227,7 +227,7 @@ fn messages_that_overtake_a_long_one_are_forgotten_when_acknowledged() {
     pair.send(A, 1, &vec![1; 7 << 20]);
     let mut got = 0;
     for round in 0..100 {
-        for _ in 0..20 {
+        for _ in 0..30 {
             pair.send(A, 2, &[round; 50]);
         }
         pair.run_for(ms(21));
