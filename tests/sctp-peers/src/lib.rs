@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 pub use dcsctp_end::{Dcsctp, DcsctpOptions};
 pub use ours::Ours;
-pub use traffic::Traffic;
+pub use traffic::{STREAMS, Traffic};
 pub use world::{Happening, Sealed, World};
 
 /// A message to send.

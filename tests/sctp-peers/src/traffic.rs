@@ -7,7 +7,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::{Happening, Incoming, Note, Outgoing, World};
 
-const STREAMS: usize = 6;
+/// How many streams [`Traffic`] uses.
+pub const STREAMS: usize = 6;
 
 /// What was sent.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet_netsim::{LinkConfig, Loss};
 use sinnet_sctp::Config;
-use sinnet_sctp_peers::{Dcsctp, DcsctpOptions, Happening, Note, Ours, Traffic, World};
+use sinnet_sctp_peers::{Dcsctp, DcsctpOptions, Happening, Note, Ours, STREAMS, Traffic, World};
 
 const OURS: usize = 0;
 const THEIRS: usize = 1;
@@ -74,12 +74,13 @@ fn one(seed: u64, begins: Begins) {
     let rng = &mut StdRng::seed_from_u64(seed);
     let heartbeats = rng.random_bool(0.5).then(|| Duration::from_secs(rng.random_range(10..60)));
     let max_len = if rng.random_bool(0.05) { 262_144 } else { rng.random_range(1..12_000) };
-    let ours = config(|config| {
+    let mut ours = config(|config| {
         config.mtu = rng.random_range(500..1_300);
         config.receive_buffer = rng.random_range(30_000..400_000);
         config.max_message_size_recv = max_len.max(30_000);
         config.send_buffer = rng.random_range(20_000..400_000);
         config.zero_checksum = rng.random();
+        config.interleaving = rng.random_bool(0.8);
         config.partial_reliability = rng.random_bool(0.9);
         config.heartbeat_interval = heartbeats.unwrap_or_default();
     });
@@ -91,6 +92,10 @@ fn one(seed: u64, begins: Begins) {
         partial_reliability: rng.random_bool(0.9),
         heartbeat_interval: heartbeats,
     };
+    if ours.interleaving && theirs.interleaving {
+        // dcSCTP begins a message on every stream, whatever the window holds, and lets their parts fill it for ever.
+        ours.receive_buffer += STREAMS * max_len;
+    }
     let rough = weather(rng);
     let mut world = world(rng.random(), rough, ours, theirs);
     world.connect(begins.sides());

@@ -130,6 +130,50 @@ fn zero_takes_the_place_of_the_checksum_when_both_sides_allow_it() {
     }
 }
 
+/// The kinds of the chunks in a packet.
+fn kinds(packet: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    let mut rest = &packet[12..];
+    while let [kind, _, high, low, ..] = *rest {
+        kinds.push(kind);
+        let len = usize::from(u16::from_be_bytes([high, low])).next_multiple_of(4);
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    kinds
+}
+
+#[test]
+fn i_data_and_what_skips_it_take_the_place_of_data_when_both_sides_allow_it() {
+    const DATA: [u8; 2] = [0, 192];
+    const I_DATA: [u8; 2] = [64, 194];
+    for (we, they) in [(false, false), (false, true), (true, false), (true, true)] {
+        let theirs = DcsctpOptions { interleaving: they, ..DcsctpOptions::default() };
+        let link = LinkConfig { loss: Loss::Bernoulli(0.1), ..DELAY };
+        let mut world = world(link, config(|config| config.interleaving = we), theirs);
+        let seen = Rc::new(RefCell::new([Vec::new(), Vec::new()]));
+        let log = seen.clone();
+        world.net.set_filter(move |_, datagram| {
+            let side = usize::from(datagram.src.port() == 2);
+            log.borrow_mut()[side].extend(kinds(&datagram.payload.bytes));
+            true
+        });
+        world.connect([we, true]);
+        let mut traffic = Traffic::new(3, [200, 200]);
+        traffic.partial = true;
+        traffic.max_len_with_lifetime[THEIRS] = 1;
+        while !traffic.is_done() {
+            traffic.act(&mut world);
+            world.run_for(ms(500));
+            traffic.check(&mut world);
+        }
+        let (used, unused) = if we && they { (I_DATA, DATA) } else { (DATA, I_DATA) };
+        for seen in &*seen.borrow() {
+            assert!(used.iter().all(|kind| seen.contains(kind)), "{we} {they}");
+            assert!(!unused.iter().any(|kind| seen.contains(kind)), "{we} {they}");
+        }
+    }
+}
+
 #[test]
 fn either_side_can_start_over_under_the_other() {
     for restarts in [OURS, THEIRS] {
