@@ -29,6 +29,10 @@ pub struct Config {
     /// Answer an `actpass` offer as the DTLS client (`a=setup:active`, RFC 8842 §5.3's recommendation). True by
     /// default.
     pub answer_active: bool,
+    /// Whether to offer the interleaving of messages (I-DATA, RFC 8260). Off by default: a peer that begins large messages
+    /// on more channels than [`Config::receive_buffer`] has room for can fill the window with parts of messages, and then
+    /// nothing goes on. Switch it on where both ends are known to mind that, as this stack's sender does.
+    pub interleaving: bool,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
     pub key_log: Option<KeyLog>,
 }
@@ -46,6 +50,7 @@ impl Config {
             max_channels: 1024,
             dtls_initial_timeout: Duration::from_millis(50),
             answer_active: true,
+            interleaving: false,
             key_log: None,
         }
     }
