@@ -13,10 +13,18 @@ pub struct Config {
     pub local_port: u16,
     /// The port we send to and expect as source.
     pub remote_port: u16,
-    /// The largest SCTP packet, in bytes, header included. The buffer given to
+    /// The largest SCTP packet, in bytes, header included, as long as nothing else is known of the path
+    /// (`BASE_PLPMTU`, RFC 8899 §5.1.2). The buffer given to
     /// [`poll_transmit`](crate::Association::poll_transmit) limits it further. Rounded down to a multiple of
     /// four. Default 1160: with DTLS, UDP and IPv6 around it the datagram stays within 1280 bytes.
     pub mtu: usize,
+    /// The largest SCTP packet that is tried by probes (`MAX_PLPMTU`). No probes are sent, and [`mtu`](Self::mtu) is
+    /// the size of packets for good, unless this is larger. What carries the packets must not fragment them (RFC
+    /// 8899 §3). Default 0.
+    pub max_mtu: usize,
+    /// What packets shrink to on a path that does not even take [`mtu`](Self::mtu) (`MIN_PLPMTU`), if the search is
+    /// on. Default 508: with DTLS, UDP and IPv4 around it the datagram stays within 576 bytes.
+    pub min_mtu: usize,
     /// How many bytes of received, not yet read data are kept; what is free of it is advertised as `a_rwnd`
     /// (RFC 9260 §6.2). Every message and fragment counts with a fixed overhead besides its payload. At
     /// least `max_message_size_recv` is kept whatever is said here. Default 8 MiB.
@@ -90,6 +98,8 @@ impl Default for Config {
             local_port: 5000,
             remote_port: 5000,
             mtu: 1160,
+            max_mtu: 0,
+            min_mtu: 508,
             receive_buffer: 8 << 20,
             send_buffer: 8 << 20,
             max_message_size_recv: 256 << 10,

@@ -42,12 +42,13 @@
 //! by time and tail-loss probes, with undo of what was no loss; windows and probes;
 //! heartbeats; SHUTDOWN and ABORT; stream reset (RFC 6525, outgoing resets); partial reliability (RFC 3758,
 //! RFC 7496) when the peer announces it; I-DATA (RFC 8260) when the peer announces it, and stream schedulers;
-//! zero in place of the checksum (RFC 9653) towards a peer that takes it.
+//! zero in place of the checksum (RFC 9653) towards a peer that takes it; the search for the packet size that the
+//! path takes (RFC 8899) if [`Config::max_mtu`] asks for it.
 //!
 //! # What there is not, and why
 //!
 //! - More than one address per side, ADD-IP, host names: the path is ICE's business (RFC 8261 §6.1).
-//! - AUTH, ECN, padding: DTLS authenticates, and there is no IP header to mark (RFC 8261 §6).
+//! - AUTH, ECN: DTLS authenticates, and there is no IP header to mark (RFC 8261 §6).
 //! - SSN/TSN reset and adding streams (RFC 6525 §4.3, §4.5): data channels have no use for them; they are
 //!   answered "denied", and so are resets of our side that a peer asks for (§4.2).
 //!
@@ -59,6 +60,15 @@
 //! the large one that has been begun is sent, and the next turn is by weight. Keep messages small there.
 //! Messages of one stream are never interleaved (RFC 8260 §2.2.2). Priorities are
 //! [`set_stream_priority`](Association::set_stream_priority).
+//!
+//! # The size of packets
+//!
+//! Packets have [`Config::mtu`] bytes until probes have shown that larger ones arrive. Chunks are never cut longer
+//! than what the small packets have room for, since they can't be cut again: when a path takes less than it did,
+//! everything goes on in smaller packets, after three round trips if much is in flight, and after a
+//! retransmission time-out at the latest. What can't be helped is a path that takes [`Config::mtu`] first and
+//! less later: what was cut then is tried again until the association is given up, as anything else that
+//! does not arrive.
 //!
 //! # What a peer can cost
 //!

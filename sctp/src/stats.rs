@@ -58,6 +58,15 @@ pub struct Stats {
     pub dropped_cookies: u64,
     /// Chunks of a type that is not known here.
     pub unknown_chunks: u64,
+    /// Probes of larger packet sizes sent (RFC 8899).
+    pub size_probes_sent: u64,
+    /// Those of them that were not answered in time.
+    pub size_probes_lost: u64,
+    /// Times that packets above the base size seemed not to arrive any more, and the size fell back. An outage of the
+    /// whole path counts, too.
+    pub black_holes: u64,
+    /// The largest packet sent now, probes aside.
+    pub packet_size: usize,
     /// Congestion window.
     pub cwnd: usize,
     /// Slow-start threshold.

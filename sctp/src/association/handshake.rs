@@ -302,6 +302,7 @@ impl Association {
         self.error_count = 0;
         self.heartbeat.heard(now);
         self.start_heartbeat(now);
+        self.tx.connected();
         self.tx.drop_streams_from(StreamId(self.outbound_streams), &mut self.stats);
         self.events.milestone(Event::Connected {
             outbound_streams: self.outbound_streams,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::Association;
+use super::probe::PROBE_INFO_LEN;
 use crate::wire::be64;
 use crate::wire::chunk::{ChunkType, RawChunk};
 use crate::wire::param::{ParamType, Params};
@@ -87,11 +88,15 @@ impl Association {
     }
 
     pub(super) fn on_heartbeat_ack(&mut self, now: Instant, chunk: &RawChunk<'_>) {
-        let nonce = Params::new(chunk.value)
+        let info = Params::new(chunk.value)
             .next()
             .and_then(Result::ok)
-            .filter(|param| param.kind == ParamType::HEARTBEAT_INFO && param.value.len() == 8)
-            .and_then(|param| be64(param.value, 0));
+            .filter(|param| param.kind == ParamType::HEARTBEAT_INFO);
+        if let Some(info) = info.filter(|info| info.value.len() == PROBE_INFO_LEN) {
+            self.on_size_probe_ack(now, &info);
+            return;
+        }
+        let nonce = info.filter(|info| info.value.len() == 8).and_then(|info| be64(info.value, 0));
         match (nonce, self.heartbeat.outstanding) {
             (Some(nonce), Some((expected, sent))) if nonce == expected => {
                 self.heartbeat.outstanding = None;

@@ -247,6 +247,7 @@ impl Association {
             ChunkType::I_FORWARD_TSN if self.config.partial_reliability && self.interleaving => {
                 self.on_i_forward_tsn(chunk);
             }
+            ChunkType::PAD => {}
             ChunkType::ERROR => self.on_error(now, chunk),
             ChunkType::SHUTDOWN => self.on_shutdown(now, chunk),
             ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(packet_tag),

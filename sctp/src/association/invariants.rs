@@ -6,6 +6,7 @@
 //! | both windows are open and there is data | nothing: it has been sent |
 //! | the handshake, the shutdown, a stream reset is not answered | T1, T2, the timer of the reset |
 //! | the association is up | the heartbeat timer, if the settings want heartbeats |
+//! | a larger packet size is looked for | a probe that is out, and its timer |
 //! | the peer does not know that the receive window has opened | a SACK on its way out |
 //! | nothing is left to send | nothing in the send buffer |
 
@@ -16,7 +17,7 @@ use super::state::State;
 
 impl Association {
     /// The first rule against stalling that is broken, `None` when all hold. They hold whenever the owner has
-    /// drained [`poll_transmit`](Self::poll_transmit) into buffers of the full packet size.
+    /// drained [`poll_transmit`](Self::poll_transmit) into buffers of the largest packet size.
     #[doc(hidden)]
     pub fn broken_rule(&self, now: Instant) -> Option<&'static str> {
         if self.state == State::Ended {
@@ -52,6 +53,11 @@ impl Association {
                 "a stream reset is due and not sent",
             ),
             (!heartbeats || self.heartbeat.deadline().is_some(), "no heartbeat timer"),
+            (!self.tx.size_search_is_stalled(), "a search for a larger packet size without a probe"),
+            (
+                self.state != State::Established || self.tx.size_probe_due().is_none(),
+                "a probe of a larger packet size is due and not sent",
+            ),
             (!self.rx.sack.is_due(), "a SACK is due and not sent"),
             (!self.rx.owes_window_update(), "the window has opened, and the peer is not told"),
             (self.rx.sack.deadline().is_none_or(|at| at <= now + self.config.sack_delay), "a late SACK"),

@@ -8,6 +8,7 @@
 //! | `handshake`, `cookie` | INIT … COOKIE ACK, collisions, restart |
 //! | `shutdown` | SHUTDOWN …, ABORT, and the end |
 //! | `heartbeat`, `reconfig` | idle check, stream reset |
+//! | `probe` | packets that try a larger size |
 //! | `control`, `events` | what waits to be sent, and to be told |
 //! | `invariants` | what must hold so that nothing stalls |
 
@@ -18,6 +19,7 @@ mod handshake;
 mod heartbeat;
 mod input;
 mod invariants;
+mod probe;
 mod reconfig;
 mod shutdown;
 mod state;
@@ -151,6 +153,7 @@ impl Association {
         if self.state.has_peer() {
             self.on_heartbeat_timer(now);
             self.on_reconfig_timer(now);
+            self.tx.on_size_timer(now);
         }
     }
 
@@ -167,6 +170,7 @@ impl Association {
             deadline = earliest(deadline, self.rx.sack.deadline());
             deadline = earliest(deadline, self.heartbeat.deadline());
             deadline = earliest(deadline, self.reconfig.deadline());
+            deadline = earliest(deadline, self.tx.size_deadline());
         }
         deadline
     }

@@ -2,7 +2,7 @@
 //!
 //! Order in a packet: COOKIE ECHO or COOKIE ACK, which must be first; SACK; heartbeats, errors, RE-CONFIG and
 //! SHUTDOWN; then DATA, which fills what is left, so that all packets of a bulk transfer have one size.
-//! INIT, INIT ACK, ABORT and SHUTDOWN COMPLETE go alone.
+//! INIT, INIT ACK, ABORT and SHUTDOWN COMPLETE go alone, and so do probes of packet sizes.
 
 use std::time::Instant;
 
@@ -12,15 +12,20 @@ use crate::wire::writer::PacketWriter;
 
 impl Association {
     /// Writes one packet and returns its length; `None` when there is nothing to send now. The packet is as
-    /// large as `out` and [`Config::mtu`](crate::Config::mtu) allow, rounded down to a multiple of four;
-    /// call it until it returns `None`.
+    /// large as `out` and [`packet_size`](Self::packet_size) allow, rounded down to a multiple of four;
+    /// call it until it returns `None`. A probe of a larger size is as large as that size: probes are sent only into
+    /// an `out` of up to [`Config::max_mtu`](crate::Config::max_mtu).
     ///
     /// `out` should not become smaller during the life of an association: a chunk that was cut for a larger
     /// packet can't be cut again, and waits for room.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
-        let budget = out.len().min(self.config.mtu);
-        let out = out.get_mut(..budget)?;
-        let len = self.write_packet(now, out)?;
+        let len = match self.write_size_probe(now, out) {
+            Some(len) => len,
+            None => {
+                let budget = out.len().min(self.tx.packet_limit());
+                self.write_packet(now, out.get_mut(..budget)?)?
+            }
+        };
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += len as u64;
         Some(len)
@@ -83,7 +88,7 @@ impl Association {
     /// Whether the packets of the association itself go without a checksum: the peer has said that it takes
     /// them so (RFC 9653 §5.2). Those that say so themselves, COOKIE ECHO, and what answers out of the blue
     /// always have one.
-    fn omits_checksum(&self) -> bool {
+    pub(super) fn omits_checksum(&self) -> bool {
         self.config.zero_checksum && self.peer_capabilities.zero_checksum
     }
 }

@@ -7,6 +7,7 @@ mod handshake;
 mod hostile;
 mod interleaving;
 mod partial;
+mod path_mtu;
 mod property;
 mod recovery;
 mod reset;
@@ -164,7 +165,7 @@ impl Pair {
 
     /// Takes what both ends have to send and to say.
     pub(crate) fn drain(&mut self) {
-        let mut out = [0; 2000];
+        let mut out = [0; 10_000];
         for side in [A, Z] {
             while let Some(len) = self.ends[side].poll_transmit(self.now, &mut out) {
                 let packet = &out[..len];

@@ -14,17 +14,20 @@ pub(crate) mod forward;
 pub(crate) mod messages;
 pub(crate) mod outstanding;
 mod pacer;
+pub(crate) mod path_mtu;
 mod recovery;
 pub(crate) mod rto;
 pub(crate) mod scheduler;
 pub(crate) mod send_queue;
+mod sizes;
 
 use std::time::{Duration, Instant};
 
 use self::congestion::{Acked, CongestionControl};
 use self::messages::{SentMessage, SentMessages};
-use self::outstanding::{Cut, Outstanding};
+use self::outstanding::{Cut, Outstanding, SentChunk};
 use self::pacer::Pacer;
+use self::path_mtu::PathMtu;
 use self::recovery::Recovery;
 use self::rto::RetransmissionTimeout;
 use self::scheduler::Scheduler;
@@ -78,7 +81,12 @@ pub(crate) struct Sender {
     a_rwnd: u32,
     /// That was too small for a packet.
     window_closed: bool,
-    mtu: usize,
+    /// How large packets may be.
+    path_mtu: PathMtu,
+    /// The size of full packets, as congestion control knows it.
+    packet_size: usize,
+    /// The next packet of data stays below what may not arrive: it is to find something out.
+    small_packet: bool,
     /// The TSN whose acknowledgement ends fast recovery (RFC 9260 §7.2.4).
     recover_until: Option<u64>,
     /// The first packet of a fast retransmit ignores the congestion window (RFC 9260 §7.2.4, rule 3).
@@ -106,8 +114,9 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(config: &Config, initial_tsn: Tsn) -> Self {
-        let mtu = config.mtu & !3;
-        let pmdcs = mtu.saturating_sub(HEADER_LEN).max(1);
+        let path_mtu = PathMtu::new(config);
+        let packet_size = path_mtu.size();
+        let pmdcs = pmdcs(packet_size);
         Self {
             queue: SendQueue::new(config.scheduler),
             messages: SentMessages::new(),
@@ -120,7 +129,9 @@ impl Sender {
             peer_rwnd: 0,
             a_rwnd: 0,
             window_closed: false,
-            mtu,
+            path_mtu,
+            packet_size,
+            small_packet: false,
             recover_until: None,
             fast_retransmit_now: false,
             rtt_probe: None,
@@ -172,7 +183,27 @@ impl Sender {
         (self.outstanding.has_lost() && self.fast_retransmit_now)
             || ((self.outstanding.has_lost() || self.has_new())
                 && self.pacer.blocked_until().is_none()
-                && self.window_allows(self.mtu))
+                && self.window_allows(self.path_mtu.base()))
+    }
+
+    /// The size of full packets.
+    #[inline]
+    pub(crate) fn packet_size(&self) -> usize {
+        self.packet_size
+    }
+
+    /// The largest packet that [`write_data`](Self::write_data) may fill now.
+    #[inline]
+    pub(crate) fn packet_limit(&mut self) -> usize {
+        let limit = if self.small_packet { self.path_mtu.floor() } else { self.path_mtu.size() };
+        if limit < self.path_mtu.base() {
+            // A chunk that was cut for the base size goes out in such a packet all the same: it can't be cut again, and
+            // the path may take it one day.
+            let overhead = self.overhead();
+            let needs = |chunk: SentChunk| HEADER_LEN + overhead + padded(usize::from(chunk.len));
+            return self.outstanding.peek_lost().map_or(limit, |(_, chunk)| limit.max(needs(chunk)));
+        }
+        limit
     }
 
     /// The TSN that the next new chunk gets, less one (RFC 6525 §5.1.2, A3).
@@ -268,12 +299,14 @@ impl Sender {
             let Some(message) = self.messages.get(chunk.message) else { break };
             let start = chunk.offset as usize;
             let Some(payload) = message.payload.get(start..start + payload_len) else { break };
-            if !self.write_chunk(packet, message, tsn, (chunk.flags, chunk.fsn), payload) {
+            let begins = packet.len();
+            if !self.write_chunk(packet, message, tsn, (chunk.wire_flags(), chunk.fsn), payload) {
                 break;
             }
+            let large = self.is_beyond(begins, packet.len());
             self.recovery.retransmit_credit = self.recovery.retransmit_credit.saturating_sub(payload_len);
             let is_first = tsn == self.outstanding.cumulative_tsn_ack() + 1;
-            self.outstanding.retransmitted(tsn);
+            self.outstanding.retransmitted(tsn, large);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(payload_len);
             stats.retransmissions += 1;
             wrote = true;
@@ -289,18 +322,20 @@ impl Sender {
             wrote |= self.write_new(now, packet, stats);
         }
         if wrote {
+            self.small_packet = false;
+            self.path_mtu.on_data_sent(now);
             self.last_sent = Some(now);
             self.recovery.sent(now);
             self.t3.start_if_stopped(now, self.rto.rto(), self.backoff);
             let (flight, cwnd) = (self.outstanding.flight(), self.congestion.cwnd());
-            if flight + self.mtu > cwnd {
+            if flight + self.packet_size > cwnd {
                 self.full_at = self.outstanding.next_tsn();
             }
             match self.rto.srtt() {
                 Some(srtt) if pacer::applies(srtt) => {
                     let slow_start = cwnd < self.congestion.ssthresh();
                     let bytes = flight.saturating_sub(flight_before);
-                    self.pacer.sent(now, bytes, self.mtu, pacer::Rate { cwnd, srtt, slow_start });
+                    self.pacer.sent(now, bytes, self.packet_size, pacer::Rate { cwnd, srtt, slow_start });
                 }
                 _ => self.pacer.reset(),
             }
@@ -310,6 +345,9 @@ impl Sender {
     /// Cuts new chunks into the rest of the packet.
     fn write_new(&mut self, now: Instant, packet: &mut PacketWriter<'_>, stats: &mut Stats) -> bool {
         let overhead = self.overhead();
+        // Longer ones could not be sent again, should the path take less one day: see `path_mtu`.
+        let longest = (self.path_mtu.longest_chunk().saturating_sub(overhead) & !3)
+            .clamp(MIN_FRAGMENT, MAX_CHUNK_PAYLOAD);
         let mut wrote = false;
         while self.outstanding.len() < MAX_OUTSTANDING {
             let room = packet.room().saturating_sub(overhead) & !3;
@@ -318,7 +356,7 @@ impl Sender {
             }
             let Some(next) = self.queue.next_cut() else { break };
             let slot = next.slot;
-            let len = next.rest.min(room).min(MAX_CHUNK_PAYLOAD);
+            let len = next.rest.min(room).min(longest);
             if !self.window_allows(len) {
                 break;
             }
@@ -333,16 +371,18 @@ impl Sender {
             }
             if len == next.rest {
                 flags |= FLAG_END;
-                if self.queue.is_last(slot) && self.outstanding.flight() > self.mtu {
+                if self.queue.is_last(slot) && self.outstanding.flight() > self.packet_size {
                     // RFC 7053 §4: nothing follows that would make the peer acknowledge this soon.
                     flags |= FLAG_IMMEDIATE;
                 }
             }
             let Some(payload) = message.payload.get(cutting.offset..cutting.offset + len) else { break };
             let tsn = self.outstanding.next_tsn();
+            let begins = packet.len();
             if !self.write_chunk(packet, message, tsn, (flags, cutting.fsn), payload) {
                 break;
             }
+            let large = self.is_beyond(begins, packet.len());
             // A message is at most 2^32 - 1 bytes, a chunk at most 65,535: `send` and the cut saw to it.
             self.outstanding.push(Cut {
                 message: cutting.message,
@@ -351,6 +391,7 @@ impl Sender {
                 len: len as u16,
                 flags,
                 overhead: overhead as u8,
+                large,
             });
             self.messages.hold(cutting.message, tsn);
             if self.queue.cut(slot, len, padded(len) + overhead) {
@@ -417,6 +458,13 @@ impl Sender {
             let chunk = DataChunk { flags, tsn, stream, ssn, ppid, payload };
             chunk.header().is_some_and(|header| packet.data_chunk(&header, payload))
         }
+    }
+
+    /// Whether the chunk in these bytes of a packet is the one that makes it larger than what is sure to arrive.
+    #[inline]
+    fn is_beyond(&self, begins: usize, ends: usize) -> bool {
+        let floor = self.path_mtu.floor();
+        begins <= floor && ends > floor
     }
 
     /// RFC 9260 §6.1 A and B: both windows, and always one chunk when nothing is in flight, which makes the
@@ -498,6 +546,7 @@ impl Sender {
             self.recover_until = None;
         }
         let rtt = self.rack(now, &mut summary, sack.duplicates(), stats);
+        self.judge_sizes(now, &summary);
         if summary.acked_bytes > 0 {
             self.congestion.on_ack(Acked {
                 now,
@@ -516,7 +565,7 @@ impl Sender {
         self.give_up_lost(now, stats);
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.flight_payload());
         self.a_rwnd = sack.a_rwnd;
-        self.window_closed = (sack.a_rwnd as usize) < self.mtu;
+        self.window_closed = (sack.a_rwnd as usize) < self.path_mtu.base();
         if summary.cumulative_advanced {
             // RFC 9260 §6.3.2, R3
             self.t3.reset_backoff();
@@ -550,12 +599,15 @@ impl Sender {
     /// T3-rtx ran out (RFC 9260 §6.3.3).
     pub(crate) fn on_t3(&mut self, now: Instant, stats: &mut Stats) {
         stats.t3_expirations += 1;
+        let flight_payload = self.outstanding.flight_payload();
+        if self.outstanding.mark_all_lost() {
+            self.on_black_hole();
+        }
         // A closed window is the peer's wish, not the path's; its probes leave the congestion window alone.
         if !self.window_closed {
             self.congestion.on_timeout();
         }
-        self.peer_rwnd = self.peer_rwnd.saturating_add(self.outstanding.flight_payload());
-        self.outstanding.mark_all_lost();
+        self.peer_rwnd = self.peer_rwnd.saturating_add(flight_payload);
         self.on_lost_by_timeout(self.outstanding.lost());
         self.pacer.reset();
         self.recover_until = None;
@@ -577,7 +629,8 @@ impl Sender {
     pub(crate) fn discard(&mut self) {
         self.queue = SendQueue::new(Scheduler::default());
         self.messages = SentMessages::new();
-        self.outstanding = Outstanding::new(self.outstanding.next_tsn(), self.mtu);
+        self.outstanding = Outstanding::new(self.outstanding.next_tsn(), pmdcs(self.packet_size));
+        self.path_mtu.stop();
         self.t3.stop();
         self.recovery = Recovery::default();
         self.pacer.reset();
@@ -604,7 +657,13 @@ impl Sender {
         stats.rto = self.rto.rto();
         stats.peer_rwnd = self.peer_rwnd;
         stats.flight = self.outstanding.flight();
+        self.path_mtu.fill_stats(stats);
     }
+}
+
+/// The path's maximum for DATA chunks (PMDCS, RFC 9260 §6.9).
+fn pmdcs(packet_size: usize) -> usize {
+    packet_size.saturating_sub(HEADER_LEN).max(1)
 }
 
 /// The most payload of one chunk: its length field has 16 bits.

@@ -16,11 +16,18 @@
 
 use std::collections::VecDeque;
 
-use crate::wire::data::FLAG_IMMEDIATE;
+use crate::wire::data::{FLAG_BEGIN, FLAG_END, FLAG_IMMEDIATE, FLAG_UNORDERED};
 use crate::wire::padded;
 
 /// Missing reports that make a chunk lost (RFC 9260 §7.2.4).
 const MISSING_REPORTS: u8 = 3;
+
+/// The flags that are on the wire.
+const WIRE_FLAGS: u8 = FLAG_BEGIN | FLAG_END | FLAG_IMMEDIATE | FLAG_UNORDERED;
+
+/// Not on the wire: the chunk reached over the size that every packet may have. Of the chunks of a larger packet one
+/// has it.
+const LARGE: u8 = 0x80;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ChunkState {
@@ -39,6 +46,8 @@ pub(crate) struct Cut {
     pub(crate) len: u16,
     pub(crate) flags: u8,
     pub(crate) overhead: u8,
+    /// It is the one that makes its packet a large one.
+    pub(crate) large: bool,
 }
 
 /// One chunk that was sent.
@@ -58,13 +67,24 @@ pub(crate) struct SentChunk {
     pub(crate) len: u16,
     pub(crate) transmissions: u16,
     pub(crate) state: ChunkState,
-    pub(crate) flags: u8,
+    flags: u8,
     missing_reports: u8,
     /// Bytes of the chunk's header.
     overhead: u8,
 }
 
 impl SentChunk {
+    /// What the chunk's header says.
+    #[inline]
+    pub(crate) fn wire_flags(&self) -> u8 {
+        self.flags & WIRE_FLAGS
+    }
+
+    #[inline]
+    fn is_large(&self) -> bool {
+        self.flags & LARGE != 0
+    }
+
     /// Bytes on the wire.
     fn wire_len(&self) -> usize {
         padded(usize::from(self.len)) + usize::from(self.overhead)
@@ -91,6 +111,8 @@ pub(crate) struct SackSummary {
     pub(crate) acked_while_lost: usize,
     /// A chunk sent once was acknowledged after a later one.
     pub(crate) reordered: bool,
+    /// Large packets have arrived.
+    pub(crate) large_acked: bool,
     /// Gap ack blocks that are reversed, out of order, or above what was sent.
     pub(crate) bad_blocks: usize,
 }
@@ -100,6 +122,7 @@ impl SackSummary {
     #[inline]
     fn note_acked(&mut self, tsn: u64, chunk: &SentChunk, highest: u64) {
         self.acked_bytes += chunk.wire_len();
+        self.large_acked |= chunk.is_large();
         self.highest_newly_acked = Some(tsn.max(self.highest_newly_acked.unwrap_or(0)));
         let newest = if chunk.transmissions == 1 {
             self.reordered |= tsn < highest;
@@ -140,6 +163,8 @@ pub(crate) struct Outstanding {
     newly_sacked: Vec<(u64, u64)>,
     /// Chunk bytes of a full packet.
     packet_len: usize,
+    /// Large packets found lost since one has arrived.
+    large_lost: u32,
     /// Retransmission counts matter (partial reliability), so losses are reported by TSN.
     pub(crate) newly_lost: Vec<u64>,
     /// The time that chunks sent now are given: microseconds on a clock that wraps.
@@ -160,9 +185,25 @@ impl Outstanding {
             scratch: Vec::new(),
             newly_sacked: Vec::new(),
             packet_len,
+            large_lost: 0,
             newly_lost: Vec::new(),
             now: 0,
         }
+    }
+
+    /// Full packets have another size from now on.
+    pub(crate) fn set_packet_len(&mut self, packet_len: usize) {
+        self.packet_len = packet_len;
+    }
+
+    /// Large packets found lost since one has arrived.
+    pub(crate) fn large_lost(&self) -> u32 {
+        self.large_lost
+    }
+
+    /// What is known of large packets is forgotten.
+    pub(crate) fn forget_large(&mut self) {
+        self.large_lost = 0;
     }
 
     pub(crate) fn next_tsn(&self) -> u64 {
@@ -215,7 +256,8 @@ impl Outstanding {
     #[inline]
     pub(crate) fn push(&mut self, cut: Cut) -> u64 {
         let tsn = self.next_tsn();
-        let Cut { message, fsn, offset, len, flags, overhead } = cut;
+        let Cut { message, fsn, offset, len, flags, overhead, large } = cut;
+        let flags = if large { flags | LARGE } else { flags };
         let chunk = SentChunk {
             message,
             fsn,
@@ -268,10 +310,11 @@ impl Outstanding {
     }
 
     /// The chunk has been written again.
-    pub(crate) fn retransmitted(&mut self, tsn: u64) {
+    pub(crate) fn retransmitted(&mut self, tsn: u64, large: bool) {
         let (highest, now) = (self.next_tsn() - 1, self.now);
         let Some(chunk) = self.get_mut(tsn) else { return };
         chunk.sent_at = now;
+        chunk.flags = chunk.wire_flags() | if large { LARGE } else { 0 };
         chunk.state = ChunkState::InFlight;
         chunk.missing_reports = 0;
         chunk.sent_after = highest;
@@ -282,12 +325,15 @@ impl Outstanding {
         self.lost -= 1;
     }
 
-    /// T3-rtx ran out: everything in flight is lost (RFC 9260 §6.3.3, E3).
-    pub(crate) fn mark_all_lost(&mut self) {
+    /// T3-rtx ran out: everything in flight is lost (RFC 9260 §6.3.3, E3). Returns whether there were large packets
+    /// among it.
+    pub(crate) fn mark_all_lost(&mut self) -> bool {
+        let mut large = false;
         self.to_retransmit.clear();
         for (tsn, chunk) in (self.first..).zip(&mut self.chunks) {
             if chunk.state == ChunkState::InFlight {
                 chunk.state = ChunkState::ToRetransmit;
+                large |= chunk.is_large();
                 self.lost += 1;
                 self.newly_lost.push(tsn);
             }
@@ -298,6 +344,7 @@ impl Outstanding {
         }
         self.flight = 0;
         self.flight_payload = 0;
+        large
     }
 
     /// What was taken for lost and not sent again is in flight after all.
@@ -343,6 +390,7 @@ impl Outstanding {
                 }
                 let age = self.now.wrapping_sub(chunk.sent_at);
                 if age >= limit {
+                    self.large_lost += u32::from(chunk.is_large());
                     self.mark_lost(tsn);
                     lost += 1;
                 } else {
@@ -444,6 +492,9 @@ impl Outstanding {
             self.first += 1;
         }
         self.take_blocks(cumulative, blocks, highest, &mut summary);
+        if summary.large_acked {
+            self.large_lost = 0;
+        }
         if count_reports {
             self.count_missing(in_fast_recovery, &mut summary);
         }
@@ -557,6 +608,8 @@ impl Outstanding {
                 chunk.missing_reports += packets.max(1);
                 if chunk.missing_reports >= MISSING_REPORTS {
                     chunk.missing_reports = 0;
+                    let large = chunk.is_large();
+                    self.large_lost += u32::from(large);
                     self.set_state(tsn, ChunkState::ToRetransmit);
                     self.to_retransmit.push_back(tsn);
                     self.newly_lost.push(tsn);
@@ -618,7 +671,7 @@ mod tests {
     }
 
     const DATA_OVERHEAD: usize = 16;
-    const CUT: Cut = Cut { message: 0, fsn: 0, offset: 0, len: 100, flags: 0, overhead: 16 };
+    const CUT: Cut = Cut { message: 0, fsn: 0, offset: 0, len: 100, flags: 0, overhead: 16, large: false };
 
     fn with_chunks(n: usize) -> Outstanding {
         let mut outstanding = Outstanding::new(100, 100 + DATA_OVERHEAD);
@@ -674,7 +727,7 @@ mod tests {
             sack(&mut outstanding, 99, &[(2, end)]);
         }
         assert_eq!(outstanding.peek_lost().map(|(tsn, _)| tsn), Some(100));
-        outstanding.retransmitted(100);
+        outstanding.retransmitted(100, false);
         // TSN 104 and 105 were sent before the retransmission: they say nothing about it.
         assert_eq!(sack(&mut outstanding, 99, &[(2, 5)]).lost, 0);
         assert_eq!(sack(&mut outstanding, 99, &[(2, 6)]).lost, 0);

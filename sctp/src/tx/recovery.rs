@@ -111,6 +111,13 @@ impl Recovery {
         self.min_rtt.map_or(Duration::ZERO, |(rtt, _)| rtt)
     }
 
+    /// The path is another one: what was measured on the old one is forgotten.
+    pub(super) fn path_changed(&mut self) {
+        self.min_rtt = None;
+        self.reordering = false;
+        self.window_quarters = 0;
+    }
+
     fn reordering_window(&self, srtt: Option<Duration>) -> Duration {
         let window = self.min_rtt().saturating_mul(self.window_quarters + 1) / 4;
         window.min(srtt.unwrap_or(window)).max(Duration::from_millis(1))
@@ -281,7 +288,7 @@ impl Sender {
             return None;
         }
         let mut timeout = self.rto.srtt()?.saturating_mul(2).max(MIN_PROBE_TIMEOUT);
-        if self.outstanding.flight() <= self.mtu && !self.outstanding.last_is_immediate() {
+        if self.outstanding.flight() <= self.packet_size && !self.outstanding.last_is_immediate() {
             timeout += MAX_ACK_DELAY;
         }
         // Later than T3 it would be of no use.
@@ -320,6 +327,8 @@ impl Sender {
             self.outstanding.mark_lost(tsn);
             self.peer_rwnd += before - self.outstanding.flight_payload();
             self.fast_retransmit_now = true;
+            // In case the packets were lost for their size, this one should not be.
+            self.small_packet = true;
             stats.tail_loss_probes += 1;
             // RFC 8985 §7.3: T3 waits for the probe's answer.
             self.t3.start(now, self.rto.rto(), self.backoff);

@@ -24,6 +24,8 @@ impl ChunkType {
     pub(crate) const I_DATA: Self = Self(64);
     /// RFC 6525 §3.1.
     pub(crate) const RE_CONFIG: Self = Self(130);
+    /// RFC 4820 §3: to be ignored. Its two high bits say so to those who don't know it.
+    pub(crate) const PAD: Self = Self(132);
     /// RFC 3758 §3.2.
     pub(crate) const FORWARD_TSN: Self = Self(192);
     /// RFC 8260 §2.3.1.

@@ -26,6 +26,12 @@ impl<'a> PacketWriter<'a> {
         self.buf.len() - self.len
     }
 
+    /// Bytes written.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether there is any chunk yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == HEADER_LEN
@@ -64,6 +70,21 @@ impl<'a> PacketWriter<'a> {
         to.copy_from_slice(payload);
         rest.fill(0);
         self.len += total;
+        true
+    }
+
+    /// Fills the rest of the budget with a PAD chunk (RFC 4820 §3); `false` when there is no room for its header, or
+    /// more room than it can take.
+    pub(crate) fn pad(&mut self) -> bool {
+        let Ok(length) = u16::try_from(self.room()) else { return false };
+        let Some((head, rest)) = self.buf.get_mut(self.len..).and_then(<[u8]>::split_first_chunk_mut::<4>)
+        else {
+            return false;
+        };
+        let [hi, lo] = length.to_be_bytes();
+        *head = [ChunkType::PAD.0, 0, hi, lo];
+        rest.fill(0);
+        self.len = self.buf.len();
         true
     }
 

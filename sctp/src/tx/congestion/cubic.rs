@@ -184,6 +184,23 @@ impl CongestionControl for Cubic {
         self.before_reduction = None;
     }
 
+    fn set_packet_len(&mut self, mtu: usize) {
+        let factor = self.mtu as f64 / mtu as f64;
+        let scaled = |state: State| State {
+            cwnd: state.cwnd * factor,
+            ssthresh: state.ssthresh * factor,
+            w_max: state.w_max * factor,
+            cwnd_prior: state.cwnd_prior * factor,
+            // Its curve is in packets: it begins anew where the window is.
+            epoch: None,
+        };
+        self.mtu = mtu;
+        self.initial *= factor;
+        self.state = scaled(self.state);
+        self.before_reduction = self.before_reduction.map(scaled);
+        self.unused_since = None;
+    }
+
     fn undo(&mut self) {
         // RFC 9438 §4.9
         if let Some(before) = self.before_reduction.take() {
@@ -220,6 +237,25 @@ mod tests {
         let mut cubic = Cubic::new(MTU, packets);
         cubic.state.ssthresh = f64::from(packets);
         cubic
+    }
+
+    #[test]
+    fn another_packet_size_leaves_the_window_in_bytes() {
+        let mut cubic = Cubic::new(MTU, 90);
+        cubic.on_fast_recovery();
+        let before = (cubic.cwnd(), cubic.ssthresh());
+        for mtu in [8 * MTU, MTU] {
+            cubic.set_packet_len(mtu);
+            assert!(cubic.cwnd().abs_diff(before.0) <= 1 && cubic.ssthresh().abs_diff(before.1) <= 1);
+        }
+        cubic.set_packet_len(3 * MTU);
+        cubic.undo();
+        assert_eq!(cubic.cwnd(), 90 * MTU);
+        cubic.on_timeout();
+        assert_eq!(cubic.cwnd(), 3 * MTU);
+        let mut fresh = Cubic::new(MTU, 10);
+        fresh.set_packet_len(2 * MTU);
+        assert_eq!((fresh.cwnd(), fresh.ssthresh()), (10 * MTU, usize::MAX));
     }
 
     #[test]

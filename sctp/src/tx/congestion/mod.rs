@@ -60,6 +60,8 @@ pub(crate) trait CongestionControl: Debug + Send {
     fn on_timeout(&mut self);
     /// Nothing was sent for this many RTOs.
     fn on_idle(&mut self, rtos: u32);
+    /// Full packets have another size from now on; bytes stay what they are (RFC 8899 §3, item 7).
+    fn set_packet_len(&mut self, mtu: usize);
     /// What the last `on_fast_recovery` or `on_timeout` was about turned out to be no loss.
     fn undo(&mut self);
 }

@@ -94,6 +94,10 @@ impl CongestionControl for NewReno {
         self.before_reduction = None;
     }
 
+    fn set_packet_len(&mut self, mtu: usize) {
+        self.mtu = mtu;
+    }
+
     fn undo(&mut self) {
         if let Some((cwnd, ssthresh)) = self.before_reduction.take() {
             self.cwnd = self.cwnd.max(cwnd);
@@ -111,6 +115,20 @@ mod tests {
 
     fn acked(bytes: usize) -> Acked {
         super::super::tests::acked(base(), bytes)
+    }
+
+    #[test]
+    fn another_packet_size_leaves_the_window_and_changes_the_steps() {
+        let mut cc = NewReno::new(MTU, 40);
+        cc.on_fast_recovery();
+        cc.set_packet_len(3 * MTU);
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (20 * MTU, 20 * MTU));
+        cc.on_ack(acked(20 * MTU));
+        cc.on_ack(acked(20 * MTU));
+        cc.on_ack(acked(20 * MTU));
+        assert_eq!(cc.cwnd(), 26 * MTU);
+        cc.on_timeout();
+        assert_eq!(cc.cwnd(), 3 * MTU);
     }
 
     #[test]
