@@ -58,6 +58,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod dcmap;
 mod error;
 mod fingerprint;
 mod negotiate;
@@ -71,6 +72,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use dcmap::{Dcmap, DcmapError, Dcsa, Limit, MAX_LABEL, MAX_PARAMETERS};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use negotiate::Negotiator;
