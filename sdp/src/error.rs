@@ -1,6 +1,6 @@
 //! Why a description is refused. Each error leaves the [`crate::Negotiator`] as it was.
 
-use crate::{Setup, SignalingState};
+use crate::{DcmapError, Setup, SignalingState};
 
 /// A description that can't be made or can't be accepted. Text of the peer in here is cut to 64 characters and has no
 /// control characters.
@@ -75,6 +75,16 @@ pub enum Error {
     /// A local candidate that does not begin with `candidate:`.
     #[error("a local candidate must be a line that begins with 'candidate:'")]
     BadCandidate,
+    /// An `a=dcmap` or `a=dcsa` that breaks RFC 8864's grammar, or has both limits (§6.2).
+    #[error("a=dcmap or a=dcsa: {0}")]
+    Channel(DcmapError),
+    /// Two `a=dcmap` for one stream.
+    #[error("a=dcmap lists channel {0} twice")]
+    DuplicateChannel(u16),
+    /// An offer restarts ICE, and its answer has the credentials that were there before (RFC 8839 §4.4.3): the peer's, or
+    /// those that ours was to be made with.
+    #[error("the offer restarts ICE; its answer needs another ufrag and pwd than before")]
+    IceRestartUnanswered,
     /// The operation has no place in this state (RFC 8829 §3.2).
     #[error("{operation} is not possible in the state {state}")]
     WrongState {

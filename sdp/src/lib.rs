@@ -6,12 +6,16 @@
 //!
 //! # What is read and what is ignored
 //!
-//! One m-line is ours: `m=application <port> UDP/DTLS/SCTP webrtc-datachannel` (RFC 8841), also with `TCP/DTLS/SCTP`.
-//! The first such line of an offer is accepted, every other m-line is answered with port 0 and its own protocol and
-//! formats. Of attributes we read `fingerprint` (RFC 8122), `setup` (RFC 8842), `ice-ufrag`, `ice-pwd`, `ice-options`,
-//! `ice-lite`, `candidate` (RFC 8839), `end-of-candidates` (RFC 8840), `mid`, `group:BUNDLE`, `bundle-only` (RFC 8843),
-//! `sctp-port` and `max-message-size` (RFC 8841). All others are skipped. What a media section does not say is looked
-//! up in the section that its BUNDLE group is tagged by, then at session level; the nearest level wins as a whole.
+//! One m-line is ours: `m=application <port> UDP/DTLS/SCTP webrtc-datachannel` (RFC 8841), also with `TCP/DTLS/SCTP`. The
+//! form of browsers from 2013 to 2019, `m=application <port> DTLS/SCTP 5000` with `a=sctpmap:5000 webrtc-datachannel
+//! 1024`, is read too, and answered in kind. The first such line of an offer is accepted, every other m-line is answered
+//! with port 0 and its own protocol and formats.
+//!
+//! Of attributes we read `fingerprint` (RFC 8122), `setup` (RFC 8842), `ice-ufrag`, `ice-pwd`, `ice-options`, `ice-lite`,
+//! `candidate` (RFC 8839), `end-of-candidates` (RFC 8840), `mid`, `group:BUNDLE`, `bundle-only` (RFC 8843), `sctp-port`,
+//! `max-message-size` (RFC 8841), and, but in the old form, `dcmap` and `dcsa` (RFC 8864). All others are skipped. What a
+//! media section does not say is looked up in the section that its BUNDLE group is tagged by, then at session level; the
+//! nearest level wins as a whole.
 //!
 //! # Limits
 //!
@@ -22,14 +26,15 @@
 //! | candidates of the data m-line | [`MAX_CANDIDATES`] |
 //! | fingerprints of the data m-line | [`MAX_FINGERPRINTS`] |
 //! | a mid, a candidate line | [`MAX_MID`], [`MAX_CANDIDATE`] bytes |
+//! | channels, and their attributes | [`MAX_CHANNELS`] each |
+//! | a label or subprotocol, parameters of a channel | [`MAX_LABEL`] bytes, [`MAX_PARAMETERS`] |
 //!
 //! A description beyond one of them is refused as a whole with [`Error::TooLarge`]. A description that is refused
 //! changes nothing: every check is made before the first field of the [`Negotiator`] is written.
 //!
 //! # Left out
 //!
-//! Provisional answers; the form before RFC 8841 (`DTLS/SCTP` with `a=sctpmap`); a new DTLS association in an
-//! existing session (RFC 8842 §5: a changed fingerprint or role is refused); closing the SCTP association by
+//! Provisional answers; *making* offers in the form before RFC 8841; a new DTLS association in an existing session (RFC 8842 §5: a changed fingerprint or role is refused); closing the SCTP association by
 //! `a=sctp-port:0`.
 //!
 //! ```
@@ -58,9 +63,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod channels;
 mod dcmap;
 mod error;
 mod fingerprint;
+mod glare;
 mod negotiate;
 mod read;
 mod session;
@@ -72,9 +79,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{
+    ChannelChange, ChannelDescription, ChannelError, NegotiatedChannel, OfferedChannel, Refusal,
+};
 pub use dcmap::{Dcmap, DcmapError, Dcsa, Limit, MAX_LABEL, MAX_PARAMETERS};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
+pub use glare::{Offered, Politeness};
 pub use negotiate::Negotiator;
 pub use setup::{DtlsRole, Setup};
 pub use signaling::{SdpType, SignalingState, UnknownSdpType};
@@ -93,3 +104,5 @@ pub const MAX_FINGERPRINTS: usize = 16;
 pub const MAX_MID: usize = 256;
 /// Most bytes of a candidate line. RFC 8839 §5.1 gives none; the longest captured from a browser has 140.
 pub const MAX_CANDIDATE: usize = 1024;
+/// Most channels in a description, and most of their attributes: lines `a=dcmap` and `a=dcsa` of the data m-line.
+pub const MAX_CHANNELS: usize = 1024;

@@ -13,9 +13,15 @@
 //! | any | `close` | closed |
 //!
 //! `create_offer` works in stable and have-local-offer, `create_answer` in have-remote-offer. Everything else is
-//! [`Error::WrongState`] and changes nothing. Two offers that cross (glare) are for the caller to solve: the side that
-//! gives way rolls its own back first.
+//! [`Error::WrongState`] and changes nothing. Two offers that cross (glare): [`Negotiator::judge_offer`].
+//!
+//! Channels that are opened and closed by description alone (RFC 8864) are wished for with [`Negotiator::open_channel`] and
+//! [`Negotiator::channel_closed`], go into the next offer, and are in force when an answer completes the exchange:
+//! [`Negotiator::poll_channel_change`] tells. What was wished for stays so through a rollback.
 
+use crate::channels::{
+    ChannelChange, ChannelDescription, ChannelError, Channels, NegotiatedChannel, OfferedChannel,
+};
 use crate::error::Error;
 use crate::read::{self, Layout, Remote};
 use crate::session;
@@ -46,6 +52,7 @@ pub struct Negotiator {
     current_remote: Option<Remote>,
     pending_remote: Option<Remote>,
     role: Option<DtlsRole>,
+    channels: Channels,
 }
 
 impl Negotiator {
@@ -62,11 +69,13 @@ impl Negotiator {
             current_remote: None,
             pending_remote: None,
             role: None,
+            channels: Channels::default(),
         }
     }
 
     /// Which DTLS role our answers take when the offer says `actpass` and no session runs yet. Without this call it is
-    /// the client, as RFC 8842 §5.3 recommends: the association starts half a round trip earlier.
+    /// the client, as RFC 8842 §5.3 recommends: the association starts half a round trip earlier. An offer of channels
+    /// (RFC 8864) goes before: the answer takes the role by which the offered ids are the offerer's.
     pub fn prefer_role(&mut self, role: DtlsRole) {
         self.preferred_role = role;
     }
@@ -79,19 +88,25 @@ impl Negotiator {
             return Err(self.wrong_state("create_offer"));
         }
         let layout = self.negotiated_layout().cloned().unwrap_or_else(Layout::first_offer);
-        self.create(SdpType::Offer, local, Setup::ActPass, layout)
+        let channels = if layout.is_old_form() { Vec::new() } else { self.channels.offer() };
+        self.create(SdpType::Offer, local, Setup::ActPass, layout, channels)
     }
 
     /// The answer to the peer's offer that is pending. It accepts the data m-line and rejects all others.
     pub fn create_answer(&mut self, local: &LocalTransport) -> Result<String, Error> {
-        let Some(Remote { transport, layout }) =
+        let Some(Remote { transport, layout, channels }) =
             self.pending_remote.as_ref().filter(|_| self.state == SignalingState::HaveRemoteOffer)
         else {
             return Err(self.wrong_state("create_answer"));
         };
         let offered = transport.setup.role().map(DtlsRole::peer);
-        let role = offered.or(self.role).unwrap_or(self.preferred_role);
-        self.create(SdpType::Answer, local, role.into(), layout.clone())
+        let role = offered.or(self.role).or(self.channels.role_that_fits()).unwrap_or(self.preferred_role);
+        let before = self.current_local.as_ref().map(|before| &before.transport);
+        if transport.ice_restart && before.is_some_and(|before| before.ufrag == local.ufrag) {
+            return Err(Error::IceRestartUnanswered);
+        }
+        let listed = self.channels.answer(channels, role);
+        self.create(SdpType::Answer, local, role.into(), layout.clone(), listed)
     }
 
     fn create(
@@ -100,12 +115,20 @@ impl Negotiator {
         transport: &LocalTransport,
         setup: Setup,
         layout: Layout,
+        channels: Vec<ChannelDescription>,
     ) -> Result<String, Error> {
         transport.check()?;
         // RFC 8829 §5.2.1: one more than the last that was set.
         let version = self.version.saturating_add(1);
-        let local =
-            Local { kind, session_id: self.session_id, version, transport: transport.clone(), setup, layout };
+        let local = Local {
+            kind,
+            session_id: self.session_id,
+            version,
+            transport: transport.clone(),
+            setup,
+            layout,
+            channels,
+        };
         let text = local.text();
         if text.len() > crate::MAX_SDP {
             return Err(Error::TooLarge { what: "bytes of a description", limit: crate::MAX_SDP });
@@ -130,6 +153,9 @@ impl Negotiator {
                 self.created = None;
                 self.role = local.setup.role();
                 self.version = local.version;
+                if let (Some(remote), Some(role)) = (&self.pending_remote, self.role) {
+                    self.channels.answer_sent(&remote.channels, &local.channels, role);
+                }
                 self.current_local = Some(local);
                 self.current_remote = self.pending_remote.take();
                 self.state = SignalingState::Stable;
@@ -147,6 +173,7 @@ impl Negotiator {
                 let mut remote = read::offer(&session::parse(sdp)?, self.negotiated_layout())?;
                 self.check_against_session(&mut remote)?;
                 self.created = None;
+                self.channels.receive_offer(&remote.channels);
                 self.pending_remote = Some(remote);
                 self.state = SignalingState::HaveRemoteOffer;
             }
@@ -156,8 +183,19 @@ impl Negotiator {
                 };
                 let mut remote = read::answer(&session::parse(sdp)?, &offer.layout)?;
                 self.check_against_session(&mut remote)?;
+                let restarts =
+                    self.current_local.as_ref().is_some_and(|b| b.transport.ufrag != offer.transport.ufrag);
+                if restarts && !remote.transport.ice_restart {
+                    return Err(Error::IceRestartUnanswered);
+                }
                 self.created = None;
                 self.role = remote.transport.setup.role().map(DtlsRole::peer);
+                match self.role {
+                    Some(role) if !remote.layout.is_old_form() => {
+                        self.channels.answered(&offer.channels, &remote.channels, role);
+                    }
+                    _ => self.channels.refuse_all(),
+                }
                 self.current_local = self.pending_local.take();
                 self.current_remote = Some(remote);
                 self.state = SignalingState::Stable;
@@ -192,8 +230,80 @@ impl Negotiator {
         self.created = None;
         self.pending_local = None;
         self.pending_remote = None;
+        self.channels.forget_offer();
         self.state = SignalingState::Stable;
         Ok(())
+    }
+
+    /// Puts a channel into the next offer, and into every one after it until an exchange is complete. It is in force when
+    /// [`ChannelChange::Opened`] comes; data may go then at the earliest (RFC 8864 §6.5).
+    ///
+    /// The id must have the parity of our side ([`DtlsRole::owns`]) where the roles are known. Before, all ids must have
+    /// one; odd ones agree with a peer that answers as RFC 8842 §5.3 recommends. Ids of channels that were opened by
+    /// DCEP are for the caller to keep away.
+    pub fn open_channel(&mut self, channel: ChannelDescription) -> Result<(), ChannelError> {
+        self.channels.propose(channel, self.role)
+    }
+
+    /// Takes back a channel that was wished for and is not in force. If an offer with it is pending it may still come
+    /// into force; then it is to be closed.
+    pub fn withdraw_channel(&mut self, stream_id: u16) {
+        self.channels.withdraw(stream_id);
+    }
+
+    /// Says that a channel in force is closed (its stream is reset, RFC 8864 §6.6.1): descriptions leave it out from now
+    /// on. Where we have closed it, an offer that does so is for us to make.
+    pub fn channel_closed(&mut self, stream_id: u16, by_us: bool) {
+        self.channels.closed(stream_id, by_us);
+    }
+
+    /// New channels of the peer's pending offer that are not rejected. The answer accepts those that have the right
+    /// parity.
+    pub fn offered_channels(&self) -> impl Iterator<Item = OfferedChannel> {
+        self.channels.offered()
+    }
+
+    /// Leaves a channel out of the answer to the pending offer.
+    pub fn reject_channel(&mut self, stream_id: u16) -> Result<(), ChannelError> {
+        self.channels.reject(stream_id)?;
+        self.created = None;
+        Ok(())
+    }
+
+    /// What the answer says of a channel in `a=dcsa`: each as `name` or `name:value`.
+    pub fn set_answer_attributes(
+        &mut self,
+        stream_id: u16,
+        attributes: Vec<String>,
+    ) -> Result<(), ChannelError> {
+        self.channels.set_answer_attributes(stream_id, attributes)?;
+        self.created = None;
+        Ok(())
+    }
+
+    /// What the exchanges that are complete have changed about channels, in order.
+    pub fn poll_channel_change(&mut self) -> Option<ChannelChange> {
+        self.channels.next_change()
+    }
+
+    /// The channels in force, by id; those that were closed since the last exchange included.
+    pub fn channels(&self) -> impl Iterator<Item = &NegotiatedChannel> {
+        self.channels.in_force()
+    }
+
+    /// The channel in force on this stream.
+    pub fn channel(&self, stream_id: u16) -> Option<&NegotiatedChannel> {
+        self.channels.get(stream_id)
+    }
+
+    /// Whether an id is that of a channel in force, wished for or offered, and so not free for any other (§6.6.1).
+    pub fn is_channel_known(&self, stream_id: u16) -> bool {
+        self.channels.is_known(stream_id)
+    }
+
+    /// Whether channels were wished for or closed that an offer of ours is to tell about.
+    pub fn needs_offer(&self) -> bool {
+        self.channels.needs_offer()
     }
 
     /// Ends the negotiation for good. What was negotiated can still be read.

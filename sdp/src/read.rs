@@ -5,10 +5,14 @@
 //! the data m-section, then the section that its BUNDLE group is tagged by (RFC 8843 §7.1.3: a section that is bundled
 //! only leaves its transport out), then the session.
 
+use std::collections::BTreeMap;
+
+use crate::channels::{ChannelDescription, Listed};
+use crate::dcmap::{Dcmap, DcmapError, Dcsa};
 use crate::error::{Error, excerpt};
 use crate::session::{Attribute, Media, MediaLine, Session};
 use crate::transport::{RemoteTransport, check_candidate, check_credentials, check_fingerprints};
-use crate::{MAX_CANDIDATES, MAX_FINGERPRINTS, MAX_MID, Setup};
+use crate::{MAX_CANDIDATES, MAX_CHANNELS, MAX_FINGERPRINTS, MAX_MID, Setup};
 
 /// RFC 8841 §6.1: what a peer takes that does not say.
 const DEFAULT_MAX_MESSAGE_SIZE: u64 = 65_536;
@@ -35,6 +39,11 @@ impl Layout {
     pub(crate) fn mid(&self) -> &str {
         self.slots.get(self.data).and_then(|slot| slot.mid.as_deref()).unwrap_or("")
     }
+
+    /// Whether our m-line is in the form before RFC 8841, which knows no `a=dcmap`.
+    pub(crate) fn is_old_form(&self) -> bool {
+        self.slots.get(self.data).is_some_and(|slot| is_old_form(&slot.line))
+    }
 }
 
 /// A description of the peer's, understood.
@@ -42,20 +51,21 @@ impl Layout {
 pub(crate) struct Remote {
     pub(crate) transport: RemoteTransport,
     pub(crate) layout: Layout,
+    pub(crate) channels: Listed,
 }
 
 /// Reads an offer. If m-lines were negotiated before, they must still be there.
 pub(crate) fn offer(session: &Session, before: Option<&Layout>) -> Result<Remote, Error> {
     let layout = match before {
         None => {
-            let data = session.media.iter().position(|m| is_data(&m.line) && is_offered(session, m));
+            let data = session.media.iter().position(|m| is_data(m) && is_offered(session, m));
             layout(session, data.ok_or(Error::NoDataMediaLine)?)?
         }
         Some(before) => {
             if session.media.len() < before.slots.len() {
                 return Err(Error::MLineMismatch("there are fewer than before"));
             }
-            let Some(media) = session.media.get(before.data).filter(|m| is_data(&m.line)) else {
+            let Some(media) = session.media.get(before.data).filter(|m| is_data(m)) else {
                 return Err(Error::MLineMismatch("the data channel's is not where it was"));
             };
             if !is_offered(session, media) {
@@ -72,7 +82,8 @@ pub(crate) fn offer(session: &Session, before: Option<&Layout>) -> Result<Remote
     if transport.setup == Setup::HoldConn {
         return Err(Error::SetupNotAllowed(Setup::HoldConn));
     }
-    Ok(Remote { transport, layout })
+    let channels = session.media.get(layout.data).map(listed).transpose()?.unwrap_or_default();
+    Ok(Remote { transport, layout, channels })
 }
 
 /// Reads the answer to an offer of ours.
@@ -89,9 +100,11 @@ pub(crate) fn answer(session: &Session, offered: &Layout) -> Result<Remote, Erro
     if media.line.port == 0 {
         return Err(Error::DataRejected);
     }
-    if !is_data(&media.line) {
+    let offered_line = offered.slots.get(offered.data).map(|slot| &slot.line);
+    if !is_data(media) || !offered_line.is_some_and(|line| is_same_form(line, &media.line)) {
         return Err(Error::MLineMismatch("the data channel's has another protocol than offered"));
     }
+    let channels = listed(media)?;
     let mut layout = layout(session, offered.data)?;
     if layout.mid().is_empty() {
         // RFC 5888 §9.1 wants it back; a peer that leaves it out still means this m-line.
@@ -101,16 +114,84 @@ pub(crate) fn answer(session: &Session, offered: &Layout) -> Result<Remote, Erro
     }
     let transport = transport(session, &layout)?;
     match transport.setup {
-        Setup::Active | Setup::Passive => Ok(Remote { transport, layout }),
+        Setup::Active | Setup::Passive => Ok(Remote { transport, layout, channels }),
         setup => Err(Error::SetupNotAllowed(setup)),
     }
 }
 
-/// RFC 8841 §4: what a data channel m-line looks like.
-fn is_data(line: &MediaLine) -> bool {
+/// RFC 8841 §4: what a data channel m-line looks like; and what it looked like before.
+///
+/// Chrome up to 76 and Firefox up to 62 (2013 to 2019) wrote `DTLS/SCTP` and the SCTP port for a format, which
+/// `a=sctpmap:<port> webrtc-datachannel <streams>` explains (draft-ietf-mmusic-sctp-sdp-03 to -06). Drafts between the two
+/// had one half of the one and one of the other.
+fn is_data(media: &Media) -> bool {
+    let line = &media.line;
     line.media == "application"
-        && ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP"].iter().any(|proto| line.proto.eq_ignore_ascii_case(proto))
-        && line.formats.iter().any(|format| format == "webrtc-datachannel")
+        && ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"]
+            .iter()
+            .any(|proto| line.proto.eq_ignore_ascii_case(proto))
+        && (!is_old_form(line) || mapped_port(media).is_some())
+}
+
+fn is_old_form(line: &MediaLine) -> bool {
+    !line.formats.iter().any(|format| format == "webrtc-datachannel")
+}
+
+/// The format that an `a=sctpmap` says to be data channels: an SCTP port.
+fn mapped_port(media: &Media) -> Option<&str> {
+    let is_mapped = |format: &&String| {
+        all(&media.attributes, "sctpmap").iter().any(|value| {
+            let mut words = value.split_ascii_whitespace();
+            words.next() == Some(format.as_str()) && words.next() == Some("webrtc-datachannel")
+        })
+    };
+    media.line.formats.iter().find(is_mapped).map(String::as_str)
+}
+
+/// Whether an answer speaks the offer's language. UDP and TCP may be swapped: ICE decides between them (RFC 8841 §10.1).
+fn is_same_form(offered: &MediaLine, answered: &MediaLine) -> bool {
+    let is_before = |line: &MediaLine| line.proto.eq_ignore_ascii_case("DTLS/SCTP");
+    is_before(offered) == is_before(answered) && is_old_form(offered) == is_old_form(answered)
+}
+
+/// The channels that a data section lists (RFC 8864 §5). Attributes of channels that are not there are discarded (§6.7).
+fn listed(media: &Media) -> Result<Listed, Error> {
+    let mut listed = Listed::default();
+    if is_old_form(&media.line) {
+        return Ok(listed);
+    }
+    let maps = all(&media.attributes, "dcmap");
+    let attributes = all(&media.attributes, "dcsa");
+    if maps.len() > MAX_CHANNELS || attributes.len() > MAX_CHANNELS {
+        return Err(Error::TooLarge { what: "channels and their attributes", limit: MAX_CHANNELS });
+    }
+    let mut places = BTreeMap::new();
+    for value in maps {
+        let (id, place) = match value.parse::<Dcmap>() {
+            Ok(map) => {
+                let id = map.stream_id();
+                listed.channels.push(ChannelDescription { map, attributes: Vec::new() });
+                (id, Some(listed.channels.len() - 1))
+            }
+            // RFC 8864 §8: a value that can't be ends its channel, and nothing else.
+            Err(DcmapError::Number { stream_id, .. }) => {
+                listed.unusable.push(stream_id);
+                (stream_id, None)
+            }
+            Err(error) => return Err(Error::Channel(error)),
+        };
+        if places.insert(id, place).is_some() {
+            return Err(Error::DuplicateChannel(id));
+        }
+    }
+    for value in attributes {
+        let dcsa: Dcsa = value.parse().map_err(Error::Channel)?;
+        let place = places.get(&dcsa.stream_id()).copied().flatten();
+        if let Some(channel) = place.and_then(|place| listed.channels.get_mut(place)) {
+            channel.attributes.push(dcsa.attribute().to_owned());
+        }
+    }
+    Ok(listed)
 }
 
 /// Port 0 means "not offered" (RFC 3264 §5.1), but for a section that is bundled only (RFC 8843 §6).
@@ -190,7 +271,10 @@ fn transport(session: &Session, layout: &Layout) -> Result<RemoteTransport, Erro
         ice_restart: false,
         setup: value("setup").ok_or(Error::MissingSetup)?.parse()?,
         fingerprints,
-        sctp_port: sctp_port(first(&own.attributes, "sctp-port"))?,
+        sctp_port: sctp_port(match is_old_form(&own.line) {
+            true => mapped_port(own),
+            false => first(&own.attributes, "sctp-port"),
+        })?,
         max_message_size: max_message_size(first(&own.attributes, "max-message-size"))?,
         candidates,
         end_of_candidates: level("end-of-candidates").is_some(),

@@ -1,5 +1,7 @@
 //! From meaning to lines: a description of ours (RFC 8829 §5.2, §5.3).
 
+use crate::channels::ChannelDescription;
+use crate::dcmap::Dcsa;
 use crate::read::{Layout, Slot};
 use crate::session::{Attribute, Media, MediaLine, Session};
 use crate::{LocalTransport, SdpType, Setup};
@@ -14,7 +16,12 @@ pub(crate) struct Local {
     pub(crate) transport: LocalTransport,
     pub(crate) setup: Setup,
     pub(crate) layout: Layout,
+    /// What `a=dcmap` lists (RFC 8864).
+    pub(crate) channels: Vec<ChannelDescription>,
 }
+
+/// Streams in `a=sctpmap`, as Chrome wrote it. Nobody is known to have acted on it: INIT decides.
+const SCTPMAP_STREAMS: u16 = 1024;
 
 impl Layout {
     /// What a first offer has: our m-line alone.
@@ -51,7 +58,14 @@ impl Local {
     fn data_section(&self, slot: &Slot) -> Media {
         let transport = &self.transport;
         let mut attributes: Vec<_> = slot.mid.iter().map(|mid| Attribute::new("mid", mid)).collect();
-        attributes.push(Attribute::new("sctp-port", transport.sctp_port));
+        let mut line = MediaLine { port: 9, ..slot.line.clone() };
+        if self.layout.is_old_form() {
+            line.formats = vec![transport.sctp_port.to_string()];
+            let map = format!("{} webrtc-datachannel {SCTPMAP_STREAMS}", transport.sctp_port);
+            attributes.push(Attribute::new("sctpmap", map));
+        } else {
+            attributes.push(Attribute::new("sctp-port", transport.sctp_port));
+        }
         let size = transport.max_message_size;
         attributes.push(Attribute::new("max-message-size", if size == u64::MAX { 0 } else { size }));
         attributes.push(Attribute::new("setup", self.setup));
@@ -60,13 +74,19 @@ impl Local {
         attributes.push(Attribute::new("ice-pwd", &transport.pwd));
         // RFC 8445 §10: who nominates as that document says, says so.
         attributes.push(Attribute::new("ice-options", "trickle ice2"));
+        for ChannelDescription { map, attributes: said } in &self.channels {
+            attributes.push(Attribute::new("dcmap", map));
+            // Checked when they came in, so none is lost here.
+            let said = said.iter().filter_map(|text| Dcsa::new(map.stream_id(), text).ok());
+            attributes.extend(said.map(|dcsa| Attribute::new("dcsa", dcsa)));
+        }
         let candidates = transport.candidates.iter().filter_map(|line| line.strip_prefix("candidate:"));
         attributes.extend(candidates.map(|value| Attribute::new("candidate", value)));
         if transport.end_of_candidates {
             attributes.push(Attribute::flag("end-of-candidates"));
         }
         // Port 9 and address 0.0.0.0: the default destination is left to the candidates (RFC 8840 §4.1.1).
-        Media { line: MediaLine { port: 9, ..slot.line.clone() }, attributes }
+        Media { line, attributes }
     }
 }
 

@@ -89,14 +89,14 @@ fn captured_ice_restarts_are_seen_as_such() {
             let name = format!("{pair}.{step}");
             let remote = negotiator.set_remote(SdpType::Offer, &fixtures[&name]).unwrap();
             assert_eq!(remote.ice_restart, restart, "{name}");
-            let answer = negotiator.create_answer(&transport('z')).unwrap();
+            let answer = negotiator.create_answer(&transport(if restart { 'y' } else { 'z' })).unwrap();
             assert!(answer.contains("a=setup:active\r\n"), "{name}: the role stays");
             negotiator.set_local(SdpType::Answer, &answer).unwrap();
         }
         let mut negotiator = Negotiator::new(7);
         for (step, restart) in [("answer", false), ("restartAnswer", true)] {
             let name = format!("{pair}.{step}");
-            let offer = negotiator.create_offer(&transport('a')).unwrap();
+            let offer = negotiator.create_offer(&transport(if restart { 'b' } else { 'a' })).unwrap();
             negotiator.set_local(SdpType::Offer, &offer).unwrap();
             let remote = negotiator.set_remote(SdpType::Answer, &fixtures[&name]).unwrap();
             assert_eq!(remote.ice_restart, restart, "{name}");

@@ -1,6 +1,8 @@
 //! Tests across files, through the public API.
 
+mod ages;
 mod attacks;
+mod channels;
 mod fixtures;
 mod mlines;
 mod orders;
