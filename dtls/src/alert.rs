@@ -22,6 +22,10 @@ code_points! {
         UNEXPECTED_MESSAGE = 10;
         /// Too many records failed authentication.
         BAD_RECORD_MAC = 20;
+        /// A genuine record was too long.
+        RECORD_OVERFLOW = 22;
+        /// A compressed record could not be restored; there is no compression here.
+        DECOMPRESSION_FAILURE = 30;
         /// No parameters in common.
         HANDSHAKE_FAILURE = 40;
         /// The certificate is broken or not the expected one.
@@ -56,6 +60,8 @@ code_points! {
         NO_RENEGOTIATION = 100;
         /// An extension that was not offered.
         UNSUPPORTED_EXTENSION = 110;
+        /// No application protocol in common (RFC 7301 §3.2).
+        NO_APPLICATION_PROTOCOL = 120;
     }
 }
 

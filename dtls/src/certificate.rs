@@ -1,11 +1,14 @@
-//! Our own identity: a self-signed ECDSA P-256 certificate and its private key.
+//! Our own identity: a certificate, its chain and its private key.
 
 use crate::error::CertificateError;
 use crate::fingerprint::{Fingerprint, HashAlgorithm};
+use crate::key::KeyType;
+use crate::types::SignatureScheme;
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use ring::rsa;
+use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -13,18 +16,48 @@ use zeroize::Zeroizing;
 const DAY: u64 = 24 * 60 * 60;
 /// Seconds from 1970 to the last day that a certificate's four-digit year can say, less our validity.
 const LATEST: u64 = 253_370_764_800;
+/// Certificates in a chain, our own included.
+const MAX_CHAIN: usize = 16;
 
 /// A certificate and its key. To be made once and shared: RFC 8827 §6.5 lets one identity serve many connections.
 pub struct Certificate {
-    der: Vec<u8>,
-    key: EcdsaKeyPair,
+    /// Our own first.
+    chain: Vec<Vec<u8>>,
+    key_type: KeyType,
+    key: SigningKey,
+}
+
+/// `ring`'s keys, which never give the private part out again.
+enum SigningKey {
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(Box<rsa::KeyPair>),
 }
 
 impl Certificate {
-    /// A new key and a certificate for it: random serial number, valid from one day before `now_unix` (seconds
-    /// since 1970) for 30 days from it, as browsers do.
+    /// A new ECDSA P-256 key and a certificate for it: random serial number, valid from one day before `now_unix`
+    /// (seconds since 1970) for 30 days from it, as browsers do.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no randomness.
     pub fn generate(now_unix: u64) -> Result<Self, CertificateError> {
+        Self::generate_with(KeyType::EcdsaP256, now_unix)
+    }
+
+    /// The same with a key of another type. RSA keys are not made here, only read; browsers take no Ed25519.
+    ///
+    /// # Errors
+    ///
+    /// RSA was asked for, or the system gives no randomness.
+    pub fn generate_with(key_type: KeyType, now_unix: u64) -> Result<Self, CertificateError> {
         let broken = |error: rcgen::Error| CertificateError::Generate(error.to_string());
+        let algorithm = match key_type {
+            KeyType::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyType::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyType::Ed25519 => &rcgen::PKCS_ED25519,
+            KeyType::Rsa => return Err(CertificateError::Generate("RSA keys are only read".to_owned())),
+        };
         let now = now_unix.clamp(DAY, LATEST);
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         let mut serial = [0u8; 16];
@@ -33,7 +66,7 @@ impl Certificate {
             .map_err(|_| CertificateError::Generate("no randomness".to_owned()))?;
         // RFC 5280 §4.1.2.2: positive, so the top bit is clear; the next one keeps it from being short.
         serial[0] = serial[0] & 0x7f | 0x40;
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(broken)?;
+        let key = rcgen::KeyPair::generate_for(algorithm).map_err(broken)?;
         let mut params = rcgen::CertificateParams::default();
         params.not_before = epoch + Duration::from_secs(now - DAY);
         params.not_after = epoch + Duration::from_secs(now + 30 * DAY);
@@ -45,57 +78,142 @@ impl Certificate {
         Self::from_der(certificate.der(), &pkcs8)
     }
 
-    /// An identity from a DER certificate and its PKCS #8 private key (ECDSA P-256).
-    pub fn from_der(certificate_der: &[u8], pkcs8_key_der: &[u8]) -> Result<Self, CertificateError> {
-        let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8_key_der, &SystemRandom::new())
-                .map_err(|_| CertificateError::Key)?;
-        let der = CertificateDer::from(certificate_der);
-        let parsed = webpki::EndEntityCert::try_from(&der).map_err(|_| CertificateError::Certificate)?;
-        // The certificate's key info ends in the public point (RFC 5480 §2.2).
-        if !parsed.subject_public_key_info().ends_with(key.public_key().as_ref()) {
-            return Err(CertificateError::KeyMismatch);
-        }
-        Ok(Self { der: certificate_der.to_vec(), key })
+    /// An identity from a DER certificate and its private key: PKCS #8 of ECDSA P-256, P-384, Ed25519 or RSA of
+    /// 2048 to 4096 bits, or PKCS #1 of RSA.
+    ///
+    /// # Errors
+    ///
+    /// What of it cannot be used.
+    pub fn from_der(certificate: &[u8], private_key: &[u8]) -> Result<Self, CertificateError> {
+        Self::from_der_chain(&[certificate], private_key)
     }
 
-    /// An identity from PEM texts: `CERTIFICATE` and `PRIVATE KEY`. Both may stand in one text.
+    /// The same with a chain: our certificate first, then those that vouch for it, 16 in all at most. Peers of WebRTC
+    /// look at the first only.
+    ///
+    /// # Errors
+    ///
+    /// What of it cannot be used.
+    pub fn from_der_chain(chain: &[&[u8]], private_key: &[u8]) -> Result<Self, CertificateError> {
+        let leaf = chain.first().ok_or(CertificateError::Certificate)?;
+        if chain.len() > MAX_CHAIN {
+            return Err(CertificateError::Certificate);
+        }
+        let certified = crate::peer_certificate::key(leaf).map_err(|_| CertificateError::Certificate)?;
+        let (key_type, key) = SigningKey::parse(private_key).ok_or(CertificateError::Key)?;
+        if (key_type, key.public_key()) != (certified.key_type, &certified.bytes) {
+            return Err(CertificateError::KeyMismatch);
+        }
+        let chain = chain.iter().map(|der| der.to_vec()).collect();
+        Ok(Self { chain, key_type, key })
+    }
+
+    /// An identity from PEM texts: one or more `CERTIFICATE`, our own first, and `PRIVATE KEY` or `RSA PRIVATE KEY`.
+    /// All may stand in one text.
+    ///
+    /// # Errors
+    ///
+    /// What of it cannot be used.
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, CertificateError> {
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
+            .collect::<Result<_, _>>()
             .map_err(|_| CertificateError::Certificate)?;
-        let key =
-            PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| CertificateError::Key)?;
-        Self::from_der(&certificate, key.secret_pkcs8_der())
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| CertificateError::Key)?;
+        let chain: Vec<&[u8]> = chain.iter().map(|der| der.as_ref()).collect();
+        let result = Self::from_der_chain(&chain, key.secret_der());
+        wipe(key);
+        result
     }
 
     /// The certificate in DER.
     pub fn der(&self) -> &[u8] {
-        &self.der
+        self.chain.first().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The certificate and those that vouch for it, in DER.
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// The kind of its key.
+    pub const fn key_type(&self) -> KeyType {
+        self.key_type
     }
 
     /// What the `a=fingerprint` line must say.
     pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
-        Fingerprint::of(algorithm, &self.der)
+        Fingerprint::of(algorithm, self.der())
     }
 
-    /// Somebody's certificate without its key: what an impostor has.
+    /// Somebody's certificate with another key of the same kind: what an impostor has.
     #[cfg(test)]
     pub(crate) fn impostor(victim: &Self) -> Self {
-        let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
-        Self { der: victim.der.clone(), key }
+        let other = Self::generate_with(victim.key_type, 1_795_000_000).unwrap();
+        Self { chain: victim.chain.clone(), ..other }
     }
 
-    /// ECDSA with SHA-256 over `message`, as a DER signature.
-    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        Some(self.key.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec())
+    /// A signature over `message`, as it goes on the wire.
+    pub(crate) fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Option<Vec<u8>> {
+        let random = SystemRandom::new();
+        match &self.key {
+            SigningKey::Ecdsa(key) => Some(key.sign(&random, message).ok()?.as_ref().to_vec()),
+            SigningKey::Ed25519(key) => Some(key.sign(message).as_ref().to_vec()),
+            SigningKey::Rsa(key) => {
+                let padding: &'static dyn RsaEncoding = match scheme {
+                    SignatureScheme::RSA_PSS_RSAE_SHA256 => &signature::RSA_PSS_SHA256,
+                    SignatureScheme::RSA_PSS_RSAE_SHA384 => &signature::RSA_PSS_SHA384,
+                    SignatureScheme::RSA_PSS_RSAE_SHA512 => &signature::RSA_PSS_SHA512,
+                    SignatureScheme::RSA_PKCS1_SHA256 => &signature::RSA_PKCS1_SHA256,
+                    SignatureScheme::RSA_PKCS1_SHA384 => &signature::RSA_PKCS1_SHA384,
+                    SignatureScheme::RSA_PKCS1_SHA512 => &signature::RSA_PKCS1_SHA512,
+                    _ => return None,
+                };
+                let mut out = vec![0; key.public().modulus_len()];
+                key.sign(padding, &random, message, &mut out).ok()?;
+                Some(out)
+            }
+        }
     }
+}
+
+impl SigningKey {
+    fn parse(der: &[u8]) -> Option<(KeyType, Self)> {
+        let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
+            EcdsaKeyPair::from_pkcs8(algorithm, der, &SystemRandom::new()).ok().map(Self::Ecdsa)
+        };
+        if let Some(key) = ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING) {
+            return Some((KeyType::EcdsaP256, key));
+        }
+        if let Some(key) = ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING) {
+            return Some((KeyType::EcdsaP384, key));
+        }
+        if let Ok(key) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+            return Some((KeyType::Ed25519, Self::Ed25519(key)));
+        }
+        let key = rsa::KeyPair::from_pkcs8(der).or_else(|_| rsa::KeyPair::from_der(der)).ok()?;
+        Some((KeyType::Rsa, Self::Rsa(Box::new(key))))
+    }
+
+    fn public_key(&self) -> &[u8] {
+        match self {
+            Self::Ecdsa(key) => key.public_key().as_ref(),
+            Self::Ed25519(key) => key.public_key().as_ref(),
+            Self::Rsa(key) => key.public_key().as_ref(),
+        }
+    }
+}
+
+/// Overwrites what was read of a key file.
+fn wipe(key: PrivateKeyDer<'static>) {
+    use zeroize::Zeroize;
+    let mut key = key;
+    key.zeroize();
 }
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")
+            .field("key_type", &self.key_type)
             .field("fingerprint", &self.fingerprint(HashAlgorithm::Sha256).to_string())
             .finish_non_exhaustive()
     }
@@ -104,6 +222,8 @@ impl fmt::Debug for Certificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Provider;
+    use crate::crypto::ring::RING;
 
     const NOW: u64 = 1_795_000_000;
 
@@ -129,18 +249,71 @@ mod tests {
         let from_der = Certificate::from_der(made.der(), &key.serialize_der()).unwrap();
         let from_pem = Certificate::from_pem(&made.pem(), &key.serialize_pem()).unwrap();
         assert_eq!(from_der.der(), from_pem.der());
-        assert!(!format!("{from_der:?}").contains("key"));
+        let text = format!("{from_der:?}");
+        assert!(text.contains("EcdsaP256") && text.ends_with(".. }"), "{text}");
     }
 
     #[test]
     fn a_key_of_another_certificate_or_kind_is_refused() {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-        let wrong_kind = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let other_kind = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let made = rcgen::CertificateParams::default().self_signed(&key).unwrap();
         let load = |der: &[u8], key: &[u8]| Certificate::from_der(der, key).err();
         assert_eq!(load(made.der(), &other.serialize_der()), Some(CertificateError::KeyMismatch));
-        assert_eq!(load(made.der(), &wrong_kind.serialize_der()), Some(CertificateError::Key));
+        assert_eq!(load(made.der(), &other_kind.serialize_der()), Some(CertificateError::KeyMismatch));
+        assert_eq!(load(made.der(), b"garbage"), Some(CertificateError::Key));
         assert_eq!(load(b"garbage", &key.serialize_der()), Some(CertificateError::Certificate));
+        let trailing = [made.der(), &[0][..]].concat();
+        assert_eq!(load(&trailing, &key.serialize_der()), Some(CertificateError::Certificate));
+    }
+
+    const RSA: &str = include_str!("tests/identities/rsa-2048.crt");
+
+    #[test]
+    fn rsa_is_read_in_both_formats_and_from_2048_bits_on() {
+        let pkcs8 = Certificate::from_pem(RSA, include_str!("tests/identities/rsa-2048.key")).unwrap();
+        let pkcs1 = Certificate::from_pem(RSA, include_str!("tests/identities/rsa-2048-pkcs1.key")).unwrap();
+        assert_eq!((pkcs8.key_type(), pkcs8.der()), (KeyType::Rsa, pkcs1.der()));
+        let short = Certificate::from_pem(
+            include_str!("tests/identities/rsa-1024.crt"),
+            include_str!("tests/identities/rsa-1024.key"),
+        );
+        assert_eq!(short.err(), Some(CertificateError::Certificate));
+    }
+
+    #[test]
+    fn every_kind_signs_what_its_certificate_verifies() {
+        let rsa = Certificate::from_pem(RSA, include_str!("tests/identities/rsa-2048.key")).unwrap();
+        let made = [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::Ed25519]
+            .map(|key_type| Certificate::generate_with(key_type, NOW).unwrap());
+        for identity in made.iter().chain([&rsa]) {
+            let key = crate::peer_certificate::key(identity.der()).unwrap();
+            assert_eq!(key.key_type, identity.key_type());
+            for &scheme in identity.key_type().signs_with() {
+                let signature = identity.sign(scheme, b"message").unwrap();
+                let verify = |message: &[u8]| RING.verify(&key, scheme, message, &signature);
+                assert_eq!(verify(b"message"), Ok(()), "{scheme}");
+                assert!(verify(b"massage").is_err(), "{scheme}");
+            }
+        }
+        assert!(matches!(Certificate::generate_with(KeyType::Rsa, NOW), Err(CertificateError::Generate(_))));
+    }
+
+    #[test]
+    fn a_chain_keeps_its_order_and_has_an_end() {
+        let own = Certificate::generate(NOW).unwrap();
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let leaf = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let chain = [leaf.der(), own.der()];
+        let identity = Certificate::from_der_chain(&chain, &key.serialize_der()).unwrap();
+        assert_eq!(identity.chain(), chain);
+        assert_eq!(identity.der(), &leaf.der()[..]);
+        let pem = format!("{}{}", leaf.pem(), RSA);
+        let identity = Certificate::from_pem(&pem, &key.serialize_pem()).unwrap();
+        assert_eq!(identity.chain().len(), 2);
+        let load = |chain: &[&[u8]]| Certificate::from_der_chain(chain, &key.serialize_der()).err();
+        assert_eq!(load(&[]), Some(CertificateError::Certificate));
+        assert_eq!(load(&[&leaf.der()[..]; 17]), Some(CertificateError::Certificate));
     }
 }

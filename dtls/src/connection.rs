@@ -6,9 +6,10 @@
 //!      └────────── any error, fatal alert ──────────┴──────────────────────────────────▶ FAILED
 //! ```
 
+use crate::alert::AlertDescription;
 use crate::config::{Config, Role};
 use crate::crypto::TAG_LEN;
-use crate::error::{Error, SealError};
+use crate::error::{Error, ExportError, SealError};
 use crate::event::{Event, Negotiated};
 use crate::fingerprint::Fingerprint;
 use crate::handshake::Message;
@@ -20,7 +21,7 @@ use crate::v12::client::Client;
 use crate::v12::server::Server;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The role's state machine.
 pub(crate) enum Machine {
@@ -38,10 +39,11 @@ impl Machine {
         message: &Message,
     ) -> Result<(), Error> {
         match self {
-            Self::Client(client) => client.handle_message(session, now, message),
-            Self::Server(server) => server.handle_message(session, now, message),
-            Self::Dead => Ok(()),
+            Self::Client(client) => client.handle_message(session, now, message)?,
+            Self::Server(server) => server.handle_message(session, now, message)?,
+            Self::Dead => {}
         }
+        session.end_plain()
     }
 }
 
@@ -51,7 +53,8 @@ impl Machine {
 /// asks [`poll_timeout`](Self::poll_timeout) when to come back. Calls may come in any order and number; what is not
 /// drained is only sent or told later.
 ///
-/// The owner hands in only datagrams from an address that ICE has validated: there is no cookie exchange.
+/// The owner hands in only datagrams from one address, which ICE has validated, or else sets
+/// [`Config::require_cookie`].
 pub struct Connection {
     pub(crate) session: Session,
     pub(crate) machine: Machine,
@@ -154,12 +157,52 @@ impl Connection {
 
     /// The certificate that the peer showed, in DER, once it matched a fingerprint.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
-        self.session.peer_certificate.as_deref()
+        self.session.peer_chain.first().map(Vec::as_slice)
     }
 
     /// What both ends agreed on; `None` before [`Event::Connected`].
-    pub fn negotiated(&self) -> Option<Negotiated> {
-        if self.session.phase == Phase::Handshake { None } else { self.session.negotiated }
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        if self.session.phase == Phase::Handshake { None } else { self.session.negotiated.as_ref() }
+    }
+
+    /// The peer's certificate and those it sent behind it, in DER, once it matched a fingerprint.
+    pub fn peer_certificate_chain(&self) -> &[Vec<u8>] {
+        &self.session.peer_chain
+    }
+
+    /// Fills `out` with key material that only both ends of this session can have (RFC 5705). Leaving the context out is
+    /// not the same as an empty one. For SRTP the label is `EXTRACTOR-dtls_srtp`, without a context (RFC 5764 §4.2).
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written; see [`ExportError`].
+    pub fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &str,
+        context: Option<&[u8]>,
+    ) -> Result<(), ExportError> {
+        let secrets = self.session.secrets.as_ref().filter(|_| self.is_connected());
+        secrets.ok_or(ExportError::NotConnected)?.export(self.session.crypto, label, context, out)
+    }
+
+    /// Ends the connection at once with a fatal alert, because the application says so. The error is
+    /// [`Error::Aborted`]. Does nothing when it has already ended.
+    pub fn abort(&mut self, alert: AlertDescription) {
+        self.fail(&Error::Aborted(alert));
+    }
+
+    /// The largest datagram in bytes from now on, in place of [`Config::mtu`]. What is sent again is cut anew.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.session.mtu = mtu;
+    }
+
+    /// The first interval of the retransmission timer from now on, in place of that in [`Config::retransmit`]. A timer
+    /// that runs is set as if it had always been this one.
+    ///
+    /// On a path that ICE has measured, twice the round trip is right, and not less than 50 ms.
+    pub fn set_initial_timeout(&mut self, now: Instant, initial: Duration) {
+        self.session.flight.set_initial(now, initial);
     }
 
     /// Counters.

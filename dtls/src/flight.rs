@@ -40,6 +40,8 @@ pub(crate) struct Flight {
     deadline: Option<Instant>,
     /// When it was last started.
     started: Option<Instant>,
+    /// `message_seq` of the peer's message that it answers.
+    answers: Option<u16>,
 }
 
 /// A timer below this would be a busy loop.
@@ -51,11 +53,33 @@ impl Flight {
             retransmit,
             items: Vec::new(),
             cursor: (0, 0),
-            interval: MIN_INTERVAL,
+            interval: retransmit.initial.max(MIN_INTERVAL),
             timeouts: 0,
             deadline: None,
             started: None,
+            answers: None,
         }
+    }
+
+    /// Begins a new flight, which answers the peer's message of this number.
+    pub(crate) fn begin(&mut self, answers: Option<u16>) {
+        self.clear();
+        self.answers = answers;
+    }
+
+    /// Another first interval. The running timer is set anew as if it had always been this, but never back.
+    pub(crate) fn set_initial(&mut self, now: Instant, initial: Duration) {
+        self.retransmit.initial = initial;
+        let doubled = 1u32.checked_shl(self.timeouts.min(31)).unwrap_or(u32::MAX);
+        self.interval = self.capped(initial.saturating_mul(doubled));
+        if self.deadline.is_some() {
+            let due = self.started.and_then(|started| started.checked_add(self.interval));
+            self.deadline = due.map(|due| due.max(now));
+        }
+    }
+
+    fn capped(&self, interval: Duration) -> Duration {
+        interval.min(self.retransmit.max).max(MIN_INTERVAL)
     }
 
     /// Forgets the last flight: it was answered, or there is nobody to send to.
@@ -64,6 +88,7 @@ impl Flight {
         self.cursor = (0, 0);
         self.deadline = None;
         self.timeouts = 0;
+        self.answers = None;
         self.interval = self.retransmit.initial.max(MIN_INTERVAL);
     }
 
@@ -102,18 +127,24 @@ impl Flight {
             return Expiry::GiveUp;
         }
         self.timeouts += 1;
-        self.interval = self.interval.saturating_mul(2).min(self.retransmit.max).max(MIN_INTERVAL);
+        self.interval = self.capped(self.interval.saturating_mul(2));
         self.cursor = (0, 0);
         self.arm(now, true);
         Expiry::Resend
     }
 
-    /// The peer repeated its flight, so ours was lost, or the repetition crossed it. Starts again unless that was
-    /// done within half the initial interval: a replayed flight must not make us an amplifier.
-    pub(crate) fn handle_repetition(&mut self, now: Instant) -> bool {
+    /// The peer repeated the end of the flight that ours answers, so ours was lost, or the repetition crossed it.
+    /// Starts again unless that was done within half the initial interval: a replayed flight must not make us an
+    /// amplifier.
+    pub(crate) fn handle_repetition(&mut self, now: Instant, message_seq: u16) -> bool {
         let rest = self.retransmit.initial.max(MIN_INTERVAL) / 2;
         let recently = self.started.is_some_and(|started| now.saturating_duration_since(started) < rest);
-        if self.items.is_empty() || self.has_unsent() || recently {
+        !recently && self.repeat(now, message_seq)
+    }
+
+    /// Starts again if it answers that message, unless it is still on its way out.
+    pub(crate) fn repeat(&mut self, now: Instant, message_seq: u16) -> bool {
+        if self.items.is_empty() || self.has_unsent() || self.answers != Some(message_seq) {
             return false;
         }
         self.cursor = (0, 0);
@@ -159,7 +190,7 @@ mod tests {
         let retransmit =
             Retransmit { initial: Duration::from_millis(50), max: Duration::from_millis(150), limit };
         let mut flight = Flight::new(retransmit);
-        flight.clear();
+        flight.begin(Some(3));
         flight.push(Item::ChangeCipherSpec);
         flight
     }
@@ -204,12 +235,35 @@ mod tests {
         flight.sent(0);
         let mut resent = 0;
         for step in 0..1000 {
-            if flight.handle_repetition(now + Duration::from_micros(25_000 + step)) {
+            assert!(!flight.handle_repetition(now + Duration::from_secs(1), 2), "another flight's answer");
+            if flight.handle_repetition(now + Duration::from_micros(25_000 + step), 3) {
                 resent += 1;
                 flight.sent(0);
             }
         }
         assert_eq!(resent, 1);
+        assert_eq!(flight.deadline(), None);
+    }
+
+    #[test]
+    fn another_initial_interval_moves_the_running_timer_but_never_into_the_past() {
+        let start = base();
+        let millis = Duration::from_millis;
+        let mut flight = flight(4);
+        flight.arm(start, true);
+        flight.set_initial(start + millis(5), millis(20));
+        assert_eq!(flight.deadline(), Some(start + millis(20)));
+        flight.set_initial(start + millis(15), millis(10));
+        assert_eq!(flight.deadline(), Some(start + millis(15)));
+        flight.sent(0);
+        assert_eq!(flight.handle_timeout(start + millis(15)), Expiry::Resend);
+        assert_eq!(flight.deadline(), Some(start + millis(15 + 20)), "doubled");
+        flight.set_initial(start + millis(16), millis(40));
+        assert_eq!(flight.deadline(), Some(start + millis(15 + 80)));
+        flight.set_initial(start + millis(16), Duration::MAX);
+        assert_eq!(flight.deadline(), Some(start + millis(15 + 150)), "capped");
+        flight.begin(None);
+        flight.set_initial(start, millis(30));
         assert_eq!(flight.deadline(), None);
     }
 }

@@ -4,14 +4,15 @@
 //! |---|---|---|
 //! | epoch 0, handshake | reassembled | dropped |
 //! | epoch 0, alert | ends it, until a record of epoch 1 was verified | dropped |
-//! | epoch 0, ChangeCipherSpec | ignored: keys follow from the messages | dropped |
-//! | epoch 0, data | dropped | dropped |
-//! | epoch 1, no keys yet | kept, [`MAX_EARLY`] of them | – |
+//! | epoch 0, ChangeCipherSpec | once: epoch 1 may be opened from now on | dropped |
+//! | epoch 0, data or unknown | dropped; or ends it, see `Config::refuse_stray_plaintext` | dropped |
+//! | epoch 1, no keys or no ChangeCipherSpec yet | kept, [`MAX_EARLY`] of them | – |
 //! | epoch 1, handshake | opened, reassembled | a repeated Finished is answered, renegotiation refused |
 //! | epoch 1, alert | opened, obeyed | opened, obeyed |
 //! | epoch 1, data | kept, [`MAX_EARLY`] of them | opened, delivered |
+//! | epoch 1, anything else | opened, ends it | opened, ends it |
 //!
-//! What is dropped is counted and never answered.
+//! What is dropped is counted and never answered. Nothing of epoch 0 ends a session that is connected.
 
 use crate::alert::{Alert, AlertDescription, AlertLevel};
 use crate::connection::Connection;
@@ -95,11 +96,10 @@ impl Connection {
             }
             // A first hello says 1.0, and any 1.x will do (RFC 6347 §4.2.1).
             0 if header.version >> 8 == 0xfe => {
-                let before = (self.session.read.is_some(), self.is_connected());
+                let before = self.can_open();
                 let fragment = record.get(HEADER_LEN..).unwrap_or_default();
                 self.handle_plain(now, header, fragment)?;
-                let after = (self.session.read.is_some(), self.is_connected());
-                if before == after { Ok(()) } else { self.replay_early(now, deliver) }
+                if before == self.can_open() { Ok(()) } else { self.replay_early(now, deliver) }
             }
             _ => {
                 self.session.stats.malformed += 1;
@@ -108,12 +108,28 @@ impl Connection {
         }
     }
 
+    /// Whether records of epoch 1 can be opened.
+    fn can_open(&self) -> bool {
+        self.session.read.is_some() && self.session.change_cipher_spec_seen
+    }
+
     fn handle_plain(&mut self, now: Instant, header: &RecordHeader, fragment: &[u8]) -> Result<(), Error> {
         let in_handshake = self.session.phase == Phase::Handshake;
         match header.content_type {
             ContentType::HANDSHAKE if in_handshake => self.handle_fragments(now, 0, fragment),
             ContentType::ALERT if in_handshake && !self.session.read_protected => self.handle_alert(fragment),
-            ContentType::CHANGE_CIPHER_SPEC if in_handshake => Ok(()),
+            ContentType::CHANGE_CIPHER_SPEC if in_handshake => {
+                if fragment != [1] {
+                    return Err(Error::BadChangeCipherSpec);
+                }
+                self.session.change_cipher_spec()
+            }
+            kind if in_handshake
+                && self.session.config.refuse_stray_plaintext
+                && !self.session.read_protected =>
+            {
+                Err(Error::UnexpectedRecord { content_type: kind.0 })
+            }
             ContentType::HANDSHAKE
             | ContentType::ALERT
             | ContentType::CHANGE_CIPHER_SPEC
@@ -137,7 +153,8 @@ impl Connection {
     ) -> Result<(), Error> {
         let connected = self.session.phase == Phase::Connected;
         let is_data = header.content_type == ContentType::APPLICATION_DATA;
-        let Some(key) = self.session.read.as_mut().filter(|_| connected || !is_data) else {
+        let ready = self.session.change_cipher_spec_seen && (connected || !is_data);
+        let Some(key) = self.session.read.as_mut().filter(|_| ready) else {
             self.keep_early(record);
             return Ok(());
         };
@@ -153,19 +170,14 @@ impl Connection {
                 deliver(plaintext);
                 Ok(())
             }
-            ContentType::HANDSHAKE if connected => {
-                self.handle_late_handshake(now, plaintext);
-                Ok(())
-            }
+            ContentType::HANDSHAKE if connected => self.handle_late_handshake(now, plaintext),
             ContentType::HANDSHAKE => {
                 self.handle_fragments(now, 1, plaintext)?;
                 self.replay_early(now, deliver)
             }
             ContentType::ALERT => self.handle_alert(plaintext),
-            _ => {
-                self.session.stats.unexpected += 1;
-                Ok(())
-            }
+            // RFC 5246 §6: a ChangeCipherSpec would begin a renegotiation; other types don't exist.
+            ContentType(content_type) => Err(Error::UnexpectedRecord { content_type }),
         }
     }
 
@@ -175,6 +187,7 @@ impl Connection {
             OpenError::Malformed => stats.malformed += 1,
             OpenError::Replayed => stats.replayed += 1,
             OpenError::BadTag => stats.bad_tags += 1,
+            OpenError::Overflow => return Err(Error::RecordOverflow),
             OpenError::TooManyForgeries => {
                 stats.bad_tags += 1;
                 return Err(Error::TooManyForgeries);
@@ -190,13 +203,19 @@ impl Connection {
             self.session.stats.malformed += 1;
         }
         while !reader.is_empty() {
-            let Some((header, fragment)) = FragmentHeader::parse(&mut reader) else {
-                self.session.stats.malformed += 1;
-                return Ok(());
-            };
+            let (header, fragment) = FragmentHeader::parse(&mut reader).ok_or(Error::BadHandshakeRecord)?;
+            if epoch == 0
+                && self.session.plain_ended
+                && header.message_seq >= self.session.reassembly.awaited()
+            {
+                self.session.stats.unexpected += 1;
+                continue;
+            }
             match self.session.reassembly.insert(epoch, &header, fragment)? {
                 Inserted::Kept => {}
-                Inserted::Old { latest: true } if header.is_end() => self.session.peer_repeated(now),
+                Inserted::Old { latest: true } if header.is_end() => {
+                    self.session.peer_repeated(now, header.message_seq);
+                }
                 Inserted::Old { .. } | Inserted::Dropped => self.session.stats.fragments_dropped += 1,
             }
             while self.session.phase == Phase::Handshake
@@ -209,22 +228,28 @@ impl Connection {
     }
 
     /// Handshake messages under the keys of a complete handshake.
-    fn handle_late_handshake(&mut self, now: Instant, bytes: &[u8]) {
-        let kind = FragmentHeader::parse(&mut Reader::new(bytes)).map(|(header, _)| header.msg_type);
-        match kind {
-            // The peer has not seen our last flight (RFC 6347 §4.2.4).
-            Some(HandshakeType::FINISHED) => self.session.peer_repeated(now),
-            Some(HandshakeType::HELLO_REQUEST | client_hello::TYPE) => self.session.refuse_renegotiation(),
-            Some(_) => self.session.stats.unexpected += 1,
-            None => self.session.stats.malformed += 1,
+    fn handle_late_handshake(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
+        let mut reader = Reader::new(bytes);
+        if reader.is_empty() {
+            self.session.stats.malformed += 1;
         }
+        while !reader.is_empty() {
+            let (header, _) = FragmentHeader::parse(&mut reader).ok_or(Error::BadHandshakeRecord)?;
+            match header.msg_type {
+                // The first piece counts: once per repetition.
+                HandshakeType::FINISHED if header.fragment_offset == 0 => {
+                    self.session.peer_repeated_finished(now, header.message_seq);
+                }
+                HandshakeType::FINISHED => self.session.stats.fragments_dropped += 1,
+                HandshakeType::HELLO_REQUEST | client_hello::TYPE => self.session.refuse_renegotiation(),
+                got => return Err(Error::UnexpectedMessage { got }),
+            }
+        }
+        Ok(())
     }
 
     fn handle_alert(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(alert) = Alert::parse(bytes) else {
-            self.session.stats.malformed += 1;
-            return Ok(());
-        };
+        let alert = Alert::parse(bytes).ok_or(Error::BadAlert)?;
         tracing::debug!(level = %alert.level, description = %alert.description, "alert from the peer");
         if alert.description == AlertDescription::CLOSE_NOTIFY && self.session.phase == Phase::Connected {
             self.early = Vec::new();
@@ -233,11 +258,14 @@ impl Connection {
             self.session.events.push_back(Event::Closed);
             return Ok(());
         }
-        if alert.level == AlertLevel::WARNING && alert.description != AlertDescription::CLOSE_NOTIFY {
-            self.session.stats.warnings += 1;
-            return Ok(());
+        match alert.level {
+            AlertLevel::WARNING if alert.description != AlertDescription::CLOSE_NOTIFY => {
+                self.session.stats.warnings += 1;
+                Ok(())
+            }
+            AlertLevel::WARNING | AlertLevel::FATAL => Err(Error::PeerAlert(alert.description)),
+            AlertLevel(level) => Err(Error::UnknownAlertLevel(level)),
         }
-        Err(Error::PeerAlert(alert.description))
     }
 
     fn keep_early(&mut self, record: &[u8]) {
@@ -252,7 +280,7 @@ impl Connection {
     /// Takes what came early, as far as it can be opened and delivered by now: handshake and alerts once there are
     /// keys, data once connected.
     fn replay_early(&mut self, now: Instant, deliver: &mut dyn FnMut(&mut [u8])) -> Result<(), Error> {
-        if self.session.read.is_none() {
+        if !self.can_open() {
             return Ok(());
         }
         // The handshake's records first, as they may make the data's turn.

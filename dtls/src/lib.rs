@@ -3,13 +3,14 @@
 //! [`Connection`] is one end of one session, client or server. It opens no socket, reads no clock and waits for
 //! nothing: datagrams and the time are arguments, datagrams to send are written into the caller's buffer.
 //!
-//! * The handshake is RFC 6347 (DTLS 1.2) with ECDHE on X25519 or P-256 (RFC 8422), ECDSA certificates, the
-//!   extended master secret (RFC 7627, required) and the renegotiation indication (RFC 5746; renegotiation
-//!   itself is refused). Both ends show a certificate, and it must match a fingerprint from the signalling
-//!   channel (RFC 8122) before anything is delivered.
-//! * Records are AES-128-GCM (RFC 5288, 5289) or ChaCha20-Poly1305 (RFC 7905), sealed and opened where they lie.
+//! * The handshake is RFC 6347 (DTLS 1.2) with ECDHE on X25519, P-256 or P-384 (RFC 8422), certificates of ECDSA, RSA or
+//!   Ed25519 keys, the extended master secret (RFC 7627, required unless told otherwise) and the renegotiation
+//!   indication (RFC 5746; renegotiation itself is refused). Both ends show a certificate, and it must match a
+//!   fingerprint from the signalling channel (RFC 8122) before anything is delivered.
+//! * Records are AES-GCM (RFC 5288, 5289) or ChaCha20-Poly1305 (RFC 7905), sealed and opened where they lie.
+//! * For a media layer: `use_srtp` (RFC 5764) and exporters (RFC 5705). For whoever wants it: ALPN (RFC 7301, 8833).
 //!
-//! There is no session resumption, no compression, no CBC suite and no RSA.
+//! There is no session resumption, no compression, no CBC suite and no key exchange without forward secrecy.
 //!
 //! # Limits
 //!
@@ -70,11 +71,14 @@ mod fingerprint;
 mod flight;
 mod handshake;
 mod input;
+mod key;
 mod output;
+mod peer_certificate;
 mod reassembly;
 mod record;
 mod session;
 mod stats;
+mod suite;
 mod transcript;
 mod types;
 mod v12;
@@ -85,10 +89,13 @@ mod tests;
 
 pub use alert::AlertDescription;
 pub use certificate::Certificate;
-pub use config::{Config, KeyLog, Retransmit, Role};
+pub use config::{CertificateCheck, ClientCertificate, Config, KeyLog, Retransmit, Role};
 pub use connection::Connection;
-pub use error::{CertificateError, Error, FingerprintError, SealError};
+pub use error::{CertificateError, Error, ExportError, Fault, FingerprintError, SealError};
 pub use event::{Event, Negotiated};
 pub use fingerprint::{Fingerprint, HashAlgorithm};
+pub use key::KeyType;
 pub use stats::Stats;
-pub use types::{CipherSuite, ExtensionType, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme};
+pub use types::{
+    CipherSuite, ExtensionType, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme, SrtpProfile,
+};

@@ -17,12 +17,12 @@ const SMALL_DATAGRAM: usize = 548;
 
 impl Connection {
     /// Writes one datagram of the handshake, or an alert, into `out` and gives its length, which is at most
-    /// [`Config::mtu`](crate::Config) and `out.len()`. `None`: nothing to send. (Fewer than some 60 bytes of room
+    /// [`Config::mtu`](crate::Config::mtu) and `out.len()`. `None`: nothing to send. (Fewer than some 60 bytes of room
     /// hold no piece of a flight; it then waits for more.)
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let _ = now;
         let session = &mut self.session;
-        let mut limit = session.config.mtu.min(out.len());
+        let mut limit = session.mtu.min(out.len());
         if session.flight.timeouts() >= SHRINK_AFTER {
             limit = limit.min(SMALL_DATAGRAM);
         }

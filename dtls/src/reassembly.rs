@@ -190,6 +190,16 @@ impl Reassembly {
         self.slots = VecDeque::new();
     }
 
+    /// Whether there is a piece of a message in that epoch.
+    pub(crate) fn holds_epoch(&self, epoch: u16) -> bool {
+        self.slots.iter().flatten().any(|partial| partial.epoch == epoch)
+    }
+
+    /// `message_seq` of the awaited message.
+    pub(crate) const fn awaited(&self) -> u16 {
+        self.next
+    }
+
     /// Bytes held.
     #[cfg(test)]
     pub(crate) fn cost(&self) -> usize {

@@ -6,7 +6,7 @@ use crate::config::{Config, Role};
 use crate::crypto::Provider;
 use crate::error::Error;
 use crate::event::{Event, Negotiated};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, HashAlgorithm};
 use crate::flight::{Expiry, Flight, Item};
 use crate::handshake::Message;
 use crate::reassembly::Reassembly;
@@ -15,6 +15,7 @@ use crate::record::seal::SealKey;
 use crate::stats::Stats;
 use crate::transcript::Transcript;
 use crate::types::HandshakeType;
+use crate::v12::keys::Secrets;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -54,7 +55,18 @@ pub(crate) struct Session {
     pub(crate) write_protected: bool,
     /// A record of the peer's epoch 1 was verified: nothing of epoch 0 can end the session any more.
     pub(crate) read_protected: bool,
-    pub(crate) peer_certificate: Option<Vec<u8>>,
+    /// The peer's ChangeCipherSpec has come: its epoch 1 may be opened.
+    pub(crate) change_cipher_spec_seen: bool,
+    /// The peer's next message is Finished.
+    pub(crate) awaiting_finished: bool,
+    /// Both of these: the peer has nothing more to say in epoch 0.
+    pub(crate) plain_ended: bool,
+    /// The peer's certificate and those behind it, once it matched.
+    pub(crate) peer_chain: Vec<Vec<u8>>,
+    /// For exporters, once connected.
+    pub(crate) secrets: Option<Secrets>,
+    /// Largest datagram to send, in bytes.
+    pub(crate) mtu: usize,
     pub(crate) negotiated: Option<Negotiated>,
     /// The record version says 1.2 only after the version was agreed (RFC 6347 §4.2.1).
     pub(crate) version_agreed: bool,
@@ -76,8 +88,7 @@ impl Session {
         remote_fingerprints: Vec<Fingerprint>,
         now: Instant,
     ) -> Self {
-        let mut flight = Flight::new(config.retransmit);
-        flight.clear();
+        let flight = Flight::new(config.retransmit);
         Self {
             role,
             crypto,
@@ -92,7 +103,12 @@ impl Session {
             read: None,
             write_protected: false,
             read_protected: false,
-            peer_certificate: None,
+            change_cipher_spec_seen: false,
+            awaiting_finished: false,
+            plain_ended: false,
+            peer_chain: Vec::new(),
+            secrets: None,
+            mtu: config.mtu,
             negotiated: None,
             version_agreed: false,
             alert: None,
@@ -110,7 +126,8 @@ impl Session {
     pub(crate) fn random(&self, seed: &[u8; 32]) -> Result<[u8; 32], Error> {
         let mut system = [0; 32];
         self.crypto.fill_random(&mut system).map_err(|_| Error::Crypto)?;
-        Ok(self.crypto.hmac(seed, &[&system]))
+        let mixed = self.crypto.hmac(HashAlgorithm::Sha256, seed, &[&system]);
+        <[u8; 32]>::try_from(&mixed[..]).map_err(|_| Error::Crypto)
     }
 
     /// Adds a message of ours to the flight and to the transcript.
@@ -129,8 +146,28 @@ impl Session {
         self.write_protected = true;
     }
 
+    /// The peer's ChangeCipherSpec has come. (It may overtake the messages in front of it.)
+    pub(crate) fn change_cipher_spec(&mut self) -> Result<(), Error> {
+        if self.change_cipher_spec_seen {
+            self.stats.unexpected += 1;
+            return Ok(());
+        }
+        self.change_cipher_spec_seen = true;
+        self.end_plain()
+    }
+
+    /// Closes the peer's epoch 0 when it is time: what is left there then belongs nowhere.
+    pub(crate) fn end_plain(&mut self) -> Result<(), Error> {
+        if self.plain_ended || !self.awaiting_finished || !self.change_cipher_spec_seen {
+            return Ok(());
+        }
+        self.plain_ended = true;
+        if self.reassembly.holds_epoch(0) { Err(Error::ExcessHandshakeData) } else { Ok(()) }
+    }
+
     /// The handshake is over and both ends have proven themselves.
-    pub(crate) fn connected(&mut self) {
+    pub(crate) fn connected(&mut self, secrets: Secrets) {
+        self.secrets = Some(secrets);
         self.phase = Phase::Connected;
         self.flight.stop_timer();
         self.handshake_deadline = None;
@@ -167,6 +204,7 @@ impl Session {
             // Nothing was agreed after all.
             self.negotiated = None;
         }
+        self.secrets = None;
         self.flight.clear();
         self.handshake_deadline = None;
         self.transcript.clear();
@@ -182,10 +220,22 @@ impl Session {
         }
     }
 
-    /// The peer sent its last flight again.
-    pub(crate) fn peer_repeated(&mut self, now: Instant) {
-        if self.flight.handle_repetition(now) {
+    /// A plaintext message came again, and it was the last of what our flight answers. Anybody may have sent it.
+    pub(crate) fn peer_repeated(&mut self, now: Instant, message_seq: u16) {
+        if self.flight.handle_repetition(now, message_seq) {
             self.stats.resends += 1;
+        } else {
+            self.stats.fragments_dropped += 1;
+        }
+    }
+
+    /// The peer, and nobody else, sent its Finished again: it has not seen ours (RFC 6347 §4.2.4). Answered each time,
+    /// as a replayed record doesn't come so far.
+    pub(crate) fn peer_repeated_finished(&mut self, now: Instant, message_seq: u16) {
+        if self.flight.repeat(now, message_seq) {
+            self.stats.resends += 1;
+        } else {
+            self.stats.fragments_dropped += 1;
         }
     }
 

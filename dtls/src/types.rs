@@ -55,6 +55,14 @@ code_points! {
     pub CipherSuite(u16) {
         /// RFC 5289.
         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xc02b;
+        /// RFC 5289.
+        TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 = 0xc02c;
+        /// RFC 5289.
+        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 = 0xc02f;
+        /// RFC 5289.
+        TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 = 0xc030;
+        /// RFC 7905.
+        TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 = 0xcca8;
         /// RFC 7905.
         TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 = 0xcca9;
         /// Not a suite: a client's way to say it knows RFC 5746 (§3.3).
@@ -67,6 +75,8 @@ code_points! {
     pub NamedGroup(u16) {
         /// NIST P-256.
         SECP256R1 = 23;
+        /// NIST P-384.
+        SECP384R1 = 24;
         /// Curve25519 (RFC 7748).
         X25519 = 29;
     }
@@ -76,10 +86,52 @@ code_points! {
     /// A hash and signature pair (RFC 5246 §7.4.1.4.1), with the names of RFC 8446. In DTLS 1.2 the
     /// value says nothing about the curve.
     pub SignatureScheme(u16) {
+        /// RSASSA-PKCS1-v1_5 with SHA-256.
+        RSA_PKCS1_SHA256 = 0x0401;
+        /// RSASSA-PKCS1-v1_5 with SHA-384.
+        RSA_PKCS1_SHA384 = 0x0501;
+        /// RSASSA-PKCS1-v1_5 with SHA-512.
+        RSA_PKCS1_SHA512 = 0x0601;
         /// ECDSA with SHA-256.
         ECDSA_SHA256 = 0x0403;
         /// ECDSA with SHA-384.
         ECDSA_SHA384 = 0x0503;
+        /// RSASSA-PSS with SHA-256 by an ordinary RSA key.
+        RSA_PSS_RSAE_SHA256 = 0x0804;
+        /// RSASSA-PSS with SHA-384 by an ordinary RSA key.
+        RSA_PSS_RSAE_SHA384 = 0x0805;
+        /// RSASSA-PSS with SHA-512 by an ordinary RSA key.
+        RSA_PSS_RSAE_SHA512 = 0x0806;
+        /// Ed25519 (RFC 8422 §5.10).
+        ED25519 = 0x0807;
+    }
+}
+
+code_points! {
+    /// A protection profile of SRTP, negotiated for a media layer (RFC 5764 §4.1.2, RFC 7714 §14.2).
+    pub SrtpProfile(u16) {
+        /// AES-128 in counter mode, HMAC-SHA1 cut to 80 bits.
+        SRTP_AES128_CM_HMAC_SHA1_80 = 1;
+        /// AES-128 in counter mode, HMAC-SHA1 cut to 32 bits.
+        SRTP_AES128_CM_HMAC_SHA1_32 = 2;
+        /// AES-128-GCM.
+        SRTP_AEAD_AES_128_GCM = 7;
+        /// AES-256-GCM.
+        SRTP_AEAD_AES_256_GCM = 8;
+    }
+}
+
+impl SrtpProfile {
+    /// Bytes of a master key and of a master salt, or `None` for a profile that this crate doesn't know. The
+    /// [exporter](crate::Connection::export_keying_material) with the label `EXTRACTOR-dtls_srtp` gives the client's
+    /// key, the server's key, the client's salt and the server's salt, one after the other (RFC 5764 §4.2).
+    pub const fn key_and_salt_len(self) -> Option<(usize, usize)> {
+        match self {
+            Self::SRTP_AES128_CM_HMAC_SHA1_80 | Self::SRTP_AES128_CM_HMAC_SHA1_32 => Some((16, 14)),
+            Self::SRTP_AEAD_AES_128_GCM => Some((16, 12)),
+            Self::SRTP_AEAD_AES_256_GCM => Some((32, 12)),
+            _ => None,
+        }
     }
 }
 
@@ -92,6 +144,10 @@ code_points! {
         EC_POINT_FORMATS = 11;
         /// RFC 5246 §7.4.1.4.1.
         SIGNATURE_ALGORITHMS = 13;
+        /// RFC 5764 §4.1.
+        USE_SRTP = 14;
+        /// RFC 7301 §3.1.
+        APPLICATION_LAYER_PROTOCOL_NEGOTIATION = 16;
         /// RFC 7627 §5.1.
         EXTENDED_MASTER_SECRET = 23;
         /// RFC 8446 §4.2.1.

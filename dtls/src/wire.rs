@@ -80,6 +80,22 @@ pub(crate) fn u16_list(bytes: &[u8]) -> Option<Vec<u16>> {
     Some(list)
 }
 
+/// The body of an extension that is one list of 16-bit values behind its 16-bit length.
+pub(crate) fn u16_list_in_vec16(body: &[u8]) -> Option<Vec<u16>> {
+    let mut reader = Reader::new(body);
+    let list = reader.vec16()?;
+    reader.finish()?;
+    u16_list(list)
+}
+
+/// Such a body.
+pub(crate) fn vec16_of_u16(values: impl Iterator<Item = u16>) -> Vec<u8> {
+    let list: Vec<u8> = values.flat_map(u16::to_be_bytes).collect();
+    let mut out = Vec::with_capacity(2 + list.len());
+    put_vec16(&mut out, &list);
+    out
+}
+
 /// The low 24 bits of a length.
 pub(crate) const fn u24(value: usize) -> [u8; 3] {
     [(value >> 16) as u8, (value >> 8) as u8, value as u8]

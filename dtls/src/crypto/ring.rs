@@ -1,13 +1,17 @@
-//! The provider on `ring`, with `rustls-webpki` reading certificates.
+//! The provider on `ring`.
 
-use super::{Aead, CryptoError, HASH_LEN, KeyExchange, NONCE_LEN, Provider, TAG_LEN, VerifyError};
-use crate::types::{CipherSuite, NamedGroup, SignatureScheme};
-use ring::aead::{AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+use super::{Aead, CryptoError, Digest, KeyExchange, NONCE_LEN, Provider, TAG_LEN};
+use crate::fingerprint::HashAlgorithm;
+use crate::key::{KeyType, PublicKey as PeerKey};
+use crate::suite::AeadAlgorithm;
+use crate::types::{NamedGroup, SignatureScheme};
+use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use ring::agreement::{
-    ECDH_P256, EphemeralPrivateKey, PublicKey, UnparsedPublicKey, X25519, agree_ephemeral,
+    Algorithm, ECDH_P256, ECDH_P384, EphemeralPrivateKey, PublicKey, UnparsedPublicKey, X25519,
+    agree_ephemeral,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use ring::signature::{self, VerificationAlgorithm};
 use zeroize::Zeroizing;
 
 /// The one instance.
@@ -21,36 +25,41 @@ impl Provider for Ring {
         SystemRandom::new().fill(out).map_err(|_| CryptoError)
     }
 
-    fn hash(&self, data: &[u8]) -> [u8; HASH_LEN] {
-        first(ring::digest::digest(&ring::digest::SHA256, data).as_ref())
+    fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Digest {
+        Digest::new(ring::digest::digest(algorithm.ring(), data).as_ref())
     }
 
-    fn hmac(&self, key: &[u8], parts: &[&[u8]]) -> [u8; HASH_LEN] {
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
+        let algorithm = match algorithm {
+            HashAlgorithm::Sha256 => ring::hmac::HMAC_SHA256,
+            HashAlgorithm::Sha384 => ring::hmac::HMAC_SHA384,
+            HashAlgorithm::Sha512 => ring::hmac::HMAC_SHA512,
+        };
+        let key = ring::hmac::Key::new(algorithm, key);
         let mut context = ring::hmac::Context::with_key(&key);
         for part in parts {
             context.update(part);
         }
-        first(context.sign().as_ref())
+        Digest::new(context.sign().as_ref())
+    }
+
+    fn has_group(&self, group: NamedGroup) -> bool {
+        agreement(group).is_some()
     }
 
     fn key_exchange(&self, group: NamedGroup) -> Result<Box<dyn KeyExchange>, CryptoError> {
-        let algorithm = match group {
-            NamedGroup::SECP256R1 => &ECDH_P256,
-            NamedGroup::X25519 => &X25519,
-            _ => return Err(CryptoError),
-        };
+        let algorithm = agreement(group).ok_or(CryptoError)?;
         let private =
             EphemeralPrivateKey::generate(algorithm, &SystemRandom::new()).map_err(|_| CryptoError)?;
         let public = private.compute_public_key().map_err(|_| CryptoError)?;
         Ok(Box::new(Ephemeral { private, public }))
     }
 
-    fn aead(&self, suite: CipherSuite, key: &[u8]) -> Result<Box<dyn Aead>, CryptoError> {
-        let algorithm = match suite {
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => &AES_128_GCM,
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => &CHACHA20_POLY1305,
-            _ => return Err(CryptoError),
+    fn aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn Aead>, CryptoError> {
+        let algorithm = match algorithm {
+            AeadAlgorithm::Aes128Gcm => &AES_128_GCM,
+            AeadAlgorithm::Aes256Gcm => &AES_256_GCM,
+            AeadAlgorithm::ChaCha20Poly1305 => &CHACHA20_POLY1305,
         };
         let key = UnboundKey::new(algorithm, key).map_err(|_| CryptoError)?;
         Ok(Box::new(AeadKey(LessSafeKey::new(key))))
@@ -58,41 +67,38 @@ impl Provider for Ring {
 
     fn verify(
         &self,
-        certificate_der: &[u8],
+        key: &PeerKey,
         scheme: SignatureScheme,
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), VerifyError> {
-        // In TLS 1.2 the scheme names the hash only; the curve is the certificate's (RFC 5246 §7.4.1.4.1).
-        let algorithms: [&dyn SignatureVerificationAlgorithm; 2] = match scheme {
-            SignatureScheme::ECDSA_SHA256 => {
-                [webpki::ring::ECDSA_P256_SHA256, webpki::ring::ECDSA_P384_SHA256]
-            }
-            SignatureScheme::ECDSA_SHA384 => {
-                [webpki::ring::ECDSA_P256_SHA384, webpki::ring::ECDSA_P384_SHA384]
-            }
-            _ => return Err(VerifyError::Signature),
+    ) -> Result<(), CryptoError> {
+        let algorithm: &dyn VerificationAlgorithm = match (key.key_type, scheme) {
+            (KeyType::EcdsaP256, SignatureScheme::ECDSA_SHA256) => &signature::ECDSA_P256_SHA256_ASN1,
+            (KeyType::EcdsaP256, SignatureScheme::ECDSA_SHA384) => &signature::ECDSA_P256_SHA384_ASN1,
+            (KeyType::EcdsaP384, SignatureScheme::ECDSA_SHA256) => &signature::ECDSA_P384_SHA256_ASN1,
+            (KeyType::EcdsaP384, SignatureScheme::ECDSA_SHA384) => &signature::ECDSA_P384_SHA384_ASN1,
+            (KeyType::Ed25519, SignatureScheme::ED25519) => &signature::ED25519,
+            (KeyType::Rsa, SignatureScheme::RSA_PSS_RSAE_SHA256) => &signature::RSA_PSS_2048_8192_SHA256,
+            (KeyType::Rsa, SignatureScheme::RSA_PSS_RSAE_SHA384) => &signature::RSA_PSS_2048_8192_SHA384,
+            (KeyType::Rsa, SignatureScheme::RSA_PSS_RSAE_SHA512) => &signature::RSA_PSS_2048_8192_SHA512,
+            (KeyType::Rsa, SignatureScheme::RSA_PKCS1_SHA256) => &signature::RSA_PKCS1_2048_8192_SHA256,
+            (KeyType::Rsa, SignatureScheme::RSA_PKCS1_SHA384) => &signature::RSA_PKCS1_2048_8192_SHA384,
+            (KeyType::Rsa, SignatureScheme::RSA_PKCS1_SHA512) => &signature::RSA_PKCS1_2048_8192_SHA512,
+            _ => return Err(CryptoError),
         };
-        let der = CertificateDer::from(certificate_der);
-        let certificate = webpki::EndEntityCert::try_from(&der).map_err(|_| VerifyError::Certificate)?;
-        let mut result = Err(VerifyError::Certificate);
-        for algorithm in algorithms {
-            match certificate.verify_signature(algorithm, message, signature) {
-                Ok(()) => return Ok(()),
-                Err(webpki::Error::InvalidSignatureForPublicKey) => result = Err(VerifyError::Signature),
-                Err(_) => {}
-            }
-        }
-        result
+        signature::UnparsedPublicKey::new(algorithm, &key.bytes)
+            .verify(message, signature)
+            .map_err(|_| CryptoError)
     }
 }
 
-fn first(bytes: &[u8]) -> [u8; HASH_LEN] {
-    let mut out = [0; HASH_LEN];
-    for (to, from) in out.iter_mut().zip(bytes) {
-        *to = *from;
+fn agreement(group: NamedGroup) -> Option<&'static Algorithm> {
+    match group {
+        NamedGroup::SECP256R1 => Some(&ECDH_P256),
+        NamedGroup::SECP384R1 => Some(&ECDH_P384),
+        NamedGroup::X25519 => Some(&X25519),
+        _ => None,
     }
-    out
 }
 
 struct Ephemeral {
@@ -152,21 +158,35 @@ mod tests {
 
     #[test]
     fn both_ends_of_each_group_agree() {
-        for group in [NamedGroup::X25519, NamedGroup::SECP256R1] {
+        for group in [NamedGroup::X25519, NamedGroup::SECP256R1, NamedGroup::SECP384R1] {
             let (a, b) = (RING.key_exchange(group).unwrap(), RING.key_exchange(group).unwrap());
             let (to_a, to_b) = (b.public_key().to_vec(), a.public_key().to_vec());
             assert_eq!(a.agree(&to_a).unwrap()[..], b.agree(&to_b).unwrap()[..]);
         }
+        assert!(!RING.has_group(NamedGroup(25)) && RING.key_exchange(NamedGroup(25)).is_err());
     }
 
     #[test]
     fn invalid_public_values_are_refused() {
-        let mut off_curve = [1u8; 65];
-        off_curve[0] = 4;
-        for bad in [&off_curve[..], &[4; 64], &[2; 33], &[0], &[]] {
-            assert!(RING.key_exchange(NamedGroup::SECP256R1).unwrap().agree(bad).is_err());
+        for (group, size) in [(NamedGroup::SECP256R1, 32), (NamedGroup::SECP384R1, 48)] {
+            let point = RING.key_exchange(group).unwrap().public_key().to_vec();
+            let mut off_curve = point.clone();
+            off_curve[size] ^= 1;
+            let mut compressed = point[..=size].to_vec();
+            compressed[0] = 2 + (point[2 * size] & 1);
+            let mut hybrid = point.clone();
+            hybrid[0] = 6 + (point[2 * size] & 1);
+            let zeros = [&[4][..], &vec![0; 2 * size]].concat();
+            let all_ones = [&[4][..], &vec![0xff; 2 * size]].concat();
+            let cut = &point[..2 * size];
+            for bad in [&off_curve, &compressed, &hybrid, &zeros, &all_ones, cut, &[0], &[]] {
+                assert!(RING.key_exchange(group).unwrap().agree(bad).is_err(), "{bad:?}");
+            }
         }
-        for bad in [&[0u8; 32][..], &[1; 31], &[1; 33], &[]] {
+        // Values of small order give zero (RFC 7748 §6.1).
+        let mut one = [0; 32];
+        one[0] = 1;
+        for bad in [&[0u8; 32][..], &one, &[1; 31], &[1; 33], &[]] {
             assert!(RING.key_exchange(NamedGroup::X25519).unwrap().agree(bad).is_err(), "{bad:?}");
         }
     }

@@ -7,7 +7,7 @@ use crate::wire::{Reader, put_vec24};
 /// The message's type.
 pub(crate) const TYPE: HandshakeType = HandshakeType::CERTIFICATE;
 
-/// The chain. Only its first certificate matters here: trust is a fingerprint.
+/// The chain. Only its first certificate matters to us: trust is a fingerprint.
 pub(crate) fn parse(body: &[u8]) -> Option<Vec<&[u8]>> {
     let mut reader = Reader::new(body);
     let mut list = Reader::new(reader.vec24()?);
@@ -19,10 +19,10 @@ pub(crate) fn parse(body: &[u8]) -> Option<Vec<&[u8]>> {
     Some(chain)
 }
 
-pub(crate) fn to_bytes(chain: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn to_bytes(chain: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut list = Vec::new();
     for der in chain {
-        put_vec24(&mut list, der);
+        put_vec24(&mut list, der.as_ref());
     }
     let mut out = Vec::with_capacity(3 + list.len());
     put_vec24(&mut out, &list);

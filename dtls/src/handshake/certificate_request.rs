@@ -6,9 +6,6 @@ use crate::wire::{Reader, put_vec8, put_vec16, u16_list};
 /// The message's type.
 pub(crate) const TYPE: HandshakeType = HandshakeType::CERTIFICATE_REQUEST;
 
-/// `ClientCertificateType.ecdsa_sign` (RFC 8422 §5.5).
-pub(crate) const ECDSA_SIGN: u8 = 64;
-
 /// The authorities are neither kept nor named: certificates are self-signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateRequest<'a> {

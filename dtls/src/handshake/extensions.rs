@@ -2,13 +2,14 @@
 
 use crate::types::ExtensionType;
 use crate::wire::{Reader, put_vec16};
+use std::borrow::Cow;
 
 /// More extensions than this are a decode error; browsers send about fifteen.
 const MAX_EXTENSIONS: usize = 128;
 
 /// The extensions of a hello, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extensions<'a>(Vec<(ExtensionType, &'a [u8])>);
+pub(crate) struct Extensions<'a>(Vec<(ExtensionType, Cow<'a, [u8]>)>);
 
 impl<'a> Extensions<'a> {
     /// The rest of a hello: nothing at all, or one vector. A type may come once (RFC 5246 §7.4.1.4).
@@ -22,24 +23,24 @@ impl<'a> Extensions<'a> {
         while !body.is_empty() {
             let kind = ExtensionType(body.u16()?);
             let data = body.vec16()?;
-            if list.len() == MAX_EXTENSIONS || list.iter().any(|&(known, _)| known == kind) {
+            if list.len() == MAX_EXTENSIONS || list.iter().any(|(known, _)| *known == kind) {
                 return None;
             }
-            list.push((kind, data));
+            list.push((kind, Cow::Borrowed(data)));
         }
         Some(Self(list))
     }
 
-    pub(crate) fn push(&mut self, kind: ExtensionType, data: &'a [u8]) {
-        self.0.push((kind, data));
+    pub(crate) fn push(&mut self, kind: ExtensionType, data: impl Into<Cow<'a, [u8]>>) {
+        self.0.push((kind, data.into()));
     }
 
-    pub(crate) fn get(&self, kind: ExtensionType) -> Option<&'a [u8]> {
-        self.0.iter().find(|&&(known, _)| known == kind).map(|&(_, data)| data)
+    pub(crate) fn get(&self, kind: ExtensionType) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| *known == kind).map(|(_, data)| &data[..])
     }
 
     pub(crate) fn kinds(&self) -> impl Iterator<Item = ExtensionType> {
-        self.0.iter().map(|&(kind, _)| kind)
+        self.0.iter().map(|(kind, _)| *kind)
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {

@@ -5,6 +5,7 @@
 //!  msg_type(1) length(3) message_seq(2) fragment_offset(3) fragment_length(3) | fragment
 //! ```
 
+pub(crate) mod alpn;
 pub(crate) mod certificate;
 pub(crate) mod certificate_request;
 pub(crate) mod certificate_verify;
@@ -14,6 +15,7 @@ pub(crate) mod extensions;
 pub(crate) mod hello_verify_request;
 pub(crate) mod server_hello;
 pub(crate) mod server_key_exchange;
+pub(crate) mod use_srtp;
 
 use crate::types::HandshakeType;
 use crate::wire::{Reader, u24};
@@ -153,7 +155,7 @@ mod tests {
 
         #[test]
         fn the_small_messages_read_back(bytes in vec(any::<u8>(), 1..=255), schemes in vec(any::<u16>(), 1..20)) {
-            let written = certificate::to_bytes(&[&bytes, &[1]]);
+            let written = certificate::to_bytes(&[&bytes[..], &[1]]);
             prop_assert_eq!(certificate::parse(&written), Some(vec![&bytes[..], &[1]]));
             let written = client_key_exchange::to_bytes(&bytes);
             prop_assert_eq!(client_key_exchange::parse(&written), Some(&bytes[..]));

@@ -8,12 +8,17 @@ use crate::crypto::TAG_LEN;
 /// names no number).
 const FORGERY_LIMIT: u64 = 1 << 36;
 
+/// Longer than this is not even opened (RFC 5246 §6.2.3: 2^14 + 2048, less what the AEAD adds).
+const MAX_CIPHERTEXT: usize = MAX_PLAINTEXT + 2048;
+
 /// Why a record was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
     Malformed,
     Replayed,
     BadTag,
+    /// It is genuine, and its plaintext longer than RFC 6347 §4.1 allows: fatal.
+    Overflow,
     /// The AEAD's limit of forgeries is reached: fatal.
     TooManyForgeries,
 }
@@ -47,7 +52,7 @@ impl OpenKey {
             (self.protection.nonce(header.number()), fragment)
         };
         let (ciphertext, tag) = body.split_last_chunk_mut::<TAG_LEN>().ok_or(OpenError::Malformed)?;
-        if ciphertext.len() > MAX_PLAINTEXT {
+        if ciphertext.len() > MAX_CIPHERTEXT {
             return Err(OpenError::Malformed);
         }
         let additional_data = header.additional_data(ciphertext.len() as u16);
@@ -57,6 +62,9 @@ impl OpenKey {
             return Err(if limit { OpenError::TooManyForgeries } else { OpenError::BadTag });
         }
         self.window.accept(header.sequence_number);
+        if ciphertext.len() > MAX_PLAINTEXT {
+            return Err(OpenError::Overflow);
+        }
         Ok(ciphertext)
     }
 

@@ -114,7 +114,7 @@ fn plaintext_data_is_never_delivered() {
 fn a_client_must_prove_that_it_owns_its_certificate() {
     // D8: the victim's certificate and another key.
     let mut thief = config(0);
-    thief.certificate = Arc::new(Certificate::impostor(&identity(0)));
+    thief.certificate = Some(Arc::new(Certificate::impostor(&identity(0))));
     let mut pair = Pair::new(thief, config(1));
     pair.run(Duration::from_secs(40), fine);
     assert_eq!(pair.server.events, [Event::Failed(Error::BadSignature)]);
@@ -124,7 +124,7 @@ fn a_client_must_prove_that_it_owns_its_certificate() {
 #[test]
 fn a_server_must_prove_that_it_owns_its_certificate() {
     let mut thief = config(1);
-    thief.certificate = Arc::new(Certificate::impostor(&identity(1)));
+    thief.certificate = Some(Arc::new(Certificate::impostor(&identity(1))));
     let mut pair = Pair::new(config(0), thief);
     pair.run(Duration::from_secs(40), fine);
     assert_eq!(pair.client.events, [Event::Failed(Error::BadSignature)]);

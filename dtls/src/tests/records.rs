@@ -142,11 +142,27 @@ fn forged_records_move_nothing_until_the_limit_ends_the_session() {
 
 #[test]
 fn debug_output_and_the_default_configuration_hold_no_secret() {
-    // D20
-    let pair = connected();
-    let text = format!("{:?} {:?}", pair.client.connection, config(0));
-    assert!(!text.contains("key:") && !text.contains("iv") && !text.contains("secret"), "{text}");
-    assert!(text.contains("key_log: false"), "{text}");
+    // D20: the secret as the key log tells it, as hex and as a list of bytes.
+    use std::sync::{Arc, Mutex};
+    let told = Arc::new(Mutex::new(String::new()));
+    let (mut client, log) = (config(0), Arc::clone(&told));
+    client.key_log = Some(Arc::new(move |line: &str| log.lock().unwrap().push_str(line)));
+    let text = format!("{client:?}");
+    assert!(text.contains("key_log: true") && format!("{:?}", config(1)).contains("key_log: false"));
+    let mut pair = Pair::new(client, config(1));
+    pair.run(Duration::from_secs(1), fine);
+    let text = format!(
+        "{text} {:?} {:#?} {:x?}",
+        pair.client.connection, pair.client.events, pair.server.connection
+    );
+    let secret = told.lock().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let bytes: Vec<u8> =
+        (0..96).step_by(2).map(|at| u8::from_str_radix(&secret[at..at + 2], 16).unwrap()).collect();
+    for part in bytes.windows(4) {
+        let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+        let list = format!("{part:?}");
+        assert!(!text.contains(&hex) && !text.contains(list.trim_matches(['[', ']'])), "{text}");
+    }
 }
 
 #[test]

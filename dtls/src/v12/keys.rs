@@ -1,13 +1,14 @@
-//! Secrets of DTLS 1.2: extended master secret (RFC 7627 §4), traffic keys (RFC 5246 §6.3), Finished (§7.4.9).
+//! Secrets of DTLS 1.2: master secret (RFC 7627 §4, RFC 5246 §8.1), traffic keys (RFC 5246 §6.3), Finished (§7.4.9),
+//! exporter (RFC 5705).
 
 use crate::config::{Config, Role};
-use crate::crypto::{NONCE_LEN, Provider, SuiteParameters, equal_in_constant_time, prf};
-use crate::error::Error;
+use crate::crypto::{NONCE_LEN, Provider, equal_in_constant_time, prf};
+use crate::error::{Error, ExportError};
 use crate::record::Protection;
 use crate::record::open::OpenKey;
 use crate::record::seal::SealKey;
 use crate::session::Session;
-use crate::types::CipherSuite;
+use crate::suite::Suite;
 use std::fmt::Write;
 use zeroize::Zeroizing;
 
@@ -15,32 +16,55 @@ use zeroize::Zeroizing;
 const EPOCH: u16 = 1;
 /// Bytes of `verify_data`.
 const VERIFY_DATA_LEN: usize = 12;
+/// Labels that the protocol itself uses; an exporter must not (RFC 5705 §4, RFC 7627 §4).
+const RESERVED_LABELS: [&str; 5] =
+    ["client finished", "server finished", "master secret", "key expansion", "extended master secret"];
 
-/// The master secret. Zeroised when dropped; has no `Debug`.
-pub(crate) struct MasterSecret(Zeroizing<[u8; 48]>);
+/// The randoms of both hellos.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Randoms {
+    pub(crate) client: [u8; 32],
+    pub(crate) server: [u8; 32],
+}
 
-impl MasterSecret {
-    /// From the key exchange's result and the transcript so far, which ends in ClientKeyExchange.
-    pub(crate) fn extended(provider: &dyn Provider, premaster: &[u8], transcript: &[u8]) -> Self {
-        let session_hash = provider.hash(transcript);
-        let mut secret = Zeroizing::new([0; 48]);
-        prf(provider, premaster, b"extended master secret", &[&session_hash], &mut secret[..]);
-        Self(secret)
+/// The master secret and what it is used with. Wiped when dropped; has no `Debug`.
+pub(crate) struct Secrets {
+    master: Zeroizing<[u8; 48]>,
+    suite: Suite,
+    randoms: Randoms,
+    extended: bool,
+}
+
+impl Secrets {
+    /// From the key exchange's result. With a transcript, which ends in ClientKeyExchange, the extended master secret;
+    /// without, the one of RFC 5246 §8.1.
+    pub(crate) fn derive(
+        provider: &dyn Provider,
+        suite: Suite,
+        randoms: Randoms,
+        premaster: &[u8],
+        transcript: Option<&[u8]>,
+    ) -> Self {
+        let mut master = Zeroizing::new([0; 48]);
+        let out = &mut master[..];
+        if let Some(transcript) = transcript {
+            let session_hash = provider.hash(suite.hash, transcript);
+            prf(provider, suite.hash, premaster, b"extended master secret", &[&session_hash], out);
+        } else {
+            let seed = [&randoms.client[..], &randoms.server];
+            prf(provider, suite.hash, premaster, b"master secret", &seed, out);
+        }
+        Self { master, suite, randoms, extended: transcript.is_some() }
     }
 
     /// The keys of both directions, put where the session seals and opens.
-    pub(crate) fn install(
-        &self,
-        session: &mut Session,
-        suite: CipherSuite,
-        client_random: &[u8; 32],
-        server_random: &[u8; 32],
-    ) -> Result<(), Error> {
-        let parameters = SuiteParameters::of(suite).ok_or(Error::Crypto)?;
-        let SuiteParameters { key_len, iv_len, explicit_nonce } = parameters;
+    pub(crate) fn install(&self, session: &mut Session) -> Result<(), Error> {
+        let algorithm = self.suite.aead;
+        let (key_len, iv_len) = (algorithm.key_len(), algorithm.iv_len());
         let mut block = Zeroizing::new([0; 2 * (32 + NONCE_LEN)]);
         let block = block.get_mut(..2 * (key_len + iv_len)).ok_or(Error::Crypto)?;
-        prf(session.crypto, &self.0[..], b"key expansion", &[server_random, client_random], block);
+        let seed = [&self.randoms.server[..], &self.randoms.client];
+        prf(session.crypto, self.suite.hash, &self.master[..], b"key expansion", &seed, block);
         let (keys, ivs) = block.split_at(2 * key_len);
         let (client_key, server_key) = keys.split_at(key_len);
         let (client_iv, server_iv) = ivs.split_at(iv_len);
@@ -49,8 +73,8 @@ impl MasterSecret {
             for (to, from) in iv.iter_mut().zip(part) {
                 *to = *from;
             }
-            let aead = session.crypto.aead(suite, key).map_err(|_| Error::Crypto)?;
-            Ok(Protection { aead, iv, explicit_nonce })
+            let aead = session.crypto.aead(algorithm, key).map_err(|_| Error::Crypto)?;
+            Ok(Protection { aead, iv, explicit_nonce: algorithm.is_gcm() })
         };
         let client = protection(client_key, client_iv)?;
         let server = protection(server_key, server_iv)?;
@@ -60,7 +84,7 @@ impl MasterSecret {
         };
         session.write = Some(SealKey::new(write, EPOCH));
         session.read = Some(OpenKey::new(read));
-        self.log(&session.config, client_random);
+        self.log(&session.config);
         Ok(())
     }
 
@@ -75,8 +99,9 @@ impl MasterSecret {
             Role::Client => b"client finished",
             Role::Server => b"server finished",
         };
+        let hash = self.suite.hash;
         let mut out = [0; VERIFY_DATA_LEN];
-        prf(provider, &self.0[..], label, &[&provider.hash(transcript)], &mut out);
+        prf(provider, hash, &self.master[..], label, &[&provider.hash(hash, transcript)], &mut out);
         out
     }
 
@@ -86,15 +111,39 @@ impl MasterSecret {
         if equal_in_constant_time(&expected, body) { Ok(()) } else { Err(Error::BadFinished) }
     }
 
-    fn log(&self, config: &Config, client_random: &[u8; 32]) {
+    /// RFC 5705 §4. No context and an empty one give different bytes.
+    pub(crate) fn export(
+        &self,
+        provider: &dyn Provider,
+        label: &str,
+        context: Option<&[u8]>,
+        out: &mut [u8],
+    ) -> Result<(), ExportError> {
+        if !self.extended {
+            return Err(ExportError::NoExtendedMasterSecret);
+        }
+        if RESERVED_LABELS.contains(&label) {
+            return Err(ExportError::ReservedLabel);
+        }
+        let len;
+        let mut seed = vec![&self.randoms.client[..], &self.randoms.server];
+        if let Some(context) = context {
+            len = u16::try_from(context.len()).map_err(|_| ExportError::ContextTooLong)?.to_be_bytes();
+            seed.extend([&len[..], context]);
+        }
+        prf(provider, self.suite.hash, &self.master[..], label.as_bytes(), &seed, out);
+        Ok(())
+    }
+
+    fn log(&self, config: &Config) {
         let Some(key_log) = &config.key_log else { return };
         let mut line = Zeroizing::new(String::with_capacity(14 + 64 + 1 + 96));
         line.push_str("CLIENT_RANDOM ");
-        for byte in client_random {
+        for byte in self.randoms.client {
             let _ = write!(line, "{byte:02x}");
         }
         line.push(' ');
-        for byte in self.0.iter() {
+        for byte in self.master.iter() {
             let _ = write!(line, "{byte:02x}");
         }
         key_log(&line);

@@ -1,17 +1,18 @@
-//! DTLS 1.2: what each role does with the messages, and its keys.
+//! DTLS 1.2: what each role does with the messages, and its keys. Here what both roles do alike.
 
+pub(crate) mod accept;
+pub(crate) mod choice;
 pub(crate) mod client;
 pub(crate) mod keys;
 pub(crate) mod server;
 
+use crate::config::{Config, Role};
 use crate::error::Error;
 use crate::handshake::{Message, certificate};
+use crate::key::PublicKey;
 use crate::session::Session;
 use crate::types::{HandshakeType, SignatureScheme};
-
-/// Signatures that we accept and ask for, best first.
-pub(crate) const SCHEMES: [SignatureScheme; 2] =
-    [SignatureScheme::ECDSA_SHA256, SignatureScheme::ECDSA_SHA384];
+use keys::Secrets;
 
 /// The uncompressed point format alone, with its length (RFC 8422 §5.1.2).
 pub(crate) const POINT_FORMATS: [u8; 2] = [1, 0];
@@ -32,29 +33,77 @@ pub(crate) const fn decode_error(message: HandshakeType) -> Error {
     Error::Decode { message }
 }
 
-/// Takes the peer's certificate, which has to be the promised one. Whether the peer owns its key shows later.
-pub(crate) fn accept_certificate(session: &mut Session, message: &Message) -> Result<(), Error> {
+/// Takes the peer's certificate: it has to be the promised one, and only then is it read. `usable` judges its key.
+/// Whether the peer owns the key shows later. `None` if the peer has no certificate.
+pub(crate) fn accept_certificate(
+    session: &mut Session,
+    message: &Message,
+    usable: impl FnOnce(&PublicKey) -> Result<(), Error>,
+) -> Result<Option<PublicKey>, Error> {
     let chain = certificate::parse(&message.body).ok_or(decode_error(certificate::TYPE))?;
-    let der = chain.first().ok_or(Error::CertificateMissing)?;
-    crate::fingerprint::verify(&session.remote_fingerprints, der)?;
-    session.peer_certificate = Some(der.to_vec());
     session.transcript.add(message);
-    Ok(())
+    let Some(&der) = chain.first() else { return Ok(None) };
+    let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
+    match &session.config.certificate_check {
+        Some(check) => check(&chain).map_err(Error::CertificateRefused)?,
+        None => crate::fingerprint::verify(&session.remote_fingerprints, der)?,
+    }
+    let key = crate::peer_certificate::key(der)?;
+    usable(&key)?;
+    session.peer_chain = chain;
+    Ok(Some(key))
 }
 
 /// Verifies a signature made with the key of the peer's certificate.
 pub(crate) fn verify(
     session: &Session,
+    key: &PublicKey,
     scheme: SignatureScheme,
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), Error> {
-    if !SCHEMES.contains(&scheme) {
-        return Err(Error::IllegalParameter("a signature algorithm that was not offered"));
+    if !session.config.verify_schemes.contains(&scheme) || !key.key_type.fits(scheme) {
+        return Err(Error::SignatureSchemeNotOffered(scheme));
     }
-    let certificate = session.peer_certificate.as_deref().ok_or(Error::CertificateMissing)?;
-    session.crypto.verify(certificate, scheme, message, signature).map_err(|error| match error {
-        crate::crypto::VerifyError::Certificate => Error::BadCertificate,
-        crate::crypto::VerifyError::Signature => Error::BadSignature,
-    })
+    session.crypto.verify(key, scheme, message, signature).map_err(|_| Error::BadSignature)
+}
+
+/// The scheme that we sign with: our order, what our key can, what the peer takes.
+pub(crate) fn signing_scheme(
+    config: &Config,
+    peer_takes: &[SignatureScheme],
+) -> Result<SignatureScheme, Error> {
+    let certificate = config.certificate.as_ref().ok_or(Error::OwnCertificateMissing)?;
+    let able = certificate.key_type().signs_with();
+    let wanted = config.signing_schemes.as_deref().unwrap_or(able);
+    wanted
+        .iter()
+        .copied()
+        .find(|scheme| able.contains(scheme) && peer_takes.contains(scheme))
+        .ok_or(Error::NoCommonSignatureScheme)
+}
+
+/// A signature with our certificate's key.
+pub(crate) fn sign(config: &Config, scheme: SignatureScheme, content: &[u8]) -> Result<Vec<u8>, Error> {
+    let certificate = config.certificate.as_ref().ok_or(Error::OwnCertificateMissing)?;
+    certificate.sign(scheme, content).ok_or(Error::Crypto)
+}
+
+/// Our Certificate message; empty if we have none.
+pub(crate) fn send_certificate(session: &mut Session) {
+    let chain = session.config.certificate.as_ref().map_or(&[][..], |certificate| certificate.chain());
+    let body = certificate::to_bytes(chain);
+    session.send(certificate::TYPE, body);
+}
+
+/// Our ChangeCipherSpec and Finished.
+pub(crate) fn send_finished(session: &mut Session, secrets: &Secrets, role: Role) {
+    session.send_change_cipher_spec();
+    let finished = secrets.verify_data(session.crypto, role, session.transcript.bytes());
+    session.send(HandshakeType::FINISHED, finished.to_vec());
+}
+
+/// Whether an `ec_point_formats` body lists the uncompressed format.
+pub(crate) fn uncompressed(body: &[u8]) -> bool {
+    matches!(body.split_first(), Some((&len, formats)) if usize::from(len) == formats.len() && formats.contains(&0))
 }

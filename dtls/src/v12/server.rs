@@ -2,50 +2,52 @@
 //!
 //! ```text
 //!     ClientHello                                    ──▶                       1
+//!                                                    ◀──  HelloVerifyRequest   2 (if cookies are required)
+//!     ClientHello with the cookie                    ──▶                       3
 //!                                                    ◀──  ServerHello          4
 //!                                                         Certificate
 //!                                                         ServerKeyExchange
-//!                                                         CertificateRequest
+//!                                                         CertificateRequest*
 //!                                                         ServerHelloDone
-//!     Certificate                                    ──▶                       5
+//!     Certificate*                                   ──▶                       5
 //!     ClientKeyExchange
-//!     CertificateVerify
+//!     CertificateVerify*
 //!     ChangeCipherSpec, Finished
 //!                                                    ◀──  ChangeCipherSpec     6
 //!                                                         Finished
+//!                                          (* unless the client is not asked; CertificateVerify if it has one)
 //!
 //!  State                 message               next
-//!  ClientHello           ClientHello           Certificate
+//!  ClientHello           ClientHello           Certificate or, if not asked for, ClientKeyExchange
+//!                                              (ClientHello after a HelloVerifyRequest)
 //!  Certificate           Certificate           ClientKeyExchange
-//!  ClientKeyExchange     ClientKeyExchange     CertificateVerify
+//!  ClientKeyExchange     ClientKeyExchange     CertificateVerify or, without a certificate, Finished
 //!  CertificateVerify     CertificateVerify     Finished
 //!  Finished              Finished              Connected
 //! ```
-//! Anything else is fatal. There is no HelloVerifyRequest: the caller only hands in datagrams from an address that
-//! answered an ICE check, which is the proof that the cookie would give (RFC 6347 §4.2.1). Flight 6 is kept until
-//! the connection closes and sent again whenever the client repeats its Finished.
+//! Anything else is fatal. Flight 6 is kept until the connection closes and sent again whenever the client repeats its
+//! Finished.
 
-use super::client::uncompressed;
-use super::keys::MasterSecret;
-use super::{
-    NO_RENEGOTIATED_CONNECTION, POINT_FORMATS, SCHEMES, accept_certificate, check_epoch, decode_error, verify,
-};
-use crate::config::{Config, Role};
-use crate::crypto::{KeyExchange, SuiteParameters};
+use super::choice::Choice;
+use super::keys::{Randoms, Secrets};
+use super::{accept_certificate, check_epoch, decode_error, send_certificate, send_finished, sign, verify};
+use crate::config::{ClientCertificate, Role};
+use crate::crypto::{KeyExchange, equal_in_constant_time};
 use crate::error::Error;
 use crate::event::Negotiated;
-use crate::handshake::certificate_request::{CertificateRequest, ECDSA_SIGN};
+use crate::fingerprint::HashAlgorithm;
+use crate::handshake::certificate_request::CertificateRequest;
 use crate::handshake::certificate_verify::CertificateVerify;
 use crate::handshake::client_hello::ClientHello;
-use crate::handshake::extensions::Extensions;
+use crate::handshake::hello_verify_request::HelloVerifyRequest;
 use crate::handshake::server_hello::ServerHello;
 use crate::handshake::{
     Message, certificate, certificate_request, certificate_verify, client_hello, client_key_exchange,
-    server_hello, server_key_exchange,
+    hello_verify_request, server_hello, server_key_exchange,
 };
+use crate::key::{ECDSA_SIGN, KeyType, PublicKey, RSA_SIGN};
 use crate::session::Session;
-use crate::types::{CipherSuite, ExtensionType, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme};
-use crate::wire::{Reader, u16_list};
+use crate::types::{HandshakeType, ProtocolVersion, SignatureScheme};
 use std::time::Instant;
 
 /// The awaited message; see the table above.
@@ -61,22 +63,30 @@ enum State {
 
 pub(crate) struct Server {
     state: State,
-    client_random: [u8; 32],
-    server_random: [u8; 32],
-    suite: CipherSuite,
+    randoms: Randoms,
+    /// What the cookie is made with; `None` if none is asked for.
+    cookie_secret: Option<[u8; 32]>,
+    choice: Option<Choice>,
     exchange: Option<Box<dyn KeyExchange>>,
-    master: Option<MasterSecret>,
+    /// Of the client's certificate.
+    certified: Option<PublicKey>,
+    secrets: Option<Secrets>,
 }
 
 impl Server {
     pub(crate) fn start(session: &Session, seed: &[u8; 32]) -> Result<Self, Error> {
+        if session.config.certificate.is_none() {
+            return Err(Error::OwnCertificateMissing);
+        }
+        let cookie_secret = if session.config.require_cookie { Some(session.random(seed)?) } else { None };
         Ok(Self {
             state: State::ClientHello,
-            client_random: [0; 32],
-            server_random: session.random(seed)?,
-            suite: CipherSuite(0),
+            randoms: Randoms { client: [0; 32], server: session.random(seed)? },
+            cookie_secret,
+            choice: None,
             exchange: None,
-            master: None,
+            certified: None,
+            secrets: None,
         })
     }
 
@@ -89,23 +99,27 @@ impl Server {
     ) -> Result<(), Error> {
         check_epoch(message)?;
         let next = match (self.state, message.msg_type) {
-            (State::ClientHello, client_hello::TYPE) => {
-                self.handle_client_hello(session, now, message)?;
-                State::Certificate
-            }
+            (State::ClientHello, client_hello::TYPE) => self.handle_client_hello(session, now, message)?,
             (State::Certificate, certificate::TYPE) => {
-                accept_certificate(session, message)?;
+                self.certified = accept_certificate(session, message, |_| Ok(()))?;
+                let required = session.config.client_certificate == ClientCertificate::Required;
+                if self.certified.is_none() && required {
+                    return Err(Error::CertificateMissing);
+                }
                 State::ClientKeyExchange
             }
             (State::ClientKeyExchange, client_key_exchange::TYPE) => {
                 self.handle_client_key_exchange(session, message)?;
-                State::CertificateVerify
+                if self.certified.is_some() {
+                    State::CertificateVerify
+                } else {
+                    session.awaiting_finished = true;
+                    State::Finished
+                }
             }
             (State::CertificateVerify, certificate_verify::TYPE) => {
-                let proof =
-                    CertificateVerify::parse(&message.body).ok_or(decode_error(certificate_verify::TYPE))?;
-                verify(session, proof.scheme, session.transcript.bytes(), proof.signature)?;
-                session.transcript.add(message);
+                self.handle_certificate_verify(session, message)?;
+                session.awaiting_finished = true;
                 State::Finished
             }
             (State::Finished, HandshakeType::FINISHED) => {
@@ -123,49 +137,87 @@ impl Server {
         session: &mut Session,
         now: Instant,
         message: &Message,
-    ) -> Result<(), Error> {
+    ) -> Result<State, Error> {
         let hello = ClientHello::parse(&message.body).ok_or(decode_error(client_hello::TYPE))?;
-        let choice = Choice::from(&session.config, &hello)?;
+        if let Some(cookie) = self.cookie_for(session, &hello)
+            && !equal_in_constant_time(&cookie, hello.cookie)
+        {
+            self.send_hello_verify_request(session, now, message.message_seq, &cookie);
+            return Ok(State::ClientHello);
+        }
+        let choice = Choice::from(&session.config, session.crypto, &hello)?;
         session.version_agreed = true;
-        self.client_random = hello.random;
-        self.suite = choice.suite;
+        self.randoms.client = hello.random;
         session.transcript.add(message);
+        self.send_flight_4(session, now, message.message_seq, &choice)?;
+        self.choice = Some(choice);
+        Ok(match session.config.client_certificate {
+            ClientCertificate::NotRequested => State::ClientKeyExchange,
+            ClientCertificate::Required | ClientCertificate::Requested => State::Certificate,
+        })
+    }
 
-        let mut extensions = Extensions::default();
-        extensions.push(ExtensionType::EXTENDED_MASTER_SECRET, &[]);
-        if choice.renegotiation_info {
-            extensions.push(ExtensionType::RENEGOTIATION_INFO, &NO_RENEGOTIATED_CONNECTION);
-        }
-        if hello.extensions.get(ExtensionType::EC_POINT_FORMATS).is_some() {
-            extensions.push(ExtensionType::EC_POINT_FORMATS, &POINT_FORMATS);
-        }
+    /// RFC 6347 §4.2.1: over everything that the second hello must repeat. The client's address is not in it, as a
+    /// connection has one peer and a secret of its own.
+    fn cookie_for(&self, session: &Session, hello: &ClientHello<'_>) -> Option<Vec<u8>> {
+        let secret = self.cookie_secret?;
+        let suites: Vec<u8> = hello.cipher_suites.iter().flat_map(|suite| suite.0.to_be_bytes()).collect();
+        let parts: [&[u8]; 7] = [
+            &hello.client_version.0.to_be_bytes(),
+            &hello.random,
+            &[hello.session_id.len() as u8],
+            hello.session_id,
+            &(suites.len() as u16).to_be_bytes(),
+            &suites,
+            hello.compression_methods,
+        ];
+        Some(session.crypto.hmac(HashAlgorithm::Sha256, &secret, &parts).to_vec())
+    }
+
+    /// Without a timer: the client repeats its hello if this is lost (RFC 6347 §4.2.4).
+    fn send_hello_verify_request(&self, session: &mut Session, now: Instant, answers: u16, cookie: &[u8]) {
+        session.flight.begin(Some(answers));
+        session.send(hello_verify_request::TYPE, HelloVerifyRequest { cookie }.to_bytes());
+        session.flight.arm(now, false);
+        // Neither this nor the hello that it answers is hashed (RFC 6347 §4.2.1).
+        session.transcript.clear();
+    }
+
+    fn send_flight_4(
+        &mut self,
+        session: &mut Session,
+        now: Instant,
+        answers: u16,
+        choice: &Choice,
+    ) -> Result<(), Error> {
         // No session id: nothing is resumed (RFC 5246 §7.4.1.3).
         let answer = ServerHello {
             server_version: ProtocolVersion::DTLS_1_2,
-            random: self.server_random,
+            random: self.randoms.server,
             session_id: &[],
-            cipher_suite: choice.suite,
+            cipher_suite: choice.cipher_suite,
             compression_method: 0,
-            extensions,
+            extensions: choice.extensions(),
         };
         let exchange = session.crypto.key_exchange(choice.group).map_err(|_| Error::Crypto)?;
         let params = server_key_exchange::params(choice.group, exchange.public_key());
-        let signed = server_key_exchange::signed_content(&self.client_random, &self.server_random, &params);
-        let signature = session.config.certificate.sign(&signed).ok_or(Error::Crypto)?;
-        let request = CertificateRequest { certificate_types: &[ECDSA_SIGN], schemes: SCHEMES.to_vec() };
+        let signed = server_key_exchange::signed_content(&self.randoms.client, &self.randoms.server, &params);
+        let signature = sign(&session.config, choice.scheme, &signed)?;
 
-        session.flight.clear();
+        session.flight.begin(Some(answers));
         session.send(server_hello::TYPE, answer.to_bytes());
-        let chain = certificate::to_bytes(&[session.config.certificate.der()]);
-        session.send(certificate::TYPE, chain);
-        let signed_params = server_key_exchange::to_bytes(&params, SignatureScheme::ECDSA_SHA256, &signature);
+        send_certificate(session);
+        let signed_params = server_key_exchange::to_bytes(&params, choice.scheme, &signature);
         session.send(server_key_exchange::TYPE, signed_params);
-        session.send(certificate_request::TYPE, request.to_bytes());
+        if session.config.client_certificate != ClientCertificate::NotRequested {
+            let schemes = session.config.verify_schemes.clone();
+            let request =
+                CertificateRequest { certificate_types: &certificate_types(&schemes), schemes }.to_bytes();
+            session.send(certificate_request::TYPE, request);
+        }
         session.send(HandshakeType::SERVER_HELLO_DONE, Vec::new());
         session.flight.arm(now, true);
         self.exchange = Some(exchange);
-        session.negotiated =
-            Some(Negotiated { version: ProtocolVersion::DTLS_1_2, suite: choice.suite, group: choice.group });
         Ok(())
     }
 
@@ -173,11 +225,33 @@ impl Server {
         let public_key =
             client_key_exchange::parse(&message.body).ok_or(decode_error(client_key_exchange::TYPE))?;
         let exchange = self.exchange.take().ok_or(Error::Crypto)?;
+        let choice = self.choice.take().ok_or(Error::Crypto)?;
         let premaster = exchange.agree(public_key).map_err(|_| Error::KeyExchange)?;
         session.transcript.add(message);
-        let master = MasterSecret::extended(session.crypto, &premaster, session.transcript.bytes());
-        master.install(session, self.suite, &self.client_random, &self.server_random)?;
-        self.master = Some(master);
+        let transcript = choice.extended_master_secret.then(|| session.transcript.bytes());
+        let secrets = Secrets::derive(session.crypto, choice.suite, self.randoms, &premaster, transcript);
+        secrets.install(session)?;
+        session.negotiated = Some(Negotiated {
+            version: ProtocolVersion::DTLS_1_2,
+            suite: choice.cipher_suite,
+            group: choice.group,
+            peer_signature_scheme: None,
+            extended_master_secret: choice.extended_master_secret,
+            srtp_profile: choice.srtp_profile,
+            alpn: choice.alpn,
+        });
+        self.secrets = Some(secrets);
+        Ok(())
+    }
+
+    fn handle_certificate_verify(&mut self, session: &mut Session, message: &Message) -> Result<(), Error> {
+        let proof = CertificateVerify::parse(&message.body).ok_or(decode_error(certificate_verify::TYPE))?;
+        let certified = self.certified.as_ref().ok_or(Error::CertificateMissing)?;
+        verify(session, certified, proof.scheme, session.transcript.bytes(), proof.signature)?;
+        session.transcript.add(message);
+        if let Some(negotiated) = &mut session.negotiated {
+            negotiated.peer_signature_scheme = Some(proof.scheme);
+        }
         Ok(())
     }
 
@@ -187,105 +261,20 @@ impl Server {
         now: Instant,
         message: &Message,
     ) -> Result<(), Error> {
-        let master = self.master.take().ok_or(Error::Crypto)?;
-        master.check_finished(session, Role::Client, &message.body)?;
+        let secrets = self.secrets.take().ok_or(Error::Crypto)?;
+        secrets.check_finished(session, Role::Client, &message.body)?;
         session.transcript.add(message);
-        session.flight.clear();
-        session.send_change_cipher_spec();
-        let finished = master.verify_data(session.crypto, Role::Server, session.transcript.bytes());
-        session.send(HandshakeType::FINISHED, finished.to_vec());
+        session.flight.begin(Some(message.message_seq));
+        send_finished(session, &secrets, Role::Server);
         session.flight.arm(now, false);
-        session.connected();
+        session.connected(secrets);
         Ok(())
     }
 }
 
-/// What we choose from a ClientHello.
-struct Choice {
-    suite: CipherSuite,
-    group: NamedGroup,
-    renegotiation_info: bool,
-}
-
-impl Choice {
-    fn from(config: &Config, hello: &ClientHello<'_>) -> Result<Self, Error> {
-        let malformed = || decode_error(client_hello::TYPE);
-        let extension = |kind| hello.extensions.get(kind);
-        check_version(hello)?;
-        if !hello.compression_methods.contains(&0) {
-            return Err(Error::IllegalParameter("no null compression"));
-        }
-        let suite = config
-            .suites
-            .iter()
-            .copied()
-            .find(|suite| hello.cipher_suites.contains(suite) && SuiteParameters::of(*suite).is_some())
-            .ok_or(Error::HandshakeFailure("no common cipher suite"))?;
-
-        let offered = match extension(ExtensionType::SUPPORTED_GROUPS) {
-            Some(body) => Some(list(body).ok_or_else(malformed)?),
-            // RFC 8422 §4: without the extension any group will do.
-            None => None,
-        };
-        let group = config
-            .groups
-            .iter()
-            .copied()
-            .find(|group| offered.as_ref().is_none_or(|list| list.contains(&group.0)))
-            .ok_or(Error::HandshakeFailure("no common group"))?;
-        if extension(ExtensionType::EC_POINT_FORMATS).is_some_and(|formats| !uncompressed(formats)) {
-            return Err(Error::IllegalParameter("no uncompressed point format"));
-        }
-
-        // RFC 5246 §7.4.1.4.1: absence means SHA-1, which we don't have.
-        let schemes = match extension(ExtensionType::SIGNATURE_ALGORITHMS) {
-            Some(body) => list(body).ok_or_else(malformed)?,
-            None => Vec::new(),
-        };
-        if !schemes.contains(&SignatureScheme::ECDSA_SHA256.0) {
-            return Err(Error::HandshakeFailure("the client takes no ECDSA signature with SHA-256"));
-        }
-
-        match extension(ExtensionType::EXTENDED_MASTER_SECRET) {
-            Some([]) => {}
-            Some(_) => return Err(malformed()),
-            None => return Err(Error::HandshakeFailure("the client has no extended master secret")),
-        }
-        let info = extension(ExtensionType::RENEGOTIATION_INFO);
-        if info.is_some_and(|info| info != NO_RENEGOTIATED_CONNECTION) {
-            return Err(Error::HandshakeFailure("a first handshake that claims to be a renegotiation"));
-        }
-        let signalled = hello.cipher_suites.contains(&CipherSuite::TLS_EMPTY_RENEGOTIATION_INFO_SCSV);
-        Ok(Self { suite, group, renegotiation_info: info.is_some() || signalled })
-    }
-}
-
-/// DTLS versions count downwards. A client of 1.3 says 1.2 in the old field and lists both in the new one
-/// (RFC 8446 §4.2.1).
-fn check_version(hello: &ClientHello<'_>) -> Result<(), Error> {
-    let version = hello.client_version;
-    if version.0 >> 8 != 0xfe || version.0 > ProtocolVersion::DTLS_1_2.0 {
-        return Err(Error::ProtocolVersion(version));
-    }
-    if let Some(body) = hello.extensions.get(ExtensionType::SUPPORTED_VERSIONS) {
-        let versions = Reader::new(body)
-            .vec8()
-            .filter(|list| list.len() + 1 == body.len())
-            .and_then(u16_list)
-            .ok_or(decode_error(client_hello::TYPE))?;
-        if !versions.contains(&ProtocolVersion::DTLS_1_2.0) {
-            return Err(Error::ProtocolVersion(
-                versions.first().map_or(version, |&first| ProtocolVersion(first)),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A 16-bit length and as many bytes of 16-bit values, and nothing behind.
-fn list(body: &[u8]) -> Option<Vec<u16>> {
-    let mut reader = Reader::new(body);
-    let list = reader.vec16()?;
-    reader.finish()?;
-    u16_list(list)
+/// The certificate types whose signatures we accept (RFC 5246 §7.4.4, RFC 8422 §5.5).
+fn certificate_types(schemes: &[SignatureScheme]) -> Vec<u8> {
+    let rsa = schemes.iter().any(|scheme| KeyType::Rsa.fits(*scheme));
+    let ecdsa = schemes.iter().any(|scheme| !KeyType::Rsa.fits(*scheme));
+    [ecdsa.then_some(ECDSA_SIGN), rsa.then_some(RSA_SIGN)].into_iter().flatten().collect()
 }
