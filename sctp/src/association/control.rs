@@ -16,7 +16,7 @@ const MAX_HEARTBEAT_INFO: usize = 512;
 /// Error causes kept for the next packet.
 const MAX_ERROR_BYTES: usize = 512;
 /// How much of an unrecognized chunk is reported.
-const MAX_REPORTED_CHUNK: usize = 128;
+pub(super) const MAX_REPORTED_CHUNK: usize = 128;
 
 /// A packet of one chunk with a verification tag of its own.
 #[derive(Debug)]
@@ -67,11 +67,14 @@ impl Control {
         taken
     }
 
-    /// Queues an error cause, if there is room.
+    /// Queues an error cause, if there is room and it is not the one queued last.
     pub(crate) fn error(&mut self, code: CauseCode, info: &[u8]) {
-        let info = info.get(..MAX_REPORTED_CHUNK).unwrap_or(info);
         if self.errors.len() + info.len() + 8 <= MAX_ERROR_BYTES {
-            push_tlv(&mut self.errors, code.0, info);
+            let mut cause = Vec::with_capacity(info.len() + 8);
+            push_tlv(&mut cause, code.0, info);
+            if !self.errors.ends_with(&cause) {
+                self.errors.extend_from_slice(&cause);
+            }
         }
     }
 

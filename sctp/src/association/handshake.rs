@@ -11,10 +11,10 @@
 //!
 //! Setting the association up from what the peer said (`adopt`) is apart from the chunks that said it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Association;
-use super::control::Reply;
+use super::control::{MAX_REPORTED_CHUNK, Reply};
 use super::cookie::{Cookie, PeerParams};
 use super::random_tag;
 use super::reconfig::Reconfig;
@@ -25,7 +25,7 @@ use crate::timer::Timer;
 use crate::tx::Sender;
 use crate::types::{StreamId, Tsn};
 use crate::wire::cause::CauseCode;
-use crate::wire::chunk::{ChunkType, RawChunk};
+use crate::wire::chunk::{ChunkType, FLAG_T, RawChunk};
 use crate::wire::init::{Capabilities, Init};
 use crate::wire::param::push_tlv;
 use crate::wire::writer::PacketWriter;
@@ -38,8 +38,12 @@ pub(crate) struct Handshake {
     pub(crate) t1: Timer,
     /// The peer's cookie, to be echoed.
     cookie: Vec<u8>,
+    /// When it was echoed.
+    echoed: Option<Instant>,
     /// How often the peer called its own cookie stale.
     stale_cookies: u32,
+    /// How much longer the next cookie should live, in milliseconds.
+    cookie_preservative: Option<u32>,
 }
 
 /// Stale cookies in a row that end the handshake: a peer whose cookies are always stale would keep us busy
@@ -49,8 +53,11 @@ const MAX_STALE_COOKIES: u32 = 8;
 /// A peer's cookie that is longer than this would not fit our packets.
 const MAX_COOKIE: usize = 1024;
 
+/// The smallest window that INIT and INIT ACK may announce (RFC 9260 §3.3.2, §3.3.3).
+pub(super) const MIN_A_RWND: u32 = 1500;
+
 impl<'a> Init<'a> {
-    fn params(&self) -> PeerParams {
+    pub(super) fn params(&self) -> PeerParams {
         PeerParams {
             tag: self.initiate_tag,
             initial_tsn: self.initial_tsn,
@@ -61,23 +68,24 @@ impl<'a> Init<'a> {
         }
     }
 
-    /// What makes it unusable (RFC 9260 §3.3.2), and the cause to abort with.
-    fn fault(&self) -> Option<CauseCode> {
-        if self.outbound_streams == 0 || self.inbound_streams == 0 {
-            Some(CauseCode::INVALID_MANDATORY_PARAMETER)
-        } else if self.host_name {
-            Some(CauseCode::UNRESOLVABLE_ADDRESS)
+    /// What makes it unusable (RFC 9260 §3.3.2, §5.1.2 B): the cause to abort with, and what it is about.
+    fn fault(&self) -> Option<(CauseCode, &'a [u8])> {
+        if self.outbound_streams == 0 || self.inbound_streams == 0 || self.a_rwnd < MIN_A_RWND {
+            Some((CauseCode::INVALID_MANDATORY_PARAMETER, &[]))
         } else {
-            None
+            let host_name = self.host_name?;
+            // Cut, it would not be a parameter any more.
+            let info = if host_name.len() <= MAX_REPORTED_CHUNK { host_name } else { &[] };
+            Some((CauseCode::UNRESOLVABLE_ADDRESS, info))
         }
     }
 }
 
 impl Association {
-    fn our_init(&self, tag: u32, initial_tsn: Tsn) -> Init<'static> {
+    pub(super) fn our_init(&self, tag: u32, initial_tsn: Tsn) -> Init<'static> {
         Init {
             initiate_tag: tag,
-            a_rwnd: u32::try_from(receive_buffer(&self.config)).unwrap_or(u32::MAX),
+            a_rwnd: u32::try_from(receive_buffer(&self.config)).unwrap_or(u32::MAX).max(MIN_A_RWND),
             outbound_streams: self.config.outbound_streams,
             inbound_streams: self.config.inbound_streams,
             initial_tsn,
@@ -89,13 +97,16 @@ impl Association {
                 i_forward_tsn: self.config.interleaving && self.config.partial_reliability,
             },
             cookie: None,
-            host_name: false,
+            cookie_preservative: None,
+            host_name: None,
             unrecognized: Vec::new(),
         }
     }
 
     pub(super) fn write_init(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
-        let value = self.our_init(self.local_tag, self.local_initial_tsn).write();
+        let cookie_preservative = self.handshake.cookie_preservative;
+        let ours = self.our_init(self.local_tag, self.local_initial_tsn);
+        let value = Init { cookie_preservative, ..ours }.write();
         if packet.chunk(ChunkType::INIT, 0, &[&value]) {
             self.control.init = false;
             self.handshake.t1.start(now, self.tx.rto.rto(), self.backoff);
@@ -105,6 +116,7 @@ impl Association {
     pub(super) fn write_cookie_echo(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
         if packet.chunk(ChunkType::COOKIE_ECHO, 0, &[&self.handshake.cookie]) {
             self.control.cookie_echo = false;
+            self.handshake.echoed = Some(now);
             self.handshake.t1.start(now, self.tx.rto.rto(), self.backoff);
         }
     }
@@ -139,13 +151,12 @@ impl Association {
             self.control.shutdown_ack = true;
             return;
         }
-        let fault = if self.state == State::Ended { Some(CauseCode::OUT_OF_RESOURCE) } else { init.fault() };
-        if let Some(code) = fault {
+        let over: (CauseCode, &[u8]) = (CauseCode::OUT_OF_RESOURCE, &[]);
+        let fault = if self.state == State::Ended { Some(over) } else { init.fault() };
+        if let Some((code, info)) = fault {
             tracing::debug!(%code, "INIT refused");
             self.stats.dropped_chunks += 1;
-            let mut value = Vec::new();
-            push_tlv(&mut value, code.0, &[]);
-            self.control.reply(Reply { tag: init.initiate_tag, kind: ChunkType::ABORT, flags: 0, value });
+            self.refuse(init.initiate_tag, code, info);
             return;
         }
         let (local_tag, local_initial_tsn, tie_tags) = if self.state.has_peer() {
@@ -153,6 +164,9 @@ impl Association {
             // can read what we send, may end what there is (RFC 9260 §5.2.2).
             let tag = random_tag(&mut self.rng);
             (tag, Tsn(self.rng.next_u32()), (self.local_tag, self.peer_tag))
+        } else if self.state == State::CookieEchoed {
+            // RFC 9260 §5.2.1: the tags stay, and are the tie-tags as well.
+            (self.local_tag, self.local_initial_tsn, (self.local_tag, self.peer_tag))
         } else {
             (self.local_tag, self.local_initial_tsn, (0, 0))
         };
@@ -170,22 +184,47 @@ impl Association {
         self.control.reply(Reply { tag: init.initiate_tag, kind: ChunkType::INIT_ACK, flags: 0, value });
     }
 
-    pub(super) fn on_init_ack(&mut self, chunk: &RawChunk<'_>) {
+    /// ABORT to a peer that there is no association with, under the tag that it wants (RFC 9260 §5.1).
+    fn refuse(&mut self, tag: u32, code: CauseCode, info: &[u8]) {
+        let mut value = Vec::new();
+        push_tlv(&mut value, code.0, info);
+        self.control.reply(Reply { tag, kind: ChunkType::ABORT, flags: 0, value });
+    }
+
+    pub(super) fn on_init_ack(&mut self, packet_tag: u32, chunk: &RawChunk<'_>) {
         if self.state != State::CookieWait {
             // RFC 9260 §5.2.3: an old one.
             self.stats.dropped_chunks += 1;
             return;
         }
-        let Some(init) = Init::parse(chunk.value).filter(|init| init.initiate_tag != 0) else {
+        let Some(init) = Init::parse(chunk.value) else {
             self.stats.dropped_chunks += 1;
-            tracing::debug!("INIT ACK does not parse, or has tag 0");
+            tracing::debug!("INIT ACK does not parse");
             return;
         };
-        self.peer_tag = init.initiate_tag;
-        if let Some(code) = init.fault() {
-            self.abort_with(code, &[], CloseReason::ProtocolViolation("INIT ACK without streams"));
+        if init.initiate_tag == 0 {
+            // RFC 9260 §3.3.3: the end, and the peer has no tag to tell it by.
+            self.control.reply(Reply {
+                tag: packet_tag,
+                kind: ChunkType::ABORT,
+                flags: FLAG_T,
+                value: Vec::new(),
+            });
+            self.end(CloseReason::ProtocolViolation("INIT ACK with tag 0"));
             return;
         }
+        if let Some((code, info)) = init.fault() {
+            if init.a_rwnd < MIN_A_RWND {
+                // RFC 9260 §3.3.3: answered, but otherwise as if it had not come.
+                self.stats.dropped_chunks += 1;
+                self.refuse(init.initiate_tag, code, info);
+                return;
+            }
+            self.peer_tag = init.initiate_tag;
+            self.abort_with(code, info, CloseReason::ProtocolViolation("INIT ACK without streams"));
+            return;
+        }
+        self.peer_tag = init.initiate_tag;
         let Some(cookie) = init.cookie.filter(|cookie| cookie.len() <= MAX_COOKIE) else {
             // RFC 9260 §3.3.10.2: one parameter is missing, type 7.
             let missing = [0, 0, 0, 1, 0, 7];
@@ -209,7 +248,7 @@ impl Association {
     }
 
     /// Takes over what the peer said of itself. Everything received before is void.
-    fn adopt(&mut self, peer: PeerParams) {
+    pub(super) fn adopt(&mut self, peer: PeerParams) {
         self.peer_tag = peer.tag;
         self.peer_capabilities = peer.capabilities;
         self.outbound_streams = self.config.outbound_streams.min(peer.inbound_streams);
@@ -241,9 +280,10 @@ impl Association {
         }
         let ours = cookie.local_tag == self.local_tag;
         let theirs = cookie.peer.tag == self.peer_tag;
+        let ties = cookie.tie_tags == (self.local_tag, self.peer_tag);
         let age = now
             .saturating_duration_since(self.created)
-            .saturating_sub(std::time::Duration::from_millis(cookie.created_ms));
+            .saturating_sub(Duration::from_millis(cookie.created_ms));
         if age > self.config.cookie_lifetime && !(ours && theirs) {
             // RFC 9260 §5.1.5 step 4: by how many microseconds it is too old.
             self.stats.dropped_cookies += 1;
@@ -257,6 +297,10 @@ impl Association {
         match self.state {
             State::Ended => {
                 self.stats.dropped_cookies += 1;
+                if !self.ended_in_order {
+                    // RFC 9260 §5.1: there is no association, and there will be none.
+                    self.refuse(cookie.peer.tag, CauseCode::OUT_OF_RESOURCE, &[]);
+                }
                 return false;
             }
             State::Closed | State::CookieWait | State::CookieEchoed if ours => {
@@ -269,12 +313,17 @@ impl Association {
             _ if ours && theirs => {
                 // Action D: our COOKIE ACK was lost.
             }
-            State::ShutdownAckSent if cookie.tie_tags == (self.local_tag, self.peer_tag) => {
+            State::Established if ours && self.is_untouched() => {
+                // Action B, when nothing has been said yet under the peer's old tag. Once something has, the
+                // old tag is in use, so the cookie is a late one.
+                self.adopt(cookie.peer);
+            }
+            State::ShutdownAckSent if !ours && !theirs && ties => {
                 self.control.shutdown_ack = true;
                 self.control.error(CauseCode::COOKIE_RECEIVED_WHILE_SHUTTING_DOWN, &[]);
                 return false;
             }
-            _ if !ours && !theirs && cookie.tie_tags == (self.local_tag, self.peer_tag) => {
+            _ if !ours && !theirs && ties => {
                 self.restart(now, &cookie);
             }
             _ => {
@@ -315,20 +364,32 @@ impl Association {
         );
     }
 
-    /// RFC 9260 §5.2.4, action A: the peer has started over.
+    /// Nothing has been sent or received yet.
+    fn is_untouched(&self) -> bool {
+        self.tx.last_assigned_tsn() + 1 == self.local_initial_tsn.unwrap_first()
+            && self.stats.data_chunks_received == 0
+    }
+
+    /// RFC 9260 §5.2.4, action A: the peer has started over. If the owner wants to close, it goes on from there.
     fn restart(&mut self, now: Instant, cookie: &Cookie) {
         tracing::debug!("the peer has restarted the association");
+        let closing = matches!(self.state, State::ShutdownPending | State::ShutdownSent);
         self.local_tag = cookie.local_tag;
         self.local_initial_tsn = cookie.local_initial_tsn;
         self.tx = Sender::new(&self.config, self.local_initial_tsn);
         self.t2 = Timer::default();
+        self.t5 = None;
         self.control.clear();
         self.adopt(cookie.peer);
         self.events.milestone(Event::Restarted);
         self.establish(now);
+        if closing {
+            self.state = State::ShutdownPending;
+        }
     }
 
-    /// ERROR with "Stale Cookie" (RFC 9260 §5.2.6): begin again with a new INIT.
+    /// ERROR with "Stale Cookie" (RFC 9260 §5.2.6, alternative 3): begin again with a new INIT, which asks for a
+    /// cookie that lives longer by the round trip and one second.
     pub(super) fn on_stale_cookie(&mut self, now: Instant) {
         if self.state != State::CookieEchoed {
             return;
@@ -338,6 +399,9 @@ impl Association {
             self.end(CloseReason::Timeout);
             return;
         }
+        let rtt = self.handshake.echoed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let longer = rtt.min(self.config.rto_max) + Duration::from_secs(1);
+        self.handshake.cookie_preservative = Some(u32::try_from(longer.as_millis()).unwrap_or(u32::MAX));
         self.state = State::CookieWait;
         self.control.cookie_echo = false;
         self.control.init = true;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Association;
-use super::control::Reply;
+use super::control::{MAX_REPORTED_CHUNK, Reply};
 use super::state::State;
 use crate::event::CloseReason;
 use crate::rx::PacketNotes;
@@ -85,8 +85,12 @@ impl Association {
             }
             _ => {}
         }
+        let forming = matches!(self.state, State::CookieWait | State::CookieEchoed);
         if matches!(self.state, State::Closed | State::Ended) {
-            self.out_of_the_blue(packet.tag, &first);
+            self.out_of_the_blue(packet);
+        } else if forming && first.kind == ChunkType::SHUTDOWN_ACK {
+            // §8.5.1 E: as out of the blue, whatever the tag. The handshake goes on (§9.2).
+            self.shutdown_complete(packet.tag, FLAG_T);
         } else if packet.tag == self.local_tag {
             self.handle_chunks(now, packet, Some(first), chunks);
         } else if packet.tag == self.peer_tag && self.peer_tag != 0 && first.flags & FLAG_T != 0 {
@@ -102,23 +106,27 @@ impl Association {
         }
     }
 
-    /// RFC 9260 §8.4. Before the association begins we stay silent; after its end the peer is told, so that
-    /// it need not repeat itself until it gives up. After an orderly end only its SHUTDOWN ACK asks for an
-    /// answer; anything else was under way for long, and an ABORT would spoil the peer's end.
-    fn out_of_the_blue(&mut self, tag: u32, first: &RawChunk<'_>) {
+    /// RFC 9260 §8.4, rules 2 and 5 to 8, in their order. After an orderly end only the peer's SHUTDOWN ACK asks for
+    /// an answer; anything else was under way for long, and an ABORT would spoil the peer's end.
+    fn out_of_the_blue(&mut self, packet: &Packet<'_>) {
         self.stats.dropped_verification_tag += 1;
-        if self.state == State::Closed {
-            return;
+        tracing::debug!(tag = packet.tag, "packet out of the blue");
+        let tag = packet.tag;
+        let mut answered = true;
+        let mut shutdown_ack = false;
+        for chunk in packet.chunks().map_while(Result::ok) {
+            match chunk.kind {
+                ChunkType::ABORT => return,
+                ChunkType::SHUTDOWN_ACK => shutdown_ack = true,
+                ChunkType::SHUTDOWN_COMPLETE | ChunkType::COOKIE_ACK => answered = false,
+                ChunkType::ERROR if is_stale_cookie(&chunk) => answered = false,
+                _ => {}
+            }
         }
-        match first.kind {
-            ChunkType::SHUTDOWN_ACK => self.shutdown_complete(tag, FLAG_T),
-            _ if self.ended_in_order => {}
-            ChunkType::ABORT
-            | ChunkType::SHUTDOWN_COMPLETE
-            | ChunkType::INIT_ACK
-            | ChunkType::COOKIE_ACK
-            | ChunkType::ERROR => {}
-            _ => self.control.reply(Reply { tag, kind: ChunkType::ABORT, flags: FLAG_T, value: Vec::new() }),
+        if shutdown_ack {
+            self.shutdown_complete(tag, FLAG_T);
+        } else if answered && !self.ended_in_order {
+            self.control.reply(Reply { tag, kind: ChunkType::ABORT, flags: FLAG_T, value: Vec::new() });
         }
     }
 
@@ -130,6 +138,10 @@ impl Association {
         rest: crate::wire::chunk::Chunks<'a>,
     ) {
         self.heartbeat.heard(now);
+        if self.state == State::ShutdownSent {
+            // RFC 9260 §9.2: the peer is still sending what it has. T5 bounds how long.
+            self.t2.reset_backoff();
+        }
         let mut notes = PacketNotes::default();
         for chunk in first.map(Ok).into_iter().chain(rest) {
             let Ok(chunk) = chunk else {
@@ -150,6 +162,11 @@ impl Association {
             }
         }
         if self.state != State::Ended {
+            if let Some(stream) = notes.invalid_stream {
+                // RFC 9260 §6.5, §3.3.10.1
+                let [hi, lo] = stream.0.to_be_bytes();
+                self.control.error(CauseCode::INVALID_STREAM_IDENTIFIER, &[hi, lo, 0, 0]);
+            }
             self.rx.end_of_packet(now, notes);
             if notes.data && self.state == State::ShutdownSent {
                 // RFC 9260 §9.2: a SHUTDOWN goes with the SACK, and T2 starts anew.
@@ -227,7 +244,7 @@ impl Association {
     fn on_control(&mut self, now: Instant, packet_tag: u32, chunk: &RawChunk<'_>) -> Flow {
         match chunk.kind {
             ChunkType::SACK => self.on_sack(now, chunk),
-            ChunkType::INIT_ACK => self.on_init_ack(chunk),
+            ChunkType::INIT_ACK => self.on_init_ack(packet_tag, chunk),
             ChunkType::COOKIE_ACK => self.on_cookie_ack(now),
             ChunkType::HEARTBEAT if self.state.has_peer() => self.on_heartbeat(chunk),
             ChunkType::HEARTBEAT_ACK if self.state.has_peer() => self.on_heartbeat_ack(now, chunk),
@@ -248,9 +265,12 @@ impl Association {
                 self.on_i_forward_tsn(chunk);
             }
             ChunkType::PAD => {}
+            // Announced on both sides, and late.
+            ChunkType::FORWARD_TSN if self.tx.partial_reliability => self.stats.dropped_chunks += 1,
+            ChunkType::I_FORWARD_TSN if self.config.interleaving => self.stats.dropped_chunks += 1,
             ChunkType::ERROR => self.on_error(now, chunk),
             ChunkType::SHUTDOWN => self.on_shutdown(now, chunk),
-            ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(packet_tag),
+            ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(),
             // §8.5.1 B and C: with our own tag the T bit must be clear.
             ChunkType::ABORT if chunk.flags & FLAG_T == 0 => self.on_abort(chunk),
             ChunkType::SHUTDOWN_COMPLETE if chunk.flags & FLAG_T == 0 => self.on_shutdown_complete(),
@@ -273,7 +293,8 @@ impl Association {
         self.stats.unknown_chunks += 1;
         tracing::debug!(kind = chunk.kind.0, "unknown chunk");
         if chunk.kind.unknown_is_reported() && self.state.has_peer() {
-            self.control.error(CauseCode::UNRECOGNIZED_CHUNK_TYPE, chunk.whole);
+            let report = chunk.whole.get(..MAX_REPORTED_CHUNK).unwrap_or(chunk.whole);
+            self.control.error(CauseCode::UNRECOGNIZED_CHUNK_TYPE, report);
         }
         if chunk.kind.unknown_is_skipped() { Flow::Continue } else { Flow::Stop }
     }
@@ -334,4 +355,9 @@ impl Association {
             }
         }
     }
+}
+
+/// Whether an ERROR has a Stale Cookie cause.
+fn is_stale_cookie(error: &RawChunk<'_>) -> bool {
+    Params::new(error.value).map_while(Result::ok).any(|cause| cause.kind.0 == CauseCode::STALE_COOKIE.0)
 }

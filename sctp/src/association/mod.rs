@@ -23,6 +23,8 @@ mod probe;
 mod reconfig;
 mod shutdown;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 use std::fmt;
@@ -79,6 +81,8 @@ pub struct Association {
     rx: Receiver,
     handshake: Handshake,
     t2: Timer,
+    /// When the shutdown must be over.
+    t5: Option<Instant>,
     heartbeat: Heartbeat,
     reconfig: Reconfig,
     control: Control,
@@ -116,6 +120,7 @@ impl Association {
             rx: Receiver::new(&config, Tsn(0), config.inbound_streams, false),
             handshake: Handshake::default(),
             t2: Timer::default(),
+            t5: None,
             heartbeat: Heartbeat::default(),
             reconfig: Reconfig::new(local_initial_tsn, Tsn(0)),
             control: Control::default(),
@@ -144,6 +149,7 @@ impl Association {
         }
         self.on_t1(now);
         self.on_t2(now);
+        self.on_t5(now);
         if self.tx.t3.expired(now) {
             self.tx.on_t3(now, &mut self.stats);
             self.count_error();
@@ -164,6 +170,7 @@ impl Association {
             return None;
         }
         let mut deadline = earliest(self.handshake.t1.deadline(), self.t2.deadline());
+        deadline = earliest(deadline, self.t5);
         deadline = earliest(deadline, self.tx.t3.deadline());
         deadline = earliest(deadline, self.tx.recovery_deadline());
         if self.state.has_peer() {

@@ -9,7 +9,7 @@ use crate::event::CloseReason;
 use crate::types::Tsn;
 use crate::wire::be32;
 use crate::wire::cause::CauseCode;
-use crate::wire::chunk::{ChunkType, FLAG_T, RawChunk};
+use crate::wire::chunk::{ChunkType, RawChunk};
 use crate::wire::param::{Params, push_tlv};
 use crate::wire::writer::PacketWriter;
 
@@ -18,6 +18,9 @@ const MAX_REASON: usize = 256;
 
 /// Retransmissions of SHUTDOWN or SHUTDOWN ACK when the settings name no limit.
 const MAX_SHUTDOWN_RETRANSMISSIONS: u32 = 10;
+
+/// T5-shutdown-guard, in multiples of RTO.Max (RFC 9260 §9.2).
+const T5_RTO_MAX: u32 = 5;
 
 impl Association {
     /// Closes in good order: no more messages are taken, those there are are sent and acknowledged, then
@@ -68,6 +71,7 @@ impl Association {
         }
         tracing::debug!(?reason, "association ended");
         self.state = State::Ended;
+        self.t5 = None;
         self.control.clear();
         self.heartbeat.stop();
         self.tx.discard();
@@ -75,7 +79,7 @@ impl Association {
     }
 
     /// Moves on when everything is acknowledged.
-    pub(super) fn advance_shutdown(&mut self) {
+    pub(super) fn advance_shutdown(&mut self, now: Instant) {
         if !self.tx.is_drained() {
             return;
         }
@@ -83,6 +87,8 @@ impl Association {
             State::ShutdownPending => {
                 self.state = State::ShutdownSent;
                 self.control.shutdown = true;
+                let guard = self.config.rto_max.saturating_mul(T5_RTO_MAX);
+                self.t5 = now.checked_add(guard);
             }
             State::ShutdownReceived => {
                 self.state = State::ShutdownAckSent;
@@ -103,6 +109,17 @@ impl Association {
         if self.control.shutdown_ack && packet.chunk(ChunkType::SHUTDOWN_ACK, 0, &[]) {
             self.control.shutdown_ack = false;
             self.t2.start(now, self.tx.rto.rto(), self.backoff);
+        }
+    }
+
+    /// T5-shutdown-guard (RFC 9260 §9.2): a peer that always has more to say can't put off the end for ever.
+    pub(super) fn on_t5(&mut self, now: Instant) {
+        if self.t5.is_some_and(|deadline| deadline <= now) {
+            self.abort_with(
+                CauseCode::USER_INITIATED_ABORT,
+                b"shutdown takes too long",
+                CloseReason::Timeout,
+            );
         }
     }
 
@@ -149,15 +166,13 @@ impl Association {
         }
     }
 
-    pub(super) fn on_shutdown_ack(&mut self, packet_tag: u32) {
+    pub(super) fn on_shutdown_ack(&mut self) {
         match self.state {
             State::ShutdownSent | State::ShutdownAckSent => {
                 self.shutdown_complete(self.peer_tag, 0);
                 self.ended_in_order = true;
                 self.end(CloseReason::Shutdown);
             }
-            // RFC 9260 §8.5.1 E: as out of the blue.
-            State::CookieWait | State::CookieEchoed => self.shutdown_complete(packet_tag, FLAG_T),
             _ => self.stats.dropped_chunks += 1,
         }
     }

@@ -61,11 +61,12 @@ impl Association {
             }
             return (!packet.is_empty()).then(|| packet.finish());
         }
-        self.advance_shutdown();
+        self.advance_shutdown(now);
         if self.control.cookie_ack && packet.chunk(crate::wire::chunk::ChunkType::COOKIE_ACK, 0, &[]) {
             self.control.cookie_ack = false;
         }
         let sends_data = self.state.sends_data();
+        self.tx.hurry = matches!(self.state, State::ShutdownPending | State::ShutdownReceived);
         if self.rx.sack.is_due() || (self.rx.sack.is_pending() && sends_data && self.tx.has_sendable()) {
             self.stats.sacks_sent += u64::from(self.rx.write_sack(&mut packet));
         }

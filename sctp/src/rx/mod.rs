@@ -46,6 +46,8 @@ pub(crate) struct PacketNotes {
     pub(crate) data: bool,
     /// The SACK can't wait: gap, duplicate, refused data, or the I bit.
     pub(crate) immediately: bool,
+    /// There was DATA on a stream that does not exist.
+    pub(crate) invalid_stream: Option<StreamId>,
 }
 
 /// The receiving side of an association.
@@ -217,7 +219,8 @@ impl Receiver {
         stats.data_chunks_received += 1;
         notes.immediately |= self.tracker.has_gaps();
         if stream.0 >= self.inbound_streams {
-            // Acknowledged and dropped; RFC 9260 §6.5 lets us report it, which would cost a peer nothing.
+            // Acknowledged, dropped and reported (RFC 9260 §6.5).
+            notes.invalid_stream = Some(stream);
             stats.dropped_data_invalid += 1;
             return None;
         }

@@ -22,16 +22,19 @@ enum State {
 pub(crate) struct SackPolicy {
     state: State,
     delay: Duration,
+    /// The first DATA of an association is acknowledged at once (RFC 9260 §5.1).
+    first: bool,
 }
 
 impl SackPolicy {
     pub(crate) fn new(delay: Duration) -> Self {
-        Self { state: State::Idle, delay }
+        Self { state: State::Idle, delay, first: true }
     }
 
     /// A packet with DATA has been taken in.
     #[inline]
     pub(crate) fn on_data_packet(&mut self, now: Instant, immediately: bool) {
+        let immediately = std::mem::take(&mut self.first) || immediately;
         self.state = match self.state {
             State::Idle if !immediately => State::Delayed(now + self.delay),
             _ => State::Now,

@@ -163,3 +163,90 @@ fn what_was_under_way_does_not_spoil_an_orderly_end() {
     let len = pair.ends[A].poll_transmit(pair.now, &mut out).unwrap();
     assert_eq!(kinds(&out[..len]), [ChunkType::SHUTDOWN_COMPLETE]);
 }
+
+#[test]
+fn a_peer_that_goes_on_sending_is_waited_for_but_not_for_ever() {
+    let mut pair = Pair::connected(Config::default());
+    pair.script = Box::new(|_, _| Fate::Drop);
+    pair.ends[A].shutdown(pair.now);
+    let mut waited = Duration::ZERO;
+    while !pair.ends[A].is_closed() {
+        // RFC 9260 §9.2: whatever comes from the peer clears the count of T2.
+        pair.inject(A, &[(ChunkType::HEARTBEAT, 0, &[0, 1, 0, 4])]);
+        pair.run_for(Duration::from_secs(1));
+        waited += Duration::from_secs(1);
+    }
+    assert_eq!(waited, 5 * Config::default().rto_max, "T5");
+    assert_eq!(pair.events[A], [Event::Closed(CloseReason::Timeout)]);
+    assert_eq!(pair.sent[A].last(), Some(&vec![ChunkType::ABORT]));
+}
+
+#[test]
+fn a_shutdown_takes_no_acknowledgement_back() {
+    let mut pair = Pair::connected(Config::default());
+    pair.script = drop_nth(A, ChunkType::DATA, 1);
+    pair.send(A, 1, &pattern(5000));
+    pair.run_for(ms(15));
+    let (flight, cumulative) = (pair.ends[A].stats().flight, pair.ends[A].next_tsn_for_tests() - 6);
+    pair.run_for(ms(10));
+    let after_gaps = pair.ends[A].stats().flight;
+    assert!(after_gaps < flight, "the SACK has gap ack blocks");
+    pair.inject(A, &[(ChunkType::SHUTDOWN, 0, &cumulative.to_be_bytes())]);
+    assert_eq!(pair.ends[A].stats().flight, after_gaps);
+}
+
+#[test]
+fn the_reason_of_an_abort_is_text_even_if_the_bytes_are_not_and_is_cut() {
+    for (cause, code, text) in [
+        ([&[0, 12, 0, 7][..], b"bye", &[0]].concat(), CauseCode::USER_INITIATED_ABORT, "bye".to_string()),
+        (vec![0, 13, 0, 6, 0xff, b'x', 0, 0], CauseCode::PROTOCOL_VIOLATION, "\u{fffd}x".to_string()),
+        ([&[0, 12, 2, 4][..], &[b'a'; 512]].concat(), CauseCode::USER_INITIATED_ABORT, "a".repeat(256)),
+        (vec![0, 9, 0, 8, 0, 0, 0, 1], CauseCode::NO_USER_DATA, String::new()),
+        (vec![0x77, 0x77, 0, 4], CauseCode(0x7777), String::new()),
+        // Longer than the chunk, or shorter than itself: no cause.
+        (vec![0, 12, 0, 99, b'x', 0, 0, 0], CauseCode::NONE, String::new()),
+        (vec![0, 12, 0, 3], CauseCode::NONE, String::new()),
+        (vec![], CauseCode::NONE, String::new()),
+    ] {
+        let mut pair = Pair::connected(Config::default());
+        pair.inject(A, &[(ChunkType::ABORT, 0, &cause)]);
+        pair.drain();
+        let reason = CloseReason::AbortedByPeer { code, reason: text };
+        assert_eq!(pair.events[A], [Event::Closed(reason)]);
+        assert_eq!(pair.sent[A], Vec::<Vec<ChunkType>>::new(), "an ABORT is not answered");
+    }
+}
+
+#[test]
+fn the_last_data_before_a_shutdown_or_a_reset_asks_for_its_sack_at_once() {
+    let immediate = |close: fn(&mut Pair)| {
+        let mut pair = Pair::connected(Config::default());
+        pair.send(A, 1, b"first");
+        pair.run_for(ms(100));
+        pair.send(A, 1, b"last");
+        close(&mut pair);
+        let mut out = [0; 1200];
+        let len = pair.ends[A].poll_transmit(pair.now, &mut out).unwrap();
+        let data = raw_chunks(&out[..len])[0];
+        assert_eq!(data.kind, ChunkType::DATA);
+        data.flags & crate::wire::data::FLAG_IMMEDIATE != 0
+    };
+    assert!(!immediate(|_| {}));
+    assert!(immediate(|pair| pair.ends[A].shutdown(pair.now)));
+    assert!(immediate(|pair| pair.ends[A].reset_stream(pair.now, StreamId(1)).unwrap()));
+}
+
+#[test]
+fn the_i_bit_is_answered_at_once() {
+    for (flags, at_once) in [(3, false), (3 | 8, true)] {
+        let mut pair = Pair::connected(Config::default());
+        pair.send(A, 1, b"first");
+        pair.run_for(ms(100));
+        pair.forget();
+        let tsn = pair.ends[A].next_tsn_for_tests().to_be_bytes();
+        let value = [&tsn[..], &[0, 1, 0, 1, 0, 0, 0, 53, 1]].concat();
+        pair.inject(Z, &[(ChunkType::DATA, flags, &value)]);
+        pair.drain();
+        assert_eq!(pair.sent[Z] == [[ChunkType::SACK]], at_once);
+    }
+}

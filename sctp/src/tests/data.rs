@@ -195,6 +195,11 @@ fn all_streams_can_be_used() {
 #[test]
 fn one_sack_covers_a_batch_and_a_lone_packet_waits() {
     let mut pair = Pair::connected(Config::default());
+    pair.send(A, 1, b"the first is acknowledged at once");
+    pair.run_for(ms(15));
+    assert_eq!(pair.sent[Z], [[ChunkType::SACK]]);
+    pair.run_for(ms(100));
+    pair.forget();
     pair.send(A, 1, b"lone");
     pair.run_for(ms(150));
     assert_eq!(pair.sent[Z], Vec::<Vec<ChunkType>>::new());
@@ -210,6 +215,9 @@ fn one_sack_covers_a_batch_and_a_lone_packet_waits() {
 #[test]
 fn a_pending_sack_goes_along_with_data() {
     let mut pair = Pair::connected(Config::default());
+    pair.send(A, 1, b"first");
+    pair.run_for(ms(100));
+    pair.forget();
     pair.send(A, 1, b"question");
     pair.run_for(ms(15));
     pair.send(Z, 1, b"answer");

@@ -248,10 +248,12 @@ fn unknown_parameters_follow_their_high_bits() {
     }
     let init = Init::parse(&value).expect("well-formed");
     // 0x8111 is skipped silently, 0xC222 reported, 0x4333 reported and the end, so 0xC444 is not seen.
-    let reported: Vec<u16> = crate::wire::param::Params::new(&init.unrecognized)
-        .map(|param| u16::from_be_bytes([param.unwrap().value[0], param.unwrap().value[1]]))
-        .collect();
+    let reported: Vec<u16> =
+        crate::wire::param::Params::new(&init.unrecognized).map(|param| param.unwrap().kind.0).collect();
     assert_eq!(reported, [0xC222, 0x4333]);
+    // In an INIT ACK each goes whole into a parameter of its own (RFC 9260 §3.3.3.1.2).
+    let written = Init { unrecognized: init.unrecognized, ..Init::parse(&value[..16]).unwrap() }.write();
+    assert_eq!(written[16..28], [0, 8, 0, 9, 0xC2, 0x22, 0, 5, 2, 0, 0, 0]);
 }
 
 #[test]
@@ -293,4 +295,78 @@ fn a_peer_whose_cookies_are_always_stale_is_given_up() {
         pair.drain();
     }
     assert_eq!(pair.events[A], [Event::Closed(CloseReason::Timeout)]);
+}
+
+/// The value of an INIT or INIT ACK: tag 7, a window of 100,000, 5 streams, TSN 9, and these parameters.
+fn init_value(params: &[u8]) -> Vec<u8> {
+    [&[0, 0, 0, 7, 0, 1, 0x86, 0xa0, 0, 5, 0, 5, 0, 0, 0, 9], params].concat()
+}
+
+#[test]
+fn unknown_parameters_of_an_init_ack_are_reported_with_the_cookie() {
+    let mut pair = Pair::new(Config::default());
+    pair.ends[A].connect(pair.now);
+    pair.drain();
+    let cookie = [0, 7, 0, 8, 1, 2, 3, 4];
+    let unknown = [0xC2, 0x22, 0, 5, 2, 0, 0, 0];
+    pair.inject(A, &[(ChunkType::INIT_ACK, 0, &init_value(&[cookie, unknown].concat()))]);
+    let mut out = [0; 1200];
+    let len = pair.ends[A].poll_transmit(pair.now, &mut out).unwrap();
+    let chunks = raw_chunks(&out[..len]);
+    assert_eq!((chunks[0].kind, chunks[0].value), (ChunkType::COOKIE_ECHO, &[1, 2, 3, 4][..]));
+    // RFC 9260 §3.3.10.8: as they were.
+    let expected = [&[0, 8, 0, 12][..], &unknown].concat();
+    assert_eq!((chunks[1].kind, chunks[1].value), (ChunkType::ERROR, &expected[..]));
+}
+
+#[test]
+fn after_a_stale_cookie_the_init_asks_for_a_longer_life() {
+    let mut pair = Pair::new(Config::default());
+    pair.script = Box::new(|_, _| Fate::Drop);
+    pair.ends[A].connect(pair.now);
+    pair.drain();
+    pair.inject(A, &[(ChunkType::INIT_ACK, 0, &init_value(&[0, 7, 0, 8, 1, 2, 3, 4]))]);
+    pair.drain();
+    pair.now += ms(80);
+    pair.inject(A, &[(ChunkType::ERROR, 0, &[0, 3, 0, 8, 0, 0, 0, 1])]);
+    let mut out = [0; 1200];
+    let len = pair.ends[A].poll_transmit(pair.now, &mut out).unwrap();
+    let init = raw_chunks(&out[..len])[0];
+    assert_eq!(init.kind, ChunkType::INIT);
+    // RFC 9260 §5.2.6: the round trip and no more than a second; in milliseconds.
+    assert!(init.value.ends_with(&[0, 9, 0, 8, 0, 0, 0x04, 0x38]), "{:?}", init.value);
+    // And one that we get is well taken.
+    let packet = forge(0, &[(ChunkType::INIT, 0, &init_value(&[0, 9, 0, 8, 0, 0, 0x04, 0x38]))]);
+    pair.ends[Z].handle_input(pair.now, &packet);
+    pair.sent[Z].clear();
+    pair.drain();
+    assert_eq!(pair.sent[Z], [[ChunkType::INIT_ACK]]);
+}
+
+#[test]
+fn a_host_name_is_refused_and_addresses_are_ignored() {
+    for (params, answer) in [
+        (&[0, 11, 0, 8, b'a', b'.', b'b', 0][..], ChunkType::ABORT),
+        (&[0, 5, 0, 8, 127, 0, 0, 1, 0, 12, 0, 6, 0, 5, 0, 0], ChunkType::INIT_ACK),
+    ] {
+        let mut pair = Pair::new(Config::default());
+        let packet = forge(0, &[(ChunkType::INIT, 0, &init_value(params))]);
+        pair.ends[Z].handle_input(pair.now, &packet);
+        pair.drain();
+        assert_eq!(pair.sent[Z], [[answer]]);
+    }
+}
+
+#[test]
+fn a_flood_of_inits_keeps_nothing_and_costs_one_answer() {
+    let mut pair = Pair::new(Config::default());
+    for i in 0..5000u32 {
+        let mut value = init_value(&[]);
+        value[..4].copy_from_slice(&(i + 1).to_be_bytes());
+        let packet = forge(0, &[(ChunkType::INIT, 0, &value)]);
+        pair.ends[Z].handle_input(pair.now, &packet);
+    }
+    pair.drain();
+    assert_eq!(pair.sent[Z], [[ChunkType::INIT_ACK]]);
+    assert_eq!(pair.ends[Z].poll_timeout(), None, "no state, and no timer");
 }

@@ -195,6 +195,11 @@ fn data_on_a_stream_that_does_not_exist_is_acknowledged_and_dropped() {
     pair.inject(Z, &[(ChunkType::DATA, 3, &data(tsn, 3, 65_535, 0, b"x"))]);
     let stats = pair.ends[Z].stats();
     assert_eq!((stats.data_chunks_received, stats.dropped_data_invalid), (1, 1));
+    let mut out = [0; 1200];
+    let len = pair.ends[Z].poll_transmit(pair.now, &mut out).unwrap();
+    let answer = raw_chunks(&out[..len]);
+    assert_eq!(answer[0].kind, ChunkType::SACK);
+    assert_eq!((answer[1].kind, answer[1].value), (ChunkType::ERROR, &[0, 1, 0, 8, 255, 255, 0, 0][..]));
     assert!(pair.ends[Z].is_established());
 }
 

@@ -50,7 +50,8 @@ proptest! {
             initial_tsn: Tsn(tsn),
             capabilities: Capabilities { reconfig, forward_tsn, zero_checksum, i_data, i_forward_tsn },
             cookie: cookie.as_deref(),
-            host_name: false,
+            cookie_preservative: None,
+            host_name: None,
             unrecognized: Vec::new(),
         };
         let value = init.write();

@@ -106,7 +106,8 @@ fn another_method_than_dtls_is_no_leave_to_send_zero() {
             initial_tsn: crate::types::Tsn(1),
             capabilities: Capabilities::default(),
             cookie: None,
-            host_name: false,
+            cookie_preservative: None,
+            host_name: None,
             unrecognized: Vec::new(),
         }
         .write();

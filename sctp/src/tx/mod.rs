@@ -110,6 +110,8 @@ pub(crate) struct Sender {
     pub(crate) partial_reliability: bool,
     /// A FORWARD TSN is due.
     pub(crate) forward_due: bool,
+    /// The association waits for everything to be acknowledged.
+    pub(crate) hurry: bool,
 }
 
 impl Sender {
@@ -146,6 +148,7 @@ impl Sender {
             capacity_event: false,
             partial_reliability: false,
             forward_due: false,
+            hurry: false,
         }
     }
 
@@ -174,6 +177,10 @@ impl Sender {
         tsn: Tsn,
         stats: &mut Stats,
     ) -> Result<SackOutcome, SackError> {
+        if tsn == Tsn::wrap(self.outstanding.cumulative_tsn_ack()) {
+            // No news; and it says nothing of the gaps, so it takes nothing back either.
+            return Ok(SackOutcome::default());
+        }
         let sack = Sack::cumulative_only(tsn, self.a_rwnd);
         self.on_sack(now, &sack, stats)
     }
@@ -371,8 +378,10 @@ impl Sender {
             }
             if len == next.rest {
                 flags |= FLAG_END;
-                if self.queue.is_last(slot) && self.outstanding.flight() > self.packet_size {
-                    // RFC 7053 §4: nothing follows that would make the peer acknowledge this soon.
+                // RFC 7053 §4.2: nothing follows that would make the peer acknowledge this soon, or the shutdown
+                // or a stream reset waits for it.
+                let waited_for = self.hurry || self.outstanding.flight() > self.packet_size;
+                if (waited_for && self.queue.is_last(slot)) || self.queue.is_last_before_reset(slot) {
                     flags |= FLAG_IMMEDIATE;
                 }
             }

@@ -198,6 +198,13 @@ impl SendQueue {
         self.active <= 1 && self.streams.at_mut(slot).is_some_and(|stream| stream.queue.is_empty())
     }
 
+    /// Whether the message that this stream is about to end is the last before its reset.
+    pub(crate) fn is_last_before_reset(&mut self, slot: u16) -> bool {
+        self.streams
+            .at_mut(slot)
+            .is_some_and(|stream| stream.reset != ResetState::Open && stream.queue.is_empty())
+    }
+
     /// Whether messages may be interleaved. Before anything is cut.
     pub(crate) fn set_interleaving(&mut self, interleaving: bool) {
         self.interleaving = interleaving;

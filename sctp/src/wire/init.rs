@@ -43,8 +43,11 @@ pub(crate) struct Init<'a> {
     pub(crate) capabilities: Capabilities,
     /// The state cookie of an INIT ACK.
     pub(crate) cookie: Option<&'a [u8]>,
-    /// A host name, which nobody can resolve here (RFC 9260 §3.3.2.4 deprecates it).
-    pub(crate) host_name: bool,
+    /// By how many milliseconds the cookie of the answer should live longer (RFC 9260 §3.3.2.1.3). We ask for it
+    /// after a Stale Cookie; a peer's wish is ignored, as the RFC allows.
+    pub(crate) cookie_preservative: Option<u32>,
+    /// A host name, which nobody can resolve here (RFC 9260 §3.3.2.1.4 deprecates it): the whole parameter.
+    pub(crate) host_name: Option<&'a [u8]>,
     /// Unrecognized parameters to report, each whole and padded; at most [`MAX_REPORTED`] bytes.
     pub(crate) unrecognized: Vec<u8>,
 }
@@ -66,7 +69,8 @@ impl<'a> Init<'a> {
             initial_tsn: Tsn(be32(value, 12)?),
             capabilities: Capabilities::default(),
             cookie: None,
-            host_name: false,
+            cookie_preservative: None,
+            host_name: None,
             unrecognized: Vec::new(),
         };
         let mut stopped = false;
@@ -88,7 +92,7 @@ impl<'a> Init<'a> {
                     // By another method than ours it is not acceptable.
                     init.capabilities.zero_checksum |= param.value == SCTP_OVER_DTLS;
                 }
-                ParamType::HOST_NAME_ADDRESS => init.host_name = true,
+                ParamType::HOST_NAME_ADDRESS => init.host_name = Some(param.whole),
                 // Addresses mean nothing over DTLS (RFC 8261 §6.1); the rest is what the peer tells us and
                 // we have no use for.
                 ParamType::IPV4_ADDRESS
@@ -100,7 +104,7 @@ impl<'a> Init<'a> {
                     if unknown.unknown_is_reported()
                         && init.unrecognized.len() + param.whole.len() + 8 <= MAX_REPORTED
                     {
-                        push_param(&mut init.unrecognized, ParamType::UNRECOGNIZED_PARAMETER, param.whole);
+                        push_param(&mut init.unrecognized, param.kind, param.value);
                     }
                     stopped = !unknown.unknown_is_skipped();
                 }
@@ -142,7 +146,12 @@ impl<'a> Init<'a> {
         if !extensions.is_empty() {
             push_param(&mut out, ParamType::SUPPORTED_EXTENSIONS, &extensions);
         }
-        out.extend_from_slice(&self.unrecognized);
+        if let Some(milliseconds) = self.cookie_preservative {
+            push_param(&mut out, ParamType::COOKIE_PRESERVATIVE, &milliseconds.to_be_bytes());
+        }
+        for param in Params::new(&self.unrecognized).flatten() {
+            push_param(&mut out, ParamType::UNRECOGNIZED_PARAMETER, param.whole);
+        }
         out
     }
 }
