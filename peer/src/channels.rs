@@ -628,6 +628,23 @@ impl Peer {
         }
     }
 
+    /// The peer wants our side of these streams reset, which is its way of closing their channels (RFC 6525 §5.2.3).
+    pub(crate) fn close_streams(&mut self, streams: &[StreamId]) {
+        for &stream in streams {
+            if let Some(key) = self.channels.of_stream(stream)
+                && let Some(channel) = self.channels.get_mut(key)
+            {
+                channel.closing.requested = true;
+                self.progress_close(key);
+            }
+        }
+    }
+
+    /// Streams have been added.
+    pub(crate) fn set_stream_limit(&mut self, outbound_streams: u16) {
+        self.channels.stream_limit = Some(outbound_streams);
+    }
+
     pub(crate) fn streams_reset_done(&mut self, streams: &[StreamId]) {
         for &stream in streams {
             if let Some(key) = self.channels.of_stream(stream)

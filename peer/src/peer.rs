@@ -308,6 +308,8 @@ impl Peer {
                     self.events.push_back(Event::Writable);
                 }
                 SctpEvent::StreamsResetByPeer(streams) => self.streams_reset_by_peer(&streams),
+                SctpEvent::ResetRequestedByPeer(streams) => self.close_streams(&streams),
+                SctpEvent::StreamsChanged { outbound_streams, .. } => self.set_stream_limit(outbound_streams),
                 SctpEvent::StreamsResetDone(streams) => self.streams_reset_done(&streams),
                 SctpEvent::StreamsResetFailed(streams) => self.streams_reset_failed(&streams),
                 SctpEvent::Restarted => {

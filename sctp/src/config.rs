@@ -35,9 +35,10 @@ pub struct Config {
     /// The largest message taken from the peer, in bytes; the association is aborted when a larger one
     /// arrives. It is what we announce as `a=max-message-size`. Default 256 KiB.
     pub max_message_size_recv: usize,
-    /// How many outgoing streams we ask for (`OS`, RFC 9260 §3.3.2). Streams cost memory only when used.
+    /// How many outgoing streams we ask for (`OS`, RFC 9260 §3.3.2), and to how many the peer may later ask us to
+    /// raise their number (RFC 6525 §5.2.6). Streams cost memory only when used.
     pub outbound_streams: u16,
-    /// How many incoming streams we allow (`MIS`).
+    /// How many incoming streams we allow (`MIS`), those that the peer adds later (RFC 6525 §5.2.5) included.
     pub inbound_streams: u16,
     /// The retransmission timeout before the first measurement. RFC 9260 §16 says 1 s; 500 ms as dcSCTP,
     /// since ICE and DTLS have just shown that the path answers.

@@ -39,3 +39,39 @@ pub enum ResetError {
     #[error("the association is closing or closed")]
     Closed,
 }
+
+/// Why streams can't be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddStreamsError {
+    /// The peer has not announced RE-CONFIG (RFC 6525).
+    #[error("the peer does not support adding streams")]
+    NotSupported,
+    /// There would be more than 65,535.
+    #[error("there can't be so many streams")]
+    TooMany,
+    /// The handshake is not done, or the association is closing or closed.
+    #[error("the association is not established")]
+    NotEstablished,
+}
+
+/// Why an association was not set up from the peer's INIT chunk (draft-hancke-tsvwg-snap).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapError {
+    /// Not one whole INIT chunk and nothing else.
+    #[error("not an INIT chunk")]
+    NotAnInit,
+    /// More than 2048 bytes.
+    #[error("the INIT chunk is too long")]
+    TooLong,
+    /// An INIT that would have been refused: tag 0, no streams, a window below 1500 bytes, a host name.
+    #[error("the INIT chunk can't be used")]
+    Unusable,
+    /// It is the chunk that we sent.
+    #[error("the INIT chunk is our own")]
+    OurOwn,
+    /// The association has begun already.
+    #[error("the association has begun already")]
+    Begun,
+}

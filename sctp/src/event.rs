@@ -44,6 +44,27 @@ pub enum Event {
     StreamsResetDone(Vec<StreamId>),
     /// The peer refused to reset these streams.
     StreamsResetFailed(Vec<StreamId>),
+    /// The peer asks for the reset of our side of these streams, which is under way as if
+    /// [`reset_stream`](crate::Association::reset_stream) had been called (RFC 6525 §5.2.3). Browsers don't.
+    ResetRequestedByPeer(Vec<StreamId>),
+    /// The peer has answered our request to reset its side of these streams, and it is at its beginning.
+    IncomingResetDone(Vec<StreamId>),
+    /// The peer will not reset its side of these streams.
+    IncomingResetFailed(Vec<StreamId>),
+    /// Streams were added, by either side (RFC 6525 §5.2.5). How many there are now.
+    StreamsChanged {
+        /// How many streams we may send on.
+        outbound_streams: u16,
+        /// How many streams the peer may send on.
+        inbound_streams: u16,
+    },
+    /// The peer refused to add streams. How many.
+    AddStreamsFailed {
+        /// Of ours.
+        outgoing: u16,
+        /// Of the peer's.
+        incoming: u16,
+    },
     /// The peer has started over (RFC 9260 §5.2.4 action A): streams begin anew, and messages not yet
     /// acknowledged or not yet read are lost.
     Restarted,

@@ -97,7 +97,7 @@ mod wire;
 
 pub use association::Association;
 pub use config::{Config, Congestion, Scheduler, SendOptions};
-pub use error::{ResetError, SendError};
+pub use error::{AddStreamsError, ResetError, SendError, SnapError};
 pub use event::{CloseReason, Event, Message};
 pub use stats::Stats;
 pub use types::{Ppid, StreamId};

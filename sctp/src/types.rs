@@ -32,11 +32,6 @@ macro_rules! serial {
             pub(crate) fn add(self, n: $int) -> Self {
                 Self(self.0.wrapping_add(n))
             }
-
-            /// How far this number is ahead of `other`, modulo its width.
-            pub(crate) fn distance_from(self, other: Self) -> $int {
-                self.0.wrapping_sub(other.0)
-            }
         }
     };
 }
@@ -63,6 +58,11 @@ impl From<Ssn> for Mid {
 }
 
 impl Mid {
+    /// How far this number is ahead of `other`, modulo its width.
+    pub(crate) fn distance_from(self, other: Self) -> u32 {
+        self.0.wrapping_sub(other.0)
+    }
+
     /// The number that DATA carries.
     pub(crate) fn ssn(self) -> Ssn {
         Ssn(self.0 as u16)

@@ -13,6 +13,13 @@ pub(crate) struct Events {
     reset_by_peer: BTreeSet<StreamId>,
     reset_done: BTreeSet<StreamId>,
     reset_failed: BTreeSet<StreamId>,
+    reset_requested: BTreeSet<StreamId>,
+    incoming_reset_done: BTreeSet<StreamId>,
+    incoming_reset_failed: BTreeSet<StreamId>,
+    /// How many there are now, outgoing and incoming.
+    streams: Option<(u16, u16)>,
+    /// How many were refused.
+    streams_refused: Option<(u16, u16)>,
     closed: Option<CloseReason>,
 }
 
@@ -40,6 +47,27 @@ impl Events {
         self.reset_failed.extend(streams);
     }
 
+    pub(crate) fn reset_requested(&mut self, streams: &[StreamId]) {
+        self.reset_requested.extend(streams);
+    }
+
+    pub(crate) fn incoming_reset_done(&mut self, streams: &[StreamId]) {
+        self.incoming_reset_done.extend(streams);
+    }
+
+    pub(crate) fn incoming_reset_failed(&mut self, streams: &[StreamId]) {
+        self.incoming_reset_failed.extend(streams);
+    }
+
+    pub(crate) fn streams_changed(&mut self, outbound: u16, inbound: u16) {
+        self.streams = Some((outbound, inbound));
+    }
+
+    pub(crate) fn add_streams_failed(&mut self, outgoing: u16, incoming: u16) {
+        let refused = self.streams_refused.get_or_insert((0, 0));
+        *refused = (refused.0.saturating_add(outgoing), refused.1.saturating_add(incoming));
+    }
+
     /// The end; the first reason counts.
     pub(crate) fn closed(&mut self, reason: CloseReason) {
         self.closed.get_or_insert(reason);
@@ -52,8 +80,19 @@ impl Events {
         }
         take(&mut self.reset_by_peer)
             .map(Event::StreamsResetByPeer)
+            .or_else(|| take(&mut self.reset_requested).map(Event::ResetRequestedByPeer))
             .or_else(|| take(&mut self.reset_done).map(Event::StreamsResetDone))
             .or_else(|| take(&mut self.reset_failed).map(Event::StreamsResetFailed))
+            .or_else(|| take(&mut self.incoming_reset_done).map(Event::IncomingResetDone))
+            .or_else(|| take(&mut self.incoming_reset_failed).map(Event::IncomingResetFailed))
+            .or_else(|| {
+                let (outbound_streams, inbound_streams) = self.streams.take()?;
+                Some(Event::StreamsChanged { outbound_streams, inbound_streams })
+            })
+            .or_else(|| {
+                let (outgoing, incoming) = self.streams_refused.take()?;
+                Some(Event::AddStreamsFailed { outgoing, incoming })
+            })
             .or_else(|| self.closed.take().map(Event::Closed))
     }
 }

@@ -17,7 +17,6 @@ use super::Association;
 use super::control::{MAX_REPORTED_CHUNK, Reply};
 use super::cookie::{Cookie, PeerParams};
 use super::random_tag;
-use super::reconfig::Reconfig;
 use super::state::State;
 use crate::event::{CloseReason, Event};
 use crate::rx::{Receiver, receive_buffer};
@@ -69,7 +68,7 @@ impl<'a> Init<'a> {
     }
 
     /// What makes it unusable (RFC 9260 §3.3.2, §5.1.2 B): the cause to abort with, and what it is about.
-    fn fault(&self) -> Option<(CauseCode, &'a [u8])> {
+    pub(super) fn fault(&self) -> Option<(CauseCode, &'a [u8])> {
         if self.outbound_streams == 0 || self.inbound_streams == 0 || self.a_rwnd < MIN_A_RWND {
             Some((CauseCode::INVALID_MANDATORY_PARAMETER, &[]))
         } else {
@@ -159,12 +158,14 @@ impl Association {
             self.refuse(init.initiate_tag, code, info);
             return;
         }
-        let (local_tag, local_initial_tsn, tie_tags) = if self.state.has_peer() {
+        // A peer that has got nothing for its INIT in the description says it again; ours still stands.
+        let repeated = self.snapped && init.initiate_tag == self.peer_tag;
+        let (local_tag, local_initial_tsn, tie_tags) = if self.state.has_peer() && !repeated {
             // A peer that seems to have started over gets a new tag; only its cookie, which proves that it
             // can read what we send, may end what there is (RFC 9260 §5.2.2).
             let tag = random_tag(&mut self.rng);
             (tag, Tsn(self.rng.next_u32()), (self.local_tag, self.peer_tag))
-        } else if self.state == State::CookieEchoed {
+        } else if repeated || self.state == State::CookieEchoed {
             // RFC 9260 §5.2.1: the tags stay, and are the tie-tags as well.
             (self.local_tag, self.local_initial_tsn, (self.local_tag, self.peer_tag))
         } else {
@@ -256,7 +257,7 @@ impl Association {
         // RFC 8260 §2.2.1: when both sides have said so, and then always.
         self.interleaving = self.config.interleaving && peer.capabilities.i_data;
         self.rx = Receiver::new(&self.config, peer.initial_tsn, self.inbound_streams, self.interleaving);
-        self.reconfig = Reconfig::new(self.local_initial_tsn, peer.initial_tsn);
+        self.reconfig.adopt(self.local_initial_tsn, peer.initial_tsn);
         self.tx.set_peer_rwnd(peer.a_rwnd);
         self.tx.set_interleaving(self.interleaving);
         // RFC 8260 §2.3.1 asks for I-FORWARD-TSN only, but dcSCTP lists it without partial reliability, too, and
@@ -343,7 +344,7 @@ impl Association {
         }
     }
 
-    fn establish(&mut self, now: Instant) {
+    pub(super) fn establish(&mut self, now: Instant) {
         self.state = State::Established;
         self.handshake = Handshake::default();
         self.control.init = false;
@@ -380,6 +381,7 @@ impl Association {
         self.t2 = Timer::default();
         self.t5 = None;
         self.control.clear();
+        self.snapped = false;
         self.adopt(cookie.peer);
         self.events.milestone(Event::Restarted);
         self.establish(now);

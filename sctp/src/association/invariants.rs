@@ -52,6 +52,10 @@ impl Association {
                 !self.reconfig.is_due(self.tx.outstanding.cumulative_tsn_ack()),
                 "a stream reset is due and not sent",
             ),
+            (
+                !self.reconfig.is_held_up() || self.state != State::Established,
+                "a re-configuration waits for nothing",
+            ),
             (!heartbeats || self.heartbeat.deadline().is_some(), "no heartbeat timer"),
             (!self.tx.size_search_is_stalled(), "a search for a larger packet size without a probe"),
             (

@@ -7,8 +7,10 @@
 //! | `transmit` | one packet out: what goes first and with what |
 //! | `handshake`, `cookie` | INIT … COOKIE ACK, collisions, restart |
 //! | `shutdown` | SHUTDOWN …, ABORT, and the end |
-//! | `heartbeat`, `reconfig` | idle check, stream reset |
 //! | `probe` | packets that try a larger size |
+//! | `snap` | the same without the chunks of the handshake |
+//! | `heartbeat` | idle check |
+//! | `reconfig` | stream reset and more streams: ours, and `answers` to the peer's |
 //! | `control`, `events` | what waits to be sent, and to be told |
 //! | `invariants` | what must hold so that nothing stalls |
 
@@ -22,6 +24,7 @@ mod invariants;
 mod probe;
 mod reconfig;
 mod shutdown;
+mod snap;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -43,7 +46,7 @@ use self::heartbeat::Heartbeat;
 use self::reconfig::Reconfig;
 use self::state::State;
 use crate::config::{Config, SendOptions};
-use crate::error::{ResetError, SendError};
+use crate::error::SendError;
 use crate::event::{CloseReason, Event, Message};
 use crate::rx::Receiver;
 use crate::stats::Stats;
@@ -77,6 +80,8 @@ pub struct Association {
     inbound_streams: u16,
     /// I-DATA is used instead of DATA.
     interleaving: bool,
+    /// It was set up without a handshake.
+    snapped: bool,
     tx: Sender,
     rx: Receiver,
     handshake: Handshake,
@@ -116,6 +121,7 @@ impl Association {
             outbound_streams: config.outbound_streams,
             inbound_streams: config.inbound_streams,
             interleaving: false,
+            snapped: false,
             tx: Sender::new(&config, local_initial_tsn),
             rx: Receiver::new(&config, Tsn(0), config.inbound_streams, false),
             handshake: Handshake::default(),
@@ -311,27 +317,6 @@ impl Association {
         self.tx.capacity()
     }
 
-    /// Resets our side of a stream, once all that was sent on it is acknowledged (RFC 6525). Until then the
-    /// stream takes no messages. Ends in one of [`Event::StreamsResetDone`] and
-    /// [`Event::StreamsResetFailed`]; asking again in the meantime changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// See [`ResetError`].
-    pub fn reset_stream(&mut self, _now: Instant, stream: StreamId) -> Result<(), ResetError> {
-        match self.state {
-            State::Closed | State::CookieWait | State::CookieEchoed => {}
-            State::Established if self.peer_capabilities.reconfig => {}
-            State::Established => return Err(ResetError::NotSupported),
-            _ => return Err(ResetError::Closed),
-        }
-        if stream.0 >= self.outbound_streams {
-            return Err(ResetError::NoSuchStream);
-        }
-        self.tx.queue.drain(stream);
-        Ok(())
-    }
-
     /// Whether the handshake is done and nobody has begun to close.
     pub fn is_established(&self) -> bool {
         self.state == State::Established
@@ -390,6 +375,13 @@ impl Association {
     /// The TSN of the next new chunk.
     pub(crate) fn next_tsn_for_tests(&self) -> u32 {
         Tsn::wrap(self.tx.last_assigned_tsn() + 1).0
+    }
+
+    /// As if both sides had agreed on so many streams.
+    pub(crate) fn set_streams_for_tests(&mut self, outbound: u16, inbound: u16) {
+        self.outbound_streams = outbound;
+        self.inbound_streams = inbound;
+        self.rx.set_inbound_streams(inbound);
     }
 
     /// As if the peer had not announced RE-CONFIG.

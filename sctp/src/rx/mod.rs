@@ -293,6 +293,11 @@ impl Receiver {
         written
     }
 
+    /// The peer has added streams (RFC 6525 §5.2.5).
+    pub(crate) fn set_inbound_streams(&mut self, inbound_streams: u16) {
+        self.inbound_streams = inbound_streams;
+    }
+
     /// The peer has performed the reset of a stream's sending side.
     pub(crate) fn reset_stream(&mut self, id: StreamId) {
         let (bytes, items) = self.streams.reset(id);

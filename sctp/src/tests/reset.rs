@@ -147,7 +147,7 @@ fn request(pair: &mut Pair, sn: u32, last_tsn: u32, streams: &[u16]) -> Option<R
         for chunk in raw_chunks(&out[..len]) {
             if chunk.kind == ChunkType::RE_CONFIG
                 && let Some(&ReconfigParam::Response { request, result }) =
-                    parse(chunk.value).unwrap().first()
+                    parse(chunk.value).unwrap().params.first()
             {
                 assert_eq!(request, RequestSn(sn));
                 answer = Some(result);

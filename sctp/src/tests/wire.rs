@@ -67,8 +67,8 @@ proptest! {
         let mut value = Vec::new();
         reconfig::push_outgoing_reset(&mut value, RequestSn(request), RequestSn(response), Tsn(tsn), &streams);
         reconfig::push_response(&mut value, RequestSn(request), ResetResult(result));
-        let params = reconfig::parse(&value).expect("well-formed");
-        let ReconfigParam::OutgoingReset { request: r, last_assigned_tsn, streams: list } = params[0] else {
+        let params = reconfig::parse(&value).expect("well-formed").params;
+        let ReconfigParam::OutgoingReset { request: r, last_assigned_tsn, streams: list, .. } = params[0] else {
             panic!("{params:?}");
         };
         prop_assert_eq!((r, last_assigned_tsn), (RequestSn(request), Tsn(tsn)));

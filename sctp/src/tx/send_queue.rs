@@ -115,6 +115,14 @@ impl OutStream {
         self.queue.is_empty() && self.unacked == 0
     }
 
+    /// Nothing was ever sent on it, or nothing since its last reset.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.next_mid == Mid(0)
+            && self.next_unordered_mid == Mid(0)
+            && self.is_drained()
+            && self.reset == ResetState::Open
+    }
+
     /// There is something to cut.
     fn is_active(&self) -> bool {
         self.cutting.is_some() || !self.queue.is_empty()
@@ -377,6 +385,27 @@ impl SendQueue {
             }
         }
         taken
+    }
+
+    /// Takes just these streams into a request once all of them are drained; until then they take no messages.
+    pub(crate) fn take_all_drained(&mut self, ids: &[StreamId]) -> bool {
+        for &id in ids {
+            self.drain(id);
+        }
+        let is_ready = |id: &StreamId| {
+            self.stream(*id).is_some_and(|s| s.reset == ResetState::Draining && s.is_drained())
+        };
+        if !ids.iter().all(is_ready) {
+            return false;
+        }
+        for &id in ids {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.reset = ResetState::Requested;
+            }
+        }
+        let streams = &self.streams;
+        self.drained.retain(|id| streams.get(*id).is_some_and(|s| s.reset == ResetState::Draining));
+        true
     }
 
     /// Whether a reset could be requested now.
