@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinnet_peer::{Certificate, KeyLog};
+use sinnet_peer::{Certificate, Congestion, KeyLog};
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -53,6 +53,9 @@ pub struct PeerConfig {
     pub max_channels: usize,
     /// Largest UDP payload, bytes; 1200 by default. Taken as 548 if less, and as 65,507 if more.
     pub mtu: usize,
+    /// How we find out how much the path can take when we send. CUBIC by default; [`Congestion::Bbr`] where packets
+    /// get lost though the path is not full.
+    pub congestion: Congestion,
     /// How long the peer may take to show an address that answers before ICE fails (RFC 8863).
     pub ice_patience: Option<Duration>,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
@@ -68,6 +71,7 @@ impl Default for PeerConfig {
             send_buffer: 4 * 1024 * 1024,
             max_channels: 1024,
             mtu: 1200,
+            congestion: Congestion::default(),
             ice_patience: None,
             key_log: None,
         }
@@ -82,6 +86,7 @@ impl std::fmt::Debug for PeerConfig {
             .field("send_buffer", &self.send_buffer)
             .field("max_channels", &self.max_channels)
             .field("mtu", &self.mtu)
+            .field("congestion", &self.congestion)
             .field("key_log", &self.key_log.is_some())
             .finish_non_exhaustive()
     }

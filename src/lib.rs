@@ -62,8 +62,9 @@ pub use endpoint::Endpoint;
 pub use error::{Error, SendError, TrySendError};
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
-    Certificate, CertificateError, ChannelState as DataChannelState, CloseReason, ConnectionState,
-    IceState as IceConnectionState, KeyLog, Message, Path, Reliability, SdpType, SignalingState, Stats,
+    Certificate, CertificateError, ChannelState as DataChannelState, CloseReason, Congestion,
+    ConnectionState, IceState as IceConnectionState, KeyLog, Message, Path, Reliability, SdpType,
+    SignalingState, Stats,
 };
 
 /// The README's example is a test like any other.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::channel_spec::ChannelSpec;
 
@@ -43,6 +43,28 @@ pub(crate) struct BindArgs {
     pub(crate) loopback: bool,
 }
 
+/// How to find out how much a path can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Congestion {
+    /// Until packets get lost
+    #[default]
+    Cubic,
+    /// The same, as SCTP was first made
+    Newreno,
+    /// From the rate at which they arrive: for paths that lose packets without being full
+    Bbr,
+}
+
+impl From<Congestion> for sinnet::Congestion {
+    fn from(congestion: Congestion) -> Self {
+        match congestion {
+            Congestion::Cubic => Self::Cubic,
+            Congestion::Newreno => Self::NewReno,
+            Congestion::Bbr => Self::Bbr,
+        }
+    }
+}
+
 /// Serve a web page that connects the browser to this process.
 ///
 /// The page echoes messages and moves files both ways, over a WebRTC connection that is signalled by WebSocket. It ends
@@ -76,6 +98,10 @@ pub(crate) struct ServeArgs {
     /// Also let pages of this origin connect, such as https://example.org, or * for all.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+
+    /// Congestion control of what is sent to the browser.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) congestion: Congestion,
 
     #[command(flatten)]
     pub(crate) bind: BindArgs,
@@ -122,6 +148,10 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE)]
     pub(crate) max_size: u64,
 
+    /// Congestion control of what is sent.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) congestion: Congestion,
+
     #[command(flatten)]
     pub(crate) bind: BindArgs,
 }
@@ -162,6 +192,10 @@ pub(crate) struct BenchArgs {
     /// Most datagrams handed to the kernel at once; 1 switches batches off. Default: the library's.
     #[arg(long, global = true, value_name = "N")]
     pub(crate) max_segments: Option<usize>,
+
+    /// Congestion control of both processes.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) congestion: Congestion,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -290,6 +324,7 @@ mod tests {
         assert!(refused(&["connect", "--bind", "eth0"]).contains("192.0.2.1"));
         assert!(refused(&["connect", "--channel", "a,reliable"]).contains("maxRetransmits=N"));
         assert!(refused(&["bench", "bulk", "--seconds", "0"]).contains("0.01"));
+        assert!(refused(&["connect", "--congestion", "vegas"]).contains("cubic, newreno, bbr"));
         assert!(refused(&["bench", "bulk", "--size", "0"]).contains("1..=262144"));
     }
 
@@ -297,7 +332,10 @@ mod tests {
     fn bench_options_may_follow_the_kind() {
         let cli = Cli::try_parse_from("sinnet bench bulk --size 1000 --threads 2".split(' ')).unwrap();
         let Command::Bench(bench) = cli.command else { panic!("bench") };
-        assert_eq!(bench.threads, 2);
+        assert_eq!((bench.threads, bench.congestion), (2, Congestion::Cubic));
         assert!(matches!(bench.what, BenchKind::Bulk { size: 1000, .. }));
+        let cli = Cli::try_parse_from("sinnet bench bulk --congestion bbr".split(' ')).unwrap();
+        let Command::Bench(bench) = cli.command else { panic!("bench") };
+        assert_eq!(bench.congestion, Congestion::Bbr);
     }
 }

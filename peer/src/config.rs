@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sinnet_dtls::{Certificate, KeyLog};
+use sinnet_sctp::Congestion;
 
 /// What one peer connection is made with.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct Config {
     /// on more channels than [`Config::receive_buffer`] has room for can fill the window with parts of messages, and then
     /// nothing goes on. Switch it on where both ends are known to mind that, as this stack's sender does.
     pub interleaving: bool,
+    /// How the sender finds out how much the path can take. CUBIC by default.
+    pub congestion: Congestion,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
     pub key_log: Option<KeyLog>,
 }
@@ -51,6 +54,7 @@ impl Config {
             dtls_initial_timeout: Duration::from_millis(50),
             answer_active: true,
             interleaving: false,
+            congestion: Congestion::default(),
             key_log: None,
         }
     }
@@ -70,6 +74,7 @@ impl std::fmt::Debug for Config {
             .field("receive_buffer", &self.receive_buffer)
             .field("send_buffer", &self.send_buffer)
             .field("max_channels", &self.max_channels)
+            .field("congestion", &self.congestion)
             .field("key_log", &self.key_log.is_some())
             .finish_non_exhaustive()
     }

@@ -64,6 +64,7 @@ pub use message::Message;
 pub use peer::Peer;
 pub use sinnet_dtls::{Certificate, CertificateError, KeyLog};
 pub use sinnet_ice::{Config as IceConfig, Path, binding_request_local_ufrag};
+pub use sinnet_sctp::Congestion;
 pub use sinnet_sdp::{SdpType, SignalingState};
 pub use stats::Stats;
 pub use transmit::Transmit;

@@ -217,6 +217,7 @@ impl Peer {
         sctp_config.send_buffer = self.config.send_buffer;
         sctp_config.max_message_size_recv = self.config.max_message_size;
         sctp_config.interleaving = self.config.interleaving;
+        sctp_config.congestion = self.config.congestion;
         // Whether the peer is there is for ICE's consent to say (RFC 7675): an outage that ICE survives must not end
         // the association a few seconds earlier.
         sctp_config.max_retransmissions = None;

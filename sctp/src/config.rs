@@ -91,6 +91,9 @@ pub enum Congestion {
     Cubic,
     /// The algorithm of RFC 9260 §7.2: halves on loss, then grows by one packet a round trip.
     NewReno,
+    /// BBR, version 3 (draft-ietf-ccwg-bbr): sends at the rate at which the path is seen to deliver. For paths
+    /// that lose packets without being full, and for short queues.
+    Bbr,
 }
 
 impl Default for Config {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -263,6 +264,9 @@ fn arguments(args: &BenchArgs) -> Vec<String> {
     let mut arguments = vec![kind.to_owned()];
     arguments.extend(options);
     arguments.push(format!("--threads={}", args.threads));
+    if let Some(congestion) = args.congestion.to_possible_value() {
+        arguments.push(format!("--congestion={}", congestion.get_name()));
+    }
     arguments.extend(args.max_segments.map(|max| format!("--max-segments={max}")));
     arguments
 }
@@ -280,7 +284,7 @@ mod tests {
             "bulk --size 1000 --seconds 0.5",
             "ping --size 1 --seconds 2",
             "setup --count 3 --threads 2",
-            "idle --count 7 --seconds 1 --max-segments 1",
+            "idle --count 7 --seconds 1 --max-segments 1 --congestion bbr",
         ] {
             let parse = |arguments: Vec<String>| Cli::try_parse_from(arguments).unwrap().command;
             let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();

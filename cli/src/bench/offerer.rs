@@ -52,7 +52,8 @@ async fn connect(
     certificate: Option<Arc<Certificate>>,
 ) -> Result<(Line, Instant), Failure> {
     let endpoint = worker.endpoint().await?;
-    let config = PeerConfig { certificate, ..Default::default() };
+    let congestion = worker.bench.congestion.into();
+    let config = PeerConfig { certificate, congestion, ..Default::default() };
     let connection = Connection::start(&endpoint, config, number, drop)?;
     worker.register(number, &connection);
     let started = now();

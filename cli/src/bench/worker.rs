@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sinnet::{DataChannel, Endpoint, EndpointConfig};
+use sinnet::{DataChannel, Endpoint, EndpointConfig, PeerConfig};
 use sinnet_signaling::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{Notify, mpsc};
@@ -74,7 +74,9 @@ async fn obey(worker: &Arc<Worker>, offerer: bool) -> Result<(), Failure> {
                     let on_channel = move |channel| {
                         tokio::spawn(answering.clone().answer(channel));
                     };
-                    let connection = Connection::start(&endpoint, Default::default(), number, on_channel)?;
+                    let config =
+                        PeerConfig { congestion: worker.bench.congestion.into(), ..Default::default() };
+                    let connection = Connection::start(&endpoint, config, number, on_channel)?;
                     worker.register(number, &connection);
                     if matches!(worker.bench.what, BenchKind::Setup { .. }) {
                         // Those before are closed by the other side; the handles need not stay.

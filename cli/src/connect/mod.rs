@@ -16,7 +16,9 @@ mod modes;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sinnet::{CloseReason, ConnectionState, DataChannel, DataChannelOptions, PeerConnection, PeerEvent};
+use sinnet::{
+    CloseReason, ConnectionState, DataChannel, DataChannelOptions, PeerConfig, PeerConnection, PeerEvent,
+};
 use sinnet_signaling::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -62,7 +64,8 @@ enum Outcome {
 pub(crate) async fn run(args: ConnectArgs, screen: &Screen) -> Result<(), Failure> {
     let mode = mode(&args).await?;
     let endpoint = crate::endpoint(&args.bind, false).await?;
-    let peer = endpoint.peer_connection(Default::default())?;
+    let config = PeerConfig { congestion: args.congestion.into(), ..Default::default() };
+    let peer = endpoint.peer_connection(config)?;
     let mut connection = Connection::new(peer, mode, screen.clone());
     connection.open_channels(&args)?;
     let result = connection.run(args.offer).await;

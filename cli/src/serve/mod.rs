@@ -42,6 +42,7 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
         shelf: Shelf { directory: args.files, saves },
         store: Store { directory: args.save, max_size: args.max_size },
         screen: screen.clone(),
+        congestion: args.congestion.into(),
     });
     let url = url(server.local_addr());
     screen.say(format!("Open {url} in a browser. Ctrl-C ends."));

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinnet::{CloseReason, ConnectionState, DataChannel, Endpoint, PeerConfig, PeerConnection, PeerEvent};
+use sinnet::{
+    CloseReason, Congestion, ConnectionState, DataChannel, Endpoint, PeerConfig, PeerConnection, PeerEvent,
+};
 use sinnet_signaling::server::Visitor;
 use sinnet_signaling::{CloseCode, Session};
 use tokio::task::JoinSet;
@@ -35,6 +37,7 @@ pub(super) struct Host {
     pub(super) shelf: Shelf,
     pub(super) store: Store,
     pub(super) screen: Screen,
+    pub(super) congestion: Congestion,
 }
 
 /// The part of a visit that its channels' tasks share.
@@ -55,7 +58,7 @@ impl Visit {
 /// From the first message to the end of the connection.
 pub(super) async fn run(host: &Arc<Host>, number: u64, visitor: Visitor) {
     let Visitor { session, remote } = visitor;
-    let config = PeerConfig { max_channels: MAX_CHANNELS, ..Default::default() };
+    let config = PeerConfig { max_channels: MAX_CHANNELS, congestion: host.congestion, ..Default::default() };
     let peer = match host.endpoint.peer_connection(config) {
         Ok(peer) => peer,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! Two associations, a network of ours between them, and virtual time.
 
+mod bbr;
 mod close;
 mod data;
 mod flow;
@@ -95,12 +96,15 @@ type Arrival = (Instant, u64, usize, Vec<u8>);
 /// Two ends, A and Z, and what is between them.
 pub(crate) struct Pair {
     pub(crate) ends: [Association; 2],
+    start: Instant,
     pub(crate) now: Instant,
     pub(crate) events: [Vec<Event>; 2],
     pub(crate) weather: Weather,
     /// Sees every packet with the side that sent it, before the weather does.
     pub(crate) script: Script,
     pub(crate) bottleneck: Option<Bottleneck>,
+    /// What A gets, it gets at multiples of this.
+    pub(crate) lumps: Duration,
     in_flight: BinaryHeap<Reverse<Arrival>>,
     sequence: u64,
     rng: StdRng,
@@ -130,11 +134,13 @@ impl Pair {
         };
         Self {
             ends: [end(a), end(z)],
+            start: now,
             now,
             events: [Vec::new(), Vec::new()],
             weather: Weather::FAIR,
             script: Box::new(|_, _| Fate::Deliver),
             bottleneck: None,
+            lumps: Duration::ZERO,
             in_flight: BinaryHeap::new(),
             sequence: 0,
             rng,
@@ -187,7 +193,12 @@ impl Pair {
                 for _ in 0..copies {
                     let jitter =
                         self.weather.jitter.mul_f64(f64::from(self.rng.next_u32()) / 4_294_967_296.0);
-                    let at = self.now + queued + self.weather.latency + jitter;
+                    let mut at = self.now + queued + self.weather.latency + jitter;
+                    if side == Z && !self.lumps.is_zero() {
+                        let lump = self.lumps.as_nanos();
+                        let lumps = (at - self.start).as_nanos().div_ceil(lump);
+                        at = self.start + Duration::from_nanos((lumps * lump) as u64);
+                    }
                     self.sequence += 1;
                     self.in_flight.push(Reverse((at, self.sequence, 1 - side, packet.to_vec())));
                 }

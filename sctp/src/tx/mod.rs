@@ -10,6 +10,7 @@
 //! Limits: the send buffer (bytes, with an overhead per message), and [`MAX_OUTSTANDING`] chunks.
 
 pub(crate) mod congestion;
+mod delivery;
 pub(crate) mod forward;
 pub(crate) mod messages;
 pub(crate) mod outstanding;
@@ -23,10 +24,11 @@ mod sizes;
 
 use std::time::{Duration, Instant};
 
-use self::congestion::{Acked, CongestionControl};
+use self::congestion::{Acked, CongestionControl, Lost};
+use self::delivery::{DeliveryRate, RateSample};
 use self::messages::{SentMessage, SentMessages};
-use self::outstanding::{Cut, Outstanding, SentChunk};
-use self::pacer::Pacer;
+use self::outstanding::{Cut, Outstanding, SackSummary, SentChunk};
+use self::pacer::{Pace, Pacer};
 use self::path_mtu::PathMtu;
 use self::recovery::Recovery;
 use self::rto::RetransmissionTimeout;
@@ -95,6 +97,8 @@ pub(crate) struct Sender {
     rtt_probe: Option<(u64, Instant)>,
     recovery: Recovery,
     pacer: Pacer,
+    /// For controllers that want it.
+    delivery: Option<Box<DeliveryRate>>,
     /// The congestion window was last full when this was the next TSN.
     full_at: u64,
     last_sent: Option<Instant>,
@@ -119,12 +123,14 @@ impl Sender {
         let path_mtu = PathMtu::new(config);
         let packet_size = path_mtu.size();
         let pmdcs = pmdcs(packet_size);
+        let congestion = congestion::controller(config, pmdcs, initial_tsn.0);
         Self {
             queue: SendQueue::new(config.scheduler),
             messages: SentMessages::new(),
             interleaving: false,
             outstanding: Outstanding::new(initial_tsn.unwrap_first(), pmdcs),
-            congestion: congestion::controller(config, pmdcs),
+            delivery: congestion.wants_rate().then(Box::default),
+            congestion,
             rto: RetransmissionTimeout::new(config),
             t3: Timer::default(),
             backoff: Backoff { max: config.max_backoff },
@@ -241,6 +247,7 @@ impl Sender {
     /// Queues a message that [`accepts`](Self::accepts) said yes to.
     pub(crate) fn enqueue(&mut self, stream: StreamId, message: QueuedMessage) -> bool {
         let len = message.payload.len();
+        self.note_app_limit();
         if !self.queue.push(stream, message) {
             return false;
         }
@@ -278,12 +285,15 @@ impl Sender {
             return;
         }
         self.restart_after_idle(now);
+        if self.outstanding.flight() == 0 && self.delivery.as_ref().is_some_and(|d| d.is_app_limited()) {
+            self.congestion.on_restart(now);
+        }
         let forced = self.outstanding.flight() == 0 || self.fast_retransmit_now;
         if !forced && !self.pacer.ready(now) {
             return;
         }
         self.outstanding.now = self.recovery.micros(now);
-        let flight_before = self.outstanding.flight();
+        let (flight_before, next_tsn) = (self.outstanding.flight(), self.outstanding.next_tsn());
         let mut wrote = false;
         while let Some((tsn, chunk)) = self.outstanding.peek_lost() {
             if self.give_up_if_due(now, tsn, stats) {
@@ -338,15 +348,22 @@ impl Sender {
             if flight + self.packet_size > cwnd {
                 self.full_at = self.outstanding.next_tsn();
             }
-            match self.rto.srtt() {
-                Some(srtt) if pacer::applies(srtt) => {
-                    let slow_start = cwnd < self.congestion.ssthresh();
-                    let bytes = flight.saturating_sub(flight_before);
-                    self.pacer.sent(now, bytes, self.packet_size, pacer::Rate { cwnd, srtt, slow_start });
-                }
-                _ => self.pacer.reset(),
+            if let Some(delivery) = &mut self.delivery {
+                delivery.sent(now, self.outstanding.now, next_tsn, flight_before, flight);
+            }
+            match self.pace(cwnd) {
+                Some(pace) => self.pacer.sent(now, flight.saturating_sub(flight_before), pace),
+                None => self.pacer.reset(),
             }
         }
+    }
+
+    fn pace(&self, cwnd: usize) -> Option<Pace> {
+        if let Some(rate) = self.congestion.pacing_rate() {
+            return Some(Pace::of_rate(rate, self.packet_size));
+        }
+        let slow_start = cwnd < self.congestion.ssthresh();
+        Pace::of_window(cwnd, self.rto.srtt(), slow_start, self.packet_size)
     }
 
     /// Cuts new chunks into the rest of the packet.
@@ -516,6 +533,7 @@ impl Sender {
         if cumulative >= self.outstanding.next_tsn() {
             return Err(SackError::NeverSent);
         }
+        self.note_app_limit();
         let in_fast_recovery = self.recover_until.is_some();
         let window_was_full = before + 1 < self.full_at;
         let count_reports = !self.recovery.reordering;
@@ -556,7 +574,9 @@ impl Sender {
         }
         let rtt = self.rack(now, &mut summary, sack.duplicates(), stats);
         self.judge_sizes(now, &summary);
+        self.report_lost(now, self.begins_recovery());
         if summary.acked_bytes > 0 {
+            let rate = self.sample_rate(now, &summary);
             self.congestion.on_ack(Acked {
                 now,
                 bytes: summary.acked_bytes,
@@ -568,7 +588,14 @@ impl Sender {
                 next_tsn: self.outstanding.next_tsn(),
                 rtt,
                 srtt: self.rto.srtt(),
+                in_flight: self.outstanding.flight(),
+                rate,
             });
+            if self.congestion.is_holding_back()
+                && let Some(delivery) = &mut self.delivery
+            {
+                delivery.app_limited(self.outstanding.flight());
+            }
         }
         self.on_lost(summary.lost, stats);
         self.give_up_lost(now, stats);
@@ -591,6 +618,38 @@ impl Sender {
         self.forward_due |= self.outstanding.first_is_abandoned();
         self.note_capacity();
         Ok(SackOutcome { alive: summary.acked_bytes > 0 || self.window_closed })
+    }
+
+    /// Notes that everything was sent though more could be, before that changes (draft-ietf-ccwg-bbr-06
+    /// §4.1.2.4).
+    fn note_app_limit(&mut self) {
+        let flight = self.outstanding.flight();
+        if let Some(delivery) = &mut self.delivery
+            && !self.queue.has_messages()
+            && !self.outstanding.has_lost()
+            && flight < self.congestion.cwnd()
+        {
+            delivery.app_limited(flight);
+        }
+    }
+
+    /// What a SACK says about the path's rate, for a controller that wants it.
+    fn sample_rate(&mut self, now: Instant, summary: &SackSummary) -> Option<RateSample> {
+        let first = self.outstanding.cumulative_tsn_ack() + 1;
+        let newest = self.recovery.newest_acked(now, summary);
+        let min_rtt = self.recovery.min_rtt();
+        self.delivery.as_mut()?.acknowledged(now, summary.acked_bytes, newest, first, min_rtt)
+    }
+
+    /// Tells a controller that wants it what has just been found lost; `is_first` if nothing was being repaired.
+    fn report_lost(&mut self, now: Instant, mut is_first: bool) {
+        let Some(delivery) = &mut self.delivery else { return };
+        for &tsn in &self.outstanding.newly_lost {
+            let Some(chunk) = self.outstanding.get(tsn) else { continue };
+            let Some(sample) = delivery.lost(chunk.sent_at, chunk.wire_len()) else { continue };
+            self.congestion.on_lost(Lost { now, tsn, is_first, sample });
+            is_first = false;
+        }
     }
 
     /// Karn's rule (RFC 9260 §6.3.1, C5): what was sent twice measures nothing.
@@ -617,6 +676,9 @@ impl Sender {
             self.congestion.on_timeout();
         }
         self.peer_rwnd = self.peer_rwnd.saturating_add(flight_payload);
+        if !self.window_closed {
+            self.report_lost(now, false);
+        }
         self.on_lost_by_timeout(self.outstanding.lost());
         self.pacer.reset();
         self.recover_until = None;

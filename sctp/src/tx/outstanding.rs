@@ -62,7 +62,7 @@ pub(crate) struct SentChunk {
     /// retransmission is found without waiting for T3, and a late report never counts against it.
     sent_after: u64,
     /// When it was last sent, in microseconds of [`Outstanding::now`].
-    sent_at: u32,
+    pub(super) sent_at: u32,
     pub(crate) offset: u32,
     pub(crate) len: u16,
     pub(crate) transmissions: u16,
@@ -86,7 +86,7 @@ impl SentChunk {
     }
 
     /// Bytes on the wire.
-    fn wire_len(&self) -> usize {
+    pub(super) fn wire_len(&self) -> usize {
         padded(usize::from(self.len)) + usize::from(self.overhead)
     }
 }
@@ -138,7 +138,7 @@ impl SackSummary {
 }
 
 /// Whether one time on the wrapping clock is not after another.
-fn is_not_after(a: u32, b: u32) -> bool {
+pub(super) fn is_not_after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) as i32 <= 0
 }
 

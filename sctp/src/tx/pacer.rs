@@ -1,9 +1,10 @@
 //! Spreads a window over its round trip, so that a burst does not overrun the queue of the bottleneck.
 //!
-//! Everything sent costs its share of the round-trip time, at twice the rate of the window in slow start and
-//! 5/4 of it later (as Linux does). What is sent may be ahead of that by a quantum, so that packets still go
-//! out in batches. Paths faster than [`MIN_SRTT`] are not paced: their own queues are what the timers of an
-//! operating system can resolve.
+//! Everything sent costs its time: at the rate that the controller says, if it has one; else its share of the
+//! round-trip time, at twice the rate of the window in slow start and 5/4 of it later (as Linux does). What is
+//! sent may be ahead of that by a quantum, so that packets still go out in batches and no timer is finer than
+//! the operating system's. Windows without a rate are not paced on paths faster than [`MIN_SRTT`]: their own
+//! queues are what such timers can resolve.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +15,47 @@ const MIN_SRTT: Duration = Duration::from_millis(5);
 const QUANTUM: Duration = Duration::from_millis(1);
 const QUANTUM_PACKETS: usize = 4;
 
-/// Whether paths with this round-trip time are paced.
-pub(super) fn applies(srtt: Duration) -> bool {
-    srtt >= MIN_SRTT
+/// The same for a controller's rate (draft-ietf-ccwg-bbr-06 §5.6.3), and how late a timer may be without costing
+/// rate. A window makes up for a late timer with its gain; a controller would take the loss for the path's rate.
+const RATE_QUANTUM_PACKETS: usize = 2;
+const LATENESS: Duration = Duration::from_millis(2);
+
+/// No rate is below this, so that times stay within reason: a packet of 1,160 bytes in 1.2 s.
+const MIN_RATE: f64 = 1000.0;
+
+/// How fast to send, and in which lumps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Seconds a byte.
+    per_byte: f64,
+    quantum: Duration,
+    /// How much unused time is kept.
+    credit: Duration,
 }
 
-/// What the rate follows from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
-    pub(super) cwnd: usize,
-    pub(super) srtt: Duration,
-    pub(super) slow_start: bool,
+impl Pace {
+    /// A window in each round trip; `None` when that is not to be paced.
+    pub(super) fn of_window(
+        cwnd: usize,
+        srtt: Option<Duration>,
+        slow_start: bool,
+        packet_len: usize,
+    ) -> Option<Self> {
+        let srtt = srtt.filter(|&srtt| srtt >= MIN_SRTT)?;
+        let gain = if slow_start { 2.0 } else { 1.25 };
+        let per_byte = srtt.as_secs_f64() / (gain * cwnd.max(1) as f64);
+        let packets = Duration::from_secs_f64(per_byte * (QUANTUM_PACKETS * packet_len) as f64);
+        let quantum = QUANTUM.max(packets);
+        Some(Self { per_byte, quantum, credit: quantum })
+    }
+
+    /// A rate in bytes a second.
+    pub(super) fn of_rate(rate: f64, packet_len: usize) -> Self {
+        let per_byte = 1.0 / rate.max(MIN_RATE);
+        let packets = Duration::from_secs_f64(per_byte * (RATE_QUANTUM_PACKETS * packet_len) as f64);
+        let quantum = QUANTUM.max(packets);
+        Self { per_byte, quantum, credit: quantum.max(LATENESS) }
+    }
 }
 
 /// When the next packet may go.
@@ -45,15 +76,12 @@ impl Pacer {
     }
 
     /// A packet with so many bytes of chunks has been sent.
-    pub(super) fn sent(&mut self, now: Instant, bytes: usize, packet_len: usize, rate: Rate) {
-        let Rate { cwnd, srtt, slow_start } = rate;
-        let gain = if slow_start { 2.0 } else { 1.25 };
-        let per_byte = srtt.as_secs_f64() / (gain * cwnd.max(1) as f64);
-        self.quantum = QUANTUM.max(Duration::from_secs_f64(per_byte * (QUANTUM_PACKETS * packet_len) as f64));
-        // A late timer does not cost rate: up to a quantum of unused time is kept.
-        let from = now.checked_sub(self.quantum).unwrap_or(now);
+    pub(super) fn sent(&mut self, now: Instant, bytes: usize, pace: Pace) {
+        self.quantum = pace.quantum;
+        // A late timer does not cost rate: some unused time is kept.
+        let from = now.checked_sub(pace.credit).unwrap_or(now);
         let paid = self.paid.map_or(from, |paid| paid.max(from));
-        self.paid = Some(paid + Duration::from_secs_f64(per_byte * bytes as f64));
+        self.paid = Some(paid + Duration::from_secs_f64(pace.per_byte * bytes as f64));
     }
 
     /// When what waits may go.
@@ -78,14 +106,13 @@ mod tests {
     use crate::tests::{base, ms};
 
     /// Sends for a second, waking up `late` after each deadline; returns packets, and the largest burst.
-    fn second(srtt: Duration, late: Duration) -> (u32, u32) {
+    fn second(pace: Pace, late: Duration) -> (u32, u32) {
         let start = base();
         let (mut now, mut pacer) = (start, Pacer::default());
         let (mut packets, mut burst, mut largest) = (0, 0, 0);
         while now < start + ms(1000) {
             if pacer.ready(now) {
-                // A window of 100 packets.
-                pacer.sent(now, 1000, 1000, Rate { cwnd: 100_000, srtt, slow_start: false });
+                pacer.sent(now, 1000, pace);
                 packets += 1;
                 burst += 1;
                 largest = largest.max(burst);
@@ -99,22 +126,47 @@ mod tests {
         (packets, largest)
     }
 
+    /// A window of 100 packets.
+    fn window(srtt: Duration) -> Option<Pace> {
+        Pace::of_window(100_000, Some(srtt), false, 1000)
+    }
+
     #[test]
     fn a_window_and_a_quarter_goes_out_in_a_round_trip_and_in_small_batches() {
-        let (packets, burst) = second(ms(100), Duration::ZERO);
+        let (packets, burst) = second(window(ms(100)).unwrap(), Duration::ZERO);
         assert!((1230..1280).contains(&packets), "{packets}");
         assert!(burst <= 10, "{burst}");
     }
 
     #[test]
     fn a_timer_that_is_late_costs_no_rate() {
-        let (packets, _) = second(ms(100), ms(2));
+        let (packets, _) = second(window(ms(100)).unwrap(), ms(2));
         assert!(packets > 1200, "{packets}");
     }
 
     #[test]
-    fn short_paths_are_not_paced() {
-        assert!(!applies(ms(4)));
-        assert!(applies(ms(5)));
+    fn windows_of_short_paths_are_not_paced() {
+        assert!(window(ms(4)).is_none());
+        assert!(window(ms(5)).is_some());
+        assert!(Pace::of_window(100_000, None, false, 1000).is_none());
+    }
+
+    #[test]
+    fn a_rate_is_kept_whatever_the_timer_does() {
+        for rate in [100.0, 1000.0, 100_000.0] {
+            for late in [Duration::ZERO, ms(1), ms(2)] {
+                let (packets, burst) = second(Pace::of_rate(rate * 1000.0, 1000), late);
+                let packets = f64::from(packets);
+                assert!((rate..rate * 1.01 + 5.0).contains(&packets), "{rate} {late:?}: {packets}");
+                // A quantum, what was missed, and one that was not owed at the start.
+                assert!(f64::from(burst) <= rate * 0.005 + 5.0, "{rate} {late:?}: {burst}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_slow_and_no_more() {
+        let pace = Pace::of_rate(0.0, 1000);
+        assert!(pace.quantum <= Duration::from_secs(2));
     }
 }

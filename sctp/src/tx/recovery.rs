@@ -29,7 +29,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::Sender;
-use super::outstanding::SackSummary;
+use super::outstanding::{SackSummary, is_not_after};
 use crate::stats::Stats;
 use crate::timer::earliest;
 use crate::types::Tsn;
@@ -107,7 +107,21 @@ impl Recovery {
         }
     }
 
-    fn min_rtt(&self) -> Duration {
+    /// When the newest of the chunks that a SACK acknowledges was sent; of those sent again only what can be
+    /// an answer to the last time.
+    pub(super) fn newest_acked(&mut self, now: Instant, summary: &SackSummary) -> Option<u32> {
+        let micros = self.micros(now);
+        let min_rtt = self.min_rtt();
+        let resent = summary
+            .newest_resent
+            .filter(|&at| Duration::from_micros(u64::from(micros.wrapping_sub(at))) >= min_rtt);
+        match (summary.newest_sent_once, resent) {
+            (Some(once), Some(again)) if is_not_after(once, again) => Some(again),
+            (once, again) => once.or(again),
+        }
+    }
+
+    pub(super) fn min_rtt(&self) -> Duration {
         self.min_rtt.map_or(Duration::ZERO, |(rtt, _)| rtt)
     }
 
@@ -175,21 +189,20 @@ impl Sender {
         lost
     }
 
+    /// Whether a loss found now begins a fast recovery. A timeout has left one packet already: what was
+    /// outstanding then reduces it no further.
+    pub(super) fn begins_recovery(&self) -> bool {
+        let cumulative = self.outstanding.cumulative_tsn_ack();
+        let after_timeout = |episode: &Episode| episode.by_timeout && *episode.range.end() > cumulative;
+        self.recover_until.is_none() && !self.recovery.episode.as_ref().is_some_and(after_timeout)
+    }
+
     /// Acts on losses that a SACK or the RACK timer found: the first of a window reduces it.
     pub(super) fn on_lost(&mut self, lost: usize, stats: &mut Stats) {
         if lost == 0 {
             return;
         }
-        let cumulative = self.outstanding.cumulative_tsn_ack();
-        if let Some(episode) = &mut self.recovery.episode
-            && episode.by_timeout
-            && *episode.range.end() > cumulative
-        {
-            // A timeout has left one packet already; what was outstanding then reduces it no further.
-            episode.lost += lost;
-            return;
-        }
-        if self.recover_until.is_none() {
+        if self.begins_recovery() {
             self.congestion.on_fast_recovery();
             self.recover_until = Some(self.outstanding.next_tsn() - 1);
             self.fast_retransmit_now = true;
@@ -310,6 +323,7 @@ impl Sender {
             let before = self.outstanding.flight_payload();
             let lost = self.detect_late(now);
             self.peer_rwnd += before - self.outstanding.flight_payload();
+            self.report_lost(now, self.begins_recovery());
             self.on_lost(lost, stats);
             self.give_up_lost(now, stats);
         }
@@ -325,6 +339,8 @@ impl Sender {
         if self.is_retransmittable(now, tsn) {
             let before = self.outstanding.flight_payload();
             self.outstanding.mark_lost(tsn);
+            // It is no loss yet.
+            self.outstanding.newly_lost.pop();
             self.peer_rwnd += before - self.outstanding.flight_payload();
             self.fast_retransmit_now = true;
             // In case the packets were lost for their size, this one should not be.

@@ -22,7 +22,10 @@ impl Sender {
         self.packet_size = self.path_mtu.size();
         self.outstanding.forget_large();
         self.outstanding.set_packet_len(pmdcs(self.packet_size));
-        self.congestion = congestion::controller(config, pmdcs(self.packet_size));
+        let seed = self.outstanding.next_tsn() as u32;
+        self.congestion = congestion::controller(config, pmdcs(self.packet_size), seed);
+        // What is in flight samples the old path.
+        self.delivery = self.congestion.wants_rate().then(Box::default);
         self.rto = RetransmissionTimeout::new(config);
         self.rtt_probe = None;
         self.recover_until = None;

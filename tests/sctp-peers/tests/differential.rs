@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet_netsim::{LinkConfig, Loss};
-use sinnet_sctp::Config;
+use sinnet_sctp::{Config, Congestion};
 use sinnet_sctp_peers::{Dcsctp, DcsctpOptions, Happening, Note, Ours, STREAMS, Traffic, World};
 
 const OURS: usize = 0;
@@ -84,6 +84,7 @@ fn one(seed: u64, begins: Begins) {
         config.partial_reliability = rng.random_bool(0.9);
         config.heartbeat_interval = heartbeats.unwrap_or_default();
     });
+    ours.congestion = [Congestion::Cubic, Congestion::NewReno, Congestion::Bbr][(seed % 3) as usize];
     let theirs = DcsctpOptions {
         mtu: rng.random_range(500..1_300),
         receive_buffer: max_len + rng.random_range(30_000..400_000),

@@ -4,6 +4,7 @@
 //! count as what they cost the path. Every acknowledged byte counts once, however many SACKs it took to say so
 //! (appropriate byte counting, RFC 3465).
 
+mod bbr;
 mod cubic;
 mod hystart;
 mod new_reno;
@@ -11,8 +12,10 @@ mod new_reno;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use self::bbr::Bbr;
 use self::cubic::Cubic;
 use self::new_reno::NewReno;
+use super::delivery::{LossSample, RateSample};
 use crate::config::{Config, Congestion};
 
 /// The limit `L` of one slow-start step, in packets (RFC 9260 §7.2.1: SHOULD be 1, MAY be larger; RFC 3465).
@@ -44,6 +47,23 @@ pub(crate) struct Acked {
     pub(crate) rtt: Option<Duration>,
     /// The smoothed round-trip time.
     pub(crate) srtt: Option<Duration>,
+    /// In flight now.
+    pub(crate) in_flight: usize,
+    /// How fast it was delivered; only for controllers that [want it](CongestionControl::wants_rate).
+    pub(crate) rate: Option<RateSample>,
+}
+
+/// A chunk found lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    /// When that was found.
+    pub(crate) now: Instant,
+    /// Its TSN, unwrapped. Chunks lost together are reported in the order of their TSNs.
+    pub(crate) tsn: u64,
+    /// Nothing was being repaired before.
+    pub(crate) is_first: bool,
+    /// What is known about it.
+    pub(crate) sample: LossSample,
 }
 
 /// Decides how much may be in flight.
@@ -64,12 +84,31 @@ pub(crate) trait CongestionControl: Debug + Send {
     fn set_packet_len(&mut self, mtu: usize);
     /// What the last `on_fast_recovery` or `on_timeout` was about turned out to be no loss.
     fn undo(&mut self);
+
+    /// Whether to sample the delivery rate for it, and to report losses chunk by chunk. What follows is for
+    /// controllers that say yes; the others go by windows alone.
+    fn wants_rate(&self) -> bool {
+        false
+    }
+    /// How fast to send, in bytes a second, headers of chunks included.
+    fn pacing_rate(&self) -> Option<f64> {
+        None
+    }
+    /// It holds back on its own account: what is delivered now says nothing about the path.
+    fn is_holding_back(&self) -> bool {
+        false
+    }
+    /// A chunk was found lost: before the `on_ack` of the SACK that showed it, or after `on_timeout`.
+    fn on_lost(&mut self, _lost: Lost) {}
+    /// Something is sent with nothing in flight, because there was nothing to send.
+    fn on_restart(&mut self, _now: Instant) {}
 }
 
 /// The algorithm that the settings name. `mtu` is the path's maximum for DATA chunks, the PMDCS of RFC 9260
-/// §6.9: without the common header.
-pub(crate) fn controller(config: &Config, mtu: usize) -> Box<dyn CongestionControl> {
+/// §6.9: without the common header. `seed` spreads what many connections would do at the same time.
+pub(crate) fn controller(config: &Config, mtu: usize, seed: u32) -> Box<dyn CongestionControl> {
     match config.congestion {
+        Congestion::Bbr => Box::new(Bbr::new(mtu, config.initial_cwnd_packets, seed)),
         Congestion::Cubic => Box::new(Cubic::new(mtu, config.initial_cwnd_packets)),
         Congestion::NewReno => Box::new(NewReno::new(mtu, config.initial_cwnd_packets)),
     }
@@ -92,6 +131,8 @@ mod tests {
             next_tsn: 0,
             rtt: None,
             srtt: Some(Duration::from_millis(100)),
+            in_flight: 0,
+            rate: None,
         }
     }
 }
