@@ -93,7 +93,8 @@ fn survive(seed: u64, loss: f64) {
     let mut world = World::new(seed, link);
     world.connect();
     // Not before: nothing protects the first flights, and a handshake record that makes no sense is fatal.
-    world.net.set_default_link(LinkConfig { corrupt: rng.random_range(0.0..0.02), ..link });
+    let ends = (world.a.addr.ip(), world.b.addr.ip());
+    world.net.set_link(ends.0, ends.1, LinkConfig { corrupt: rng.random_range(0.0..0.02), ..link });
     let (ordered, ordered_b) =
         world.channel(ChannelOptions { label: "ordered".into(), ..Default::default() });
     let (loose, loose_b) =
@@ -167,6 +168,7 @@ fn survive(seed: u64, loss: f64) {
     // Under loss the last packets may be lost; then b learns of the end by silence, not by word.
     assert!(b.is_orderly(), "{b:?}");
     assert_eq!(world.a.peer.poll_timeout(), None, "no timer after the end");
+    assert!(world.net.stats(ends.0, ends.1).corrupted > 0);
 }
 
 #[test]
