@@ -138,9 +138,15 @@ impl Connection {
     pub fn seal(&mut self, slot: &mut [u8], plaintext_len: usize) -> Result<usize, SealError> {
         match (&self.session.phase, &mut self.session.write) {
             (Phase::Connected, Some(key)) => {
-                let len = key.seal(ContentType::APPLICATION_DATA, slot, plaintext_len)?;
-                self.session.stats.records_sealed += 1;
-                Ok(len)
+                let result = key.seal(ContentType::APPLICATION_DATA, slot, plaintext_len);
+                match result {
+                    Ok(_) => self.session.stats.records_sealed += 1,
+                    Err(SealError::KeyExhausted | SealError::SequenceExhausted) => {
+                        self.fail(&Error::KeyExhausted);
+                    }
+                    Err(_) => {}
+                }
+                result
             }
             (Phase::Closed | Phase::Failed(_), _) => Err(SealError::Closed),
             _ => Err(SealError::NotConnected),

@@ -139,6 +139,10 @@ pub enum Error {
     /// 2^36 records failed authentication (RFC 9147 §4.5.3).
     #[error("too many records failed authentication")]
     TooManyForgeries,
+    /// Our key or our record numbers are used up: see [`SealError::KeyExhausted`] and [`SealError::SequenceExhausted`].
+    /// The peer is told close_notify.
+    #[error("the session has sealed as much as it safely may")]
+    KeyExhausted,
     /// [`Connection::abort`](crate::Connection::abort) was called.
     #[error("ended by the application with the alert {0}")]
     Aborted(AlertDescription),
@@ -204,6 +208,7 @@ impl Error {
             Self::BadSignature | Self::BadFinished => AlertDescription::DECRYPT_ERROR,
             Self::TooManyForgeries => AlertDescription::BAD_RECORD_MAC,
             Self::OwnCertificateMissing | Self::Crypto => AlertDescription::INTERNAL_ERROR,
+            Self::KeyExhausted => AlertDescription::CLOSE_NOTIFY,
             Self::PeerAlert(_) | Self::HandshakeTimeout => return None,
         })
     }
@@ -225,7 +230,9 @@ impl Error {
             | Self::MessageTooLarge { .. } => Fault::Mismatch,
             Self::PeerAlert(_) => Fault::Remote,
             Self::HandshakeTimeout => Fault::Path,
-            Self::Aborted(_) | Self::OwnCertificateMissing | Self::Crypto => Fault::Local,
+            Self::Aborted(_) | Self::KeyExhausted | Self::OwnCertificateMissing | Self::Crypto => {
+                Fault::Local
+            }
             _ => Fault::Peer,
         }
     }
@@ -261,7 +268,11 @@ pub enum SealError {
     /// More plaintext than a record holds: 2^14 bytes (RFC 6347 §4.1).
     #[error("the plaintext does not fit into one record")]
     TooLong,
-    /// All 2^48 sequence numbers are used.
+    /// The AES-GCM key has sealed what one key safely may, some 388 GB (RFC 9147 §4.5.3), and DTLS 1.2 cannot change
+    /// it: the connection has ended, make a new one. ChaCha20-Poly1305 has no such limit.
+    #[error("the key has sealed as much as it safely may")]
+    KeyExhausted,
+    /// All 2^48 sequence numbers are used; the connection has ended.
     #[error("the record sequence numbers are used up")]
     SequenceExhausted,
     /// The cryptographic library failed.

@@ -115,6 +115,7 @@ impl Connection {
 
     fn handle_plain(&mut self, now: Instant, header: &RecordHeader, fragment: &[u8]) -> Result<(), Error> {
         let in_handshake = self.session.phase == Phase::Handshake;
+        self.session.plain_sequence_read = header.sequence_number;
         match header.content_type {
             ContentType::HANDSHAKE if in_handshake => self.handle_fragments(now, 0, fragment),
             ContentType::ALERT if in_handshake && !self.session.read_protected => self.handle_alert(fragment),

@@ -48,6 +48,8 @@ pub(crate) struct Session {
     next_message_seq: u16,
     /// Our next record number in epoch 0.
     pub(crate) plain_sequence: u64,
+    /// The number of the record of epoch 0 that is being read.
+    pub(crate) plain_sequence_read: u64,
     /// Keys of epoch 1, once they are known.
     pub(crate) write: Option<SealKey>,
     pub(crate) read: Option<OpenKey>,
@@ -99,6 +101,7 @@ impl Session {
             flight,
             next_message_seq: 0,
             plain_sequence: 0,
+            plain_sequence_read: 0,
             write: None,
             read: None,
             write_protected: false,
@@ -185,7 +188,10 @@ impl Session {
         tracing::debug!(%error, "DTLS failed");
         self.stop();
         self.phase = Phase::Failed(error.clone());
-        self.alert = error.alert().map(Alert::fatal);
+        self.alert = error.alert().map(|description| match description {
+            AlertDescription::CLOSE_NOTIFY => Alert::warning(description),
+            other => Alert::fatal(other),
+        });
         self.events.push_back(Event::Failed(error.clone()));
     }
 

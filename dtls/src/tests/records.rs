@@ -106,9 +106,34 @@ fn sequence_numbers_end_without_reuse() {
     let last = pair.client.seal(b"last");
     pair.server.input(pair.now, &last);
     assert_eq!(pair.server.received, [b"last"]);
-    for _ in 0..3 {
-        assert_eq!(pair.client.connection.seal(&mut [0; 100], 10), Err(SealError::SequenceExhausted));
-    }
+    assert_eq!(pair.client.connection.seal(&mut [0; 100], 10), Err(SealError::SequenceExhausted));
+    assert_eq!(pair.client.connection.seal(&mut [0; 100], 10), Err(SealError::Closed));
+    pair.run(Duration::from_secs(1), fine);
+    assert_eq!(pair.client.events, [Event::Connected, Event::Failed(Error::KeyExhausted)]);
+}
+
+#[test]
+fn a_gcm_key_seals_only_so_much_and_then_says_goodbye() {
+    let mut pair = connected();
+    let key = |pair: &mut Pair| pair.client.connection.session.write.take().unwrap();
+    let mut write = key(&mut pair);
+    // 100 bytes are 7 blocks, and one for the tag.
+    write.set_blocks(8 + 7);
+    pair.client.connection.session.write = Some(write);
+    let last = pair.client.seal(&[1; 100]);
+    pair.server.input(pair.now, &last);
+    assert_eq!(pair.server.received, [[1; 100]]);
+    assert_eq!(pair.client.connection.seal(&mut [0; 200], 100), Err(SealError::KeyExhausted));
+    assert_eq!(pair.client.connection.seal(&mut [0; 200], 1), Err(SealError::Closed));
+    pair.run(Duration::from_secs(1), fine);
+    assert_eq!(pair.client.events, [Event::Connected, Event::Failed(Error::KeyExhausted)]);
+    assert_eq!(pair.server.events, [Event::Connected, Event::Closed]);
+
+    let (mut client, server) = (config(0), config(1));
+    client.suites = vec![CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256];
+    let mut pair = Pair::new(client, server);
+    pair.run(Duration::from_secs(1), fine);
+    assert_eq!(pair.client.connection.seal(&mut [0; 100], 10), Ok(13 + 10 + 16));
 }
 
 #[test]

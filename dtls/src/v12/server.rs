@@ -176,6 +176,8 @@ impl Server {
 
     /// Without a timer: the client repeats its hello if this is lost (RFC 6347 §4.2.4).
     fn send_hello_verify_request(&self, session: &mut Session, now: Instant, answers: u16, cookie: &[u8]) {
+        // RFC 6347 §4.2.1: the request has the record number of its hello.
+        session.plain_sequence = session.plain_sequence.max(session.plain_sequence_read);
         session.flight.begin(Some(answers));
         session.send(hello_verify_request::TYPE, HelloVerifyRequest { cookie }.to_bytes());
         session.flight.arm(now, false);
