@@ -5,5 +5,8 @@ mod attacks;
 mod browsers;
 mod handshake;
 mod hostile_messages;
+mod negotiation;
 mod pair;
+mod patterns;
 mod records;
+mod states;
