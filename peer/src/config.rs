@@ -25,7 +25,8 @@ pub struct Config {
     /// Channels that may be there at once, opened by either side; 1024 by default. What the peer opens beyond it is
     /// closed at once.
     pub max_channels: usize,
-    /// DTLS retransmission: the first timeout; doubles from there.
+    /// DTLS retransmission: the least first timeout, 50 ms by default. It is twice the round trip that ICE has measured, if
+    /// that is more, and doubles from there.
     pub dtls_initial_timeout: Duration,
     /// Answer an `actpass` offer as the DTLS client (`a=setup:active`, RFC 8842 §5.3's recommendation). True by
     /// default.

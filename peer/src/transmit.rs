@@ -1,10 +1,13 @@
 //! Datagrams out: one batch of equal segments a call, written and sealed in the caller's buffer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sinnet_ice::Path;
 
 use crate::peer::Peer;
+
+/// The longest first timeout of a DTLS flight.
+const MAX_INITIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What [`Peer::poll_transmit`] wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,13 @@ impl Peer {
         let path = self.ice.can_send()?;
         let mtu = self.config.datagram_size().min(buf.len());
         let dtls = &mut self.transport.as_mut()?.dtls;
+        if !dtls.is_connected()
+            && let Some(rtt) = self.ice.rtt()
+        {
+            // Sooner, every flight would be sent twice on a long path. The upper bound is libwebrtc's.
+            let initial = (rtt * 2).min(MAX_INITIAL_TIMEOUT).max(self.config.dtls_initial_timeout);
+            dtls.set_initial_timeout(now, initial);
+        }
         if let Some(len) = dtls.poll_transmit(now, buf.get_mut(..mtu)?) {
             return self.single(path, len);
         }
