@@ -41,6 +41,33 @@ fn the_side_that_is_told_to_shut_down_flushes_too() {
 }
 
 #[test]
+fn a_shutdown_that_acknowledges_what_was_never_sent_ends_in_good_order() {
+    let mut pair = Pair::connected(Config::default());
+    let first = std::rc::Rc::new(std::cell::Cell::new(None));
+    let tsn = first.clone();
+    pair.script = Box::new(move |_, packet| {
+        let chunks = raw_chunks(packet);
+        let data = chunks.iter().find(|chunk| chunk.kind == ChunkType::DATA);
+        if let (Some(data), None) = (data, tsn.get()) {
+            tsn.set(data.value.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)));
+            return Fate::Drop;
+        }
+        Fate::Deliver
+    });
+    pair.send(A, 1, b"lost at first");
+    pair.drain();
+    let absurd = first.get().unwrap().wrapping_add(1 << 20).to_be_bytes();
+    pair.inject(A, &[(ChunkType::SHUTDOWN, 0, &absurd)]);
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.recv_all(Z, 1), [b"lost at first"]);
+    let sent = pair.sent[A].concat();
+    assert!(sent.contains(&ChunkType::SHUTDOWN_ACK) && !sent.contains(&ChunkType::ABORT), "{sent:?}");
+    pair.inject(A, &[(ChunkType::SHUTDOWN_COMPLETE, 0, &[])]);
+    pair.drain();
+    assert_eq!(pair.events[A].last(), Some(&Event::Closed(CloseReason::Shutdown)));
+}
+
+#[test]
 fn both_sides_can_shut_down_at_once() {
     let mut pair = Pair::connected(Config::default());
     pair.ends[A].shutdown(pair.now);

@@ -156,7 +156,8 @@ const TABLE: &[Row] = &[
     ("ABORT, reflected",       ["-", "-", "-", "-", "-", "-", "-", "-", "-"]),
     // §9.2
     ("SHUTDOWN",               ["ABORT/T", "-", "-", "S-ACK >ShutdownAckSent", ">ShutdownReceived", "S-ACK >ShutdownAckSent", "-", "S-ACK", "ABORT/T"]),
-    ("SHUTDOWN, never sent",   ["ABORT/T", "-", "-", "ABORT >Ended", "ABORT >Ended", "ABORT >Ended", "ABORT >Ended", "ABORT >Ended", "ABORT/T"]),
+    // As SHUTDOWN: pion and sctp-proto send it so.
+    ("SHUTDOWN, never sent",   ["ABORT/T", "-", "-", "S-ACK >ShutdownAckSent", ">ShutdownReceived", "S-ACK >ShutdownAckSent", "-", "S-ACK", "ABORT/T"]),
     ("SHUTDOWN, short",        ["ABORT/T", "-", "-", "-", "-", "-", "-", "-", "ABORT/T"]),
     // §8.4 rule 5, §8.5.1 E, §9.2
     ("SHUTDOWN-ACK",           ["COMPLETE/T", "COMPLETE/T", "COMPLETE/T", "-", "-", "COMPLETE >Ended", "-", "COMPLETE >Ended", "COMPLETE/T"]),
