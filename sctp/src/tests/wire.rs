@@ -110,6 +110,15 @@ fn the_checksum_is_crc32c_least_significant_byte_first() {
 }
 
 #[test]
+fn forward_tsn_among_the_supported_extensions_is_enough() {
+    let mut init = [0; 24];
+    // As pion and sctp-proto send it: a list of RE-CONFIG and FORWARD TSN, and no Forward-TSN-Supported.
+    init[16..22].copy_from_slice(&[0x80, 0x08, 0, 6, 130, 192]);
+    let capabilities = Init::parse(&init).expect("well-formed").capabilities;
+    assert_eq!(capabilities, Capabilities { reconfig: true, forward_tsn: true, ..Capabilities::default() });
+}
+
+#[test]
 fn a_writer_never_passes_the_end_and_leaves_nothing_half_written() {
     for size in 0..64 {
         let mut buf = vec![0xee; size + 8];

@@ -85,6 +85,8 @@ impl<'a> Init<'a> {
                 ParamType::SUPPORTED_EXTENSIONS => {
                     let has = |kind: ChunkType| param.value.contains(&kind.0);
                     init.capabilities.reconfig |= has(ChunkType::RE_CONFIG);
+                    // pion and sctp-proto list it here only, without the parameter that RFC 3758 §3.1 has for it.
+                    init.capabilities.forward_tsn |= has(ChunkType::FORWARD_TSN);
                     init.capabilities.i_data |= has(ChunkType::I_DATA);
                     init.capabilities.i_forward_tsn |= has(ChunkType::I_FORWARD_TSN);
                 }
