@@ -14,7 +14,6 @@ mod reconfig;
 mod recovery;
 mod reset;
 mod snap;
-mod throughput;
 mod wire;
 mod zero_checksum;
 

@@ -177,7 +177,7 @@ impl Link {
             return None;
         }
         let rate = rate as f64;
-        let waits = self.busy_until.saturating_duration_since(now);
+        let waits = self.backlog(now);
         let waiting = waits.as_secs_f64() * rate / 8.0;
         // An idle bottleneck takes a datagram whatever the queue is: that one does not wait.
         if !waits.is_zero() && waiting + wire as f64 > self.config.queue as f64 {
@@ -186,6 +186,11 @@ impl Link {
         let takes = Duration::from_secs_f64(wire as f64 * 8.0 / rate);
         self.busy_until = now + waits + takes;
         Some(self.busy_until)
+    }
+
+    /// How long what waits takes to pass.
+    pub(crate) fn backlog(&self, now: Instant) -> Duration {
+        self.busy_until.saturating_duration_since(now)
     }
 
     fn loses(&mut self) -> bool {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::link::{Link, LinkConfig, LinkStats};
 use crate::payload::Payload;
@@ -158,6 +158,11 @@ impl<P: Payload> Net<P> {
         self.links.get(&(src, dst)).map(|link| link.stats).unwrap_or_default()
     }
 
+    /// How long a datagram that was sent now would wait for the bottleneck of a direction.
+    pub fn backlog(&self, now: Instant, src: IpAddr, dst: IpAddr) -> Duration {
+        self.links.get(&(src, dst)).map(|link| link.backlog(now)).unwrap_or_default()
+    }
+
     /// Datagrams on their way, in all directions.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -186,8 +191,6 @@ mod tests {
         reason = "one base instant a test; all others are computed from it"
     )]
 
-    use std::time::Duration;
-
     use super::*;
     use crate::{HEADERS, Loss};
 
@@ -215,6 +218,22 @@ mod tests {
             trace.push((u32::from_be_bytes(datagram.payload[..4].try_into().unwrap()), at - start));
         }
         (trace, net.stats(a.ip(), z.ip()))
+    }
+
+    #[test]
+    fn the_backlog_is_what_the_next_datagram_waits() {
+        let start = Instant::now();
+        let (a, z) = addresses();
+        let mut net = Net::new(1, start);
+        assert_eq!(net.backlog(start, a.ip(), z.ip()), Duration::ZERO);
+        net.set_link(a.ip(), z.ip(), LinkConfig { rate: Some(1_000_000), ..LinkConfig::default() });
+        for _ in 0..3 {
+            net.send(start, a, z, vec![0; 1000 - HEADERS]);
+        }
+        assert_eq!(net.backlog(start, a.ip(), z.ip()), 24 * MS);
+        assert_eq!(net.backlog(start + 20 * MS, a.ip(), z.ip()), 4 * MS);
+        assert_eq!(net.backlog(start, z.ip(), a.ip()), Duration::ZERO);
+        assert_eq!(net.backlog(start + 30 * MS, a.ip(), z.ip()), Duration::ZERO);
     }
 
     const ROUGH: LinkConfig = LinkConfig {

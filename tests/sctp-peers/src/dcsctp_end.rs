@@ -17,6 +17,8 @@ pub struct DcsctpOptions {
     pub mtu: usize,
     /// The receive window; larger than any message.
     pub receive_buffer: usize,
+    /// How much it accepts for sending.
+    pub send_buffer: usize,
     /// RFC 9653.
     pub zero_checksum: bool,
     /// RFC 8260.
@@ -32,6 +34,7 @@ impl Default for DcsctpOptions {
         Self {
             mtu: 1191,
             receive_buffer: 5 << 20,
+            send_buffer: 8 << 20,
             zero_checksum: false,
             interleaving: false,
             partial_reliability: true,
@@ -57,8 +60,8 @@ impl Dcsctp {
             mtu: options.mtu,
             max_message_size: 1 << 30,
             max_receiver_window_buffer_size: options.receive_buffer,
-            max_send_buffer_size: 8 << 20,
-            per_stream_send_queue_limit: 8 << 20,
+            max_send_buffer_size: options.send_buffer,
+            per_stream_send_queue_limit: options.send_buffer,
             // As Chromium sets them.
             max_timer_backoff_duration: Some(Duration::from_secs(3)),
             // An unlucky seed is no failure.
@@ -141,7 +144,7 @@ impl Endpoint for Dcsctp {
 
     fn recv(&mut self) -> Option<Incoming> {
         let message = self.socket.get_next_message()?;
-        Some(Incoming { stream: message.stream_id.0, id: message.ppid.0, payload: message.payload })
+        Some(Incoming { stream: message.stream_id.0, id: message.ppid.0, payload: message.payload.into() })
     }
 
     fn note(&mut self) -> Option<Note> {
@@ -157,7 +160,7 @@ impl Endpoint for Dcsctp {
             lifetime: message.lifetime,
             ..SendOptions::default()
         };
-        let message = Message::new(StreamId(message.stream), PpId(message.id), message.payload.clone());
+        let message = Message::new(StreamId(message.stream), PpId(message.id), message.payload.to_vec());
         match self.socket.send(message, &options) {
             Ok(()) => true,
             Err(SendError::ResourceExhaustion | SendError::ShuttingDown) => false,
@@ -201,5 +204,17 @@ impl Endpoint for Dcsctp {
         (unacked > 0 || deadline.is_some()).then(|| {
             format!("dcsctp: {unacked} unacknowledged, deadline in {:?}", deadline.map(|at| at - now))
         })
+    }
+
+    fn report(&self) -> String {
+        let Some(metrics) = self.socket.get_metrics() else { return String::new() };
+        format!(
+            "{} packets, {} of them again, cwnd {}, srtt {:?}, {} chunks in flight",
+            metrics.tx_packets_count,
+            metrics.rtx_packets_count,
+            metrics.cwnd_bytes,
+            metrics.srtt,
+            metrics.unack_data_count
+        )
     }
 }

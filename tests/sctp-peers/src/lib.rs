@@ -1,20 +1,29 @@
-//! Our SCTP against another implementation of it, in memory and virtual time.
+//! Our SCTP against other implementations of it, in memory and virtual time.
 //!
-//! An [`Endpoint`] is one side, ours ([`Ours`]) or the `dcsctp` crate's ([`Dcsctp`]), which Chromium runs. A
-//! [`World`] puts two of them at the ends of a simulated network and moves from one thing that happens to the next.
-//! [`Traffic`] sends messages and resets streams at random, and knows what has to arrive: each message once, intact,
-//! in its stream and in order where that was asked for.
+//! An [`Endpoint`] is one side: ours ([`Ours`]), the `dcsctp` crate's ([`Dcsctp`]), which Chromium runs, or the
+//! `sctp-proto` crate's ([`SctpProto`]), which str0m and webrtc-rs run. A [`World`] puts two of them at the ends of a
+//! simulated network and moves from one thing that happens to the next. [`Traffic`] sends messages and resets streams
+//! at random, and knows what has to arrive: each message once, intact, in its stream and in order where that was asked
+//! for. A [`Bulk`] transfers as much as a bottleneck lets through, between two ends of one [`Kind`].
 #![forbid(unsafe_code)]
 
+mod bulk;
 mod dcsctp_end;
+mod kind;
 mod ours;
+mod sctp_proto_end;
 mod traffic;
 mod world;
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
+pub use bulk::{Bulk, Path};
 pub use dcsctp_end::{Dcsctp, DcsctpOptions};
+pub use kind::Kind;
 pub use ours::Ours;
+pub use sctp_proto_end::{SctpProto, SctpProtoOptions};
 pub use traffic::{STREAMS, Traffic};
 pub use world::{Happening, Sealed, World};
 
@@ -26,7 +35,7 @@ pub struct Outgoing {
     /// Tells the messages of a side apart; travels as the payload protocol identifier.
     pub id: u32,
     /// At least one byte.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// Without regard to the order.
     pub unordered: bool,
     /// Given up after so many retransmissions.
@@ -43,7 +52,7 @@ pub struct Incoming {
     /// The payload protocol identifier.
     pub id: u32,
     /// The content.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// What a side has to say.
@@ -93,4 +102,8 @@ pub trait Endpoint {
     fn broken_rule(&self, now: Instant) -> Option<String>;
     /// What is still held, or still waited for, though there is nothing to do. A heartbeat in a while is no such thing.
     fn residue(&self, now: Instant) -> Option<String>;
+    /// Its counters, for a reader.
+    fn report(&self) -> String {
+        String::new()
+    }
 }

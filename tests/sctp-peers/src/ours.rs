@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use sinnet_sctp::{Association, CloseReason, Config, Event, Ppid, SendError, SendOptions, StreamId};
 
 use crate::{Endpoint, Incoming, Note, Outgoing};
@@ -70,10 +69,9 @@ impl Endpoint for Ours {
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let mut packet = vec![0; 2000];
+        let mut packet = [0; 2000];
         let len = self.association.poll_transmit(now, &mut packet)?;
-        packet.truncate(len);
-        Some(packet)
+        Some(packet[..len].to_vec())
     }
 
     fn recv(&mut self) -> Option<Incoming> {
@@ -82,8 +80,7 @@ impl Endpoint for Ours {
             let stream = *self.readable.front()?;
             if let Some(message) = self.association.recv(stream) {
                 assert_eq!(message.stream_id, stream);
-                let payload = message.payload.to_vec();
-                return Some(Incoming { stream: stream.0, id: message.ppid.0, payload });
+                return Some(Incoming { stream: stream.0, id: message.ppid.0, payload: message.payload });
             }
             self.readable.pop_front();
         }
@@ -100,7 +97,7 @@ impl Endpoint for Ours {
             max_retransmits: message.max_retransmits.map(u32::from),
             lifetime: message.lifetime,
         };
-        let payload = Bytes::from(message.payload.clone());
+        let payload = message.payload.clone();
         match self.association.send(now, StreamId(message.stream), Ppid(message.id), payload, options) {
             Ok(()) => true,
             Err(SendError::BufferFull | SendError::Closed) => false,
@@ -140,5 +137,9 @@ impl Endpoint for Ours {
             return None;
         };
         Some(format!("{residue}: {association:?} {:?}", deadline.map(|at| at - now)))
+    }
+
+    fn report(&self) -> String {
+        format!("{:?}", self.association.stats())
     }
 }

@@ -115,7 +115,7 @@ impl Traffic {
         let message = Outgoing {
             stream: stream as u16,
             id,
-            payload: content(side, id, len),
+            payload: content(side, id, len).into(),
             unordered: !ordered,
             max_retransmits: (limit == 0).then(|| self.rng.random_range(0..3)),
             lifetime: (limit == 1).then(|| Duration::from_millis(self.rng.random_range(1..1_000))),

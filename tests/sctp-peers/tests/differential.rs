@@ -92,6 +92,7 @@ fn one(seed: u64, begins: Begins) {
         interleaving: rng.random(),
         partial_reliability: rng.random_bool(0.9),
         heartbeat_interval: heartbeats,
+        ..DcsctpOptions::default()
     };
     if ours.interleaving && theirs.interleaving {
         // dcSCTP begins a message on every stream, whatever the window holds, and lets their parts fill it for ever.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sinnet_netsim::{LinkConfig, Loss};
 use sinnet_sctp::Config;
 use sinnet_sctp_peers::{Dcsctp, DcsctpOptions, Endpoint, Happening, Note, Ours, Outgoing, Traffic, World};
@@ -48,7 +49,7 @@ fn message(stream: u16, id: u32, len: usize) -> Outgoing {
 }
 
 /// Takes what a side has received.
-fn received(world: &mut World, side: usize) -> Vec<(u32, Vec<u8>)> {
+fn received(world: &mut World, side: usize) -> Vec<(u32, Bytes)> {
     let log = std::mem::take(&mut world.log[side]);
     let messages = log.into_iter().filter_map(|happening| match happening {
         Happening::Message(message) => Some((message.id, message.payload)),
