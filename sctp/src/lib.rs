@@ -40,17 +40,20 @@
 //! The handshake from either side or both at once, restart; DATA with fragmentation, ordered and unordered;
 //! SACK; CUBIC with HyStart++, or the RFC's own congestion control; pacing; T3, fast retransmit, loss detection
 //! by time and tail-loss probes, with undo of what was no loss; windows and probes;
-//! heartbeats; SHUTDOWN and ABORT; stream reset (RFC 6525, outgoing resets); partial reliability (RFC 3758,
+//! heartbeats; SHUTDOWN and ABORT; stream reset and more streams (RFC 6525); partial reliability (RFC 3758,
 //! RFC 7496) when the peer announces it; I-DATA (RFC 8260) when the peer announces it, and stream schedulers;
 //! zero in place of the checksum (RFC 9653) towards a peer that takes it; the search for the packet size that the
-//! path takes (RFC 8899) if [`Config::max_mtu`] asks for it.
+//! path takes (RFC 8899) if [`Config::max_mtu`] asks for it; an association from INIT chunks that signalling carried
+//! (draft-hancke-tsvwg-snap), with [`Association::establish_from`].
 //!
 //! # What there is not, and why
 //!
 //! - More than one address per side, ADD-IP, host names: the path is ICE's business (RFC 8261 §6.1).
 //! - AUTH, ECN: DTLS authenticates, and there is no IP header to mark (RFC 8261 §6).
-//! - SSN/TSN reset and adding streams (RFC 6525 §4.3, §4.5): data channels have no use for them; they are
-//!   answered "denied", and so are resets of our side that a peer asks for (§4.2).
+//! - SSN/TSN reset (RFC 6525 §4.3): it throws away what is in flight; a peer's request is answered "denied".
+//! - NR-SACK, and the priority policy of RFC 7496 §4.3: nothing in WebRTC asks for them.
+//!
+//! `docs/sctp.md` in the repository has the tables: by section of the RFCs, limits, bad input, attacks and their tests.
 //!
 //! # Large messages beside small ones
 //!

@@ -79,6 +79,12 @@ impl<T> StreamMap<T> {
         self.slots.get_mut(usize::from(slot))?.take()
     }
 
+    /// Pages, and streams with state.
+    #[cfg(test)]
+    pub(crate) fn memory_for_tests(&self) -> (usize, usize) {
+        (self.pages.iter().flatten().count(), self.iter().count())
+    }
+
     /// All of them, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten()

@@ -69,3 +69,30 @@ pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{base, ms};
+
+    #[test]
+    fn it_doubles_up_to_its_limit_until_there_is_progress() {
+        let now = base();
+        let backoff = Backoff { max: ms(3000) };
+        let mut timer = Timer::default();
+        for expected in [400, 800, 1600, 3000, 3000] {
+            timer.start(now, ms(400), backoff);
+            assert_eq!(timer.deadline(), Some(now + ms(expected)));
+            assert!(!timer.expired(now + ms(expected - 1)));
+            assert!(timer.expired(now + ms(expected)));
+            assert_eq!(timer.deadline(), None);
+        }
+        assert_eq!(timer.expirations(), 5);
+        // The limit is for doubling; a path that takes longer has its own time.
+        timer.start(now, ms(5000), backoff);
+        assert_eq!(timer.deadline(), Some(now + ms(5000)));
+        timer.reset_backoff();
+        timer.start(now, ms(400), backoff);
+        assert_eq!(timer.deadline(), Some(now + ms(400)));
+    }
+}

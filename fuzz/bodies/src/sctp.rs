@@ -13,8 +13,10 @@ const HEADER: usize = 12;
 
 /// The first byte chooses: bits 0 and 1 the state to begin in (0 closed, 1 INIT sent, else established), bit 2 whether
 /// verification tags stay as they are (else they are made right), bit 3 whether time goes on between packets, bit 4
-/// whether something is being sent, bit 5 whether TSNs stay as they are (else they count from the initial ones). The rest
-/// are packets, each behind its length; ports and checksums are made right.
+/// whether something is being sent, bit 5 whether TSNs stay as they are (else they count from the initial ones), bit 6
+/// whether the first packet is a peer's INIT chunk that came with its description (draft-hancke-tsvwg-snap; for state 0),
+/// bit 7 whether the owner re-configures streams. The rest are packets, each behind its length; ports and checksums are
+/// made right.
 pub fn sctp_packet(data: &[u8]) {
     let Some((&mode, rest)) = data.split_first() else { return };
     let mut now = start();
@@ -34,8 +36,28 @@ pub fn sctp_packet(data: &[u8]) {
         let (stream, payload) = (StreamId(0), Bytes::from_static(&[0; 5000]));
         let _ = a.association.send(now, stream, Ppid(53), payload, SendOptions::default());
     }
+    let mut packets = datagrams(rest);
+    if mode & 64 != 0
+        && let Some(init) = packets.next()
+    {
+        let good = Association::check_init(init).is_ok();
+        let own = a.association.local_init();
+        let taken = a.association.establish_from(now, init).is_ok();
+        assert!(good || !taken, "taken, and not good");
+        assert_eq!(taken, a.association.is_established() && mode & 3 == 0, "taken is established");
+        a.learn(&own);
+        if let (true, Some(&tsn)) = (taken, init.get(16..20).and_then(|tsn| tsn.first_chunk::<4>())) {
+            peer_tsn = u32::from_be_bytes(tsn);
+        }
+    }
+    if mode & 128 != 0 {
+        let _ = a.association.reset_stream(now, StreamId(0));
+        let _ = a.association.reset_incoming_stream(now, StreamId(1));
+        let _ = a.association.add_outgoing_streams(now, 1);
+        let _ = a.association.add_incoming_streams(now, 1);
+    }
     a.drain(now);
-    for packet in datagrams(rest) {
+    for packet in packets {
         let mut packet = packet.to_vec();
         if packet.len() >= HEADER {
             if mode & 32 == 0 {
@@ -108,18 +130,22 @@ impl Side {
         packet[8..HEADER].copy_from_slice(&checksum.to_le_bytes());
     }
 
+    /// What our INIT or INIT ACK says: tag, window, streams, TSN (RFC 9260 §3.3.2).
+    fn learn(&mut self, chunk: &[u8]) {
+        let init = chunk.get(4..).and_then(|value| value.first_chunk::<16>());
+        if let (Some(1 | 2), Some(&[t0, t1, t2, t3, .., n0, n1, n2, n3])) = (chunk.first(), init) {
+            self.own_tag = Some([t0, t1, t2, t3]);
+            self.initial_tsn = u32::from_be_bytes([n0, n1, n2, n3]);
+        }
+    }
+
     /// Takes what there is to take, packets included.
     fn drain(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         let mut out = [0; 1200];
         while let Some(len) = self.association.poll_transmit(now, &mut out) {
             let packet = &out[..len];
-            // INIT and INIT ACK: tag, window, streams, TSN (RFC 9260 §3.3.2).
-            let init = packet.get(HEADER + 4..).and_then(|value| value.first_chunk::<16>());
-            if let (Some(1 | 2), Some(&[t0, t1, t2, t3, .., n0, n1, n2, n3])) = (packet.get(HEADER), init) {
-                self.own_tag = Some([t0, t1, t2, t3]);
-                self.initial_tsn = u32::from_be_bytes([n0, n1, n2, n3]);
-            }
+            self.learn(packet.get(HEADER..).unwrap_or_default());
             packets.push(packet.to_vec());
             assert!(packets.len() < MANY, "packets without end");
         }

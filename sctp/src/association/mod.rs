@@ -377,6 +377,11 @@ impl Association {
         Tsn::wrap(self.tx.last_assigned_tsn() + 1).0
     }
 
+    /// Pages and streams with state, outgoing and incoming.
+    pub(crate) fn stream_memory_for_tests(&self) -> [(usize, usize); 2] {
+        [self.tx.queue.memory_for_tests(), self.rx.streams.memory_for_tests()]
+    }
+
     /// As if both sides had agreed on so many streams.
     pub(crate) fn set_streams_for_tests(&mut self, outbound: u16, inbound: u16) {
         self.outbound_streams = outbound;

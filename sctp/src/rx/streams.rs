@@ -141,6 +141,11 @@ impl InStreams {
         self.readable.pop_front()
     }
 
+    #[cfg(test)]
+    pub(crate) fn memory_for_tests(&self) -> (usize, usize) {
+        self.streams.memory_for_tests()
+    }
+
     pub(crate) fn ids(&self) -> Vec<StreamId> {
         self.streams.iter().map(|stream| stream.id).collect()
     }

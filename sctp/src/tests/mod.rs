@@ -7,6 +7,7 @@ mod flow;
 mod handshake;
 mod hostile;
 mod interleaving;
+mod malformed;
 mod partial;
 mod path_mtu;
 mod property;

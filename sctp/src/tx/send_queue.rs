@@ -188,6 +188,11 @@ impl SendQueue {
         self.streams.get_or_insert_with(id, || OutStream::new(id))
     }
 
+    #[cfg(test)]
+    pub(crate) fn memory_for_tests(&self) -> (usize, usize) {
+        self.streams.memory_for_tests()
+    }
+
     pub(crate) fn streams(&self) -> impl Iterator<Item = &OutStream> {
         self.streams.iter()
     }
