@@ -79,7 +79,15 @@ impl Control {
     }
 
     /// Writes what may go with other chunks, as far as it fits.
+    #[inline]
     pub(crate) fn write_bundled(&mut self, packet: &mut PacketWriter<'_>) {
+        if !(self.heartbeat_acks.is_empty() && self.errors.is_empty()) {
+            self.write_what_waits(packet);
+        }
+    }
+
+    #[cold]
+    fn write_what_waits(&mut self, packet: &mut PacketWriter<'_>) {
         self.heartbeat_acks.retain(|value| !packet.chunk(ChunkType::HEARTBEAT_ACK, 0, &[value]));
         if !self.errors.is_empty() && packet.chunk(ChunkType::ERROR, 0, &[&self.errors]) {
             self.errors.clear();

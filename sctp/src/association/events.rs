@@ -75,6 +75,23 @@ impl Events {
 
     /// What comes after everything that streams have to say.
     pub(crate) fn next_late(&mut self) -> Option<Event> {
+        // Asked for after every batch, and mostly there is nothing.
+        let sets = [
+            &self.reset_by_peer,
+            &self.reset_requested,
+            &self.reset_done,
+            &self.reset_failed,
+            &self.incoming_reset_done,
+            &self.incoming_reset_failed,
+        ];
+        let others = self.streams.is_some() || self.streams_refused.is_some() || self.closed.is_some();
+        if !others && sets.iter().all(|set| set.is_empty()) {
+            return None;
+        }
+        self.take_late()
+    }
+
+    fn take_late(&mut self) -> Option<Event> {
         fn take(set: &mut BTreeSet<StreamId>) -> Option<Vec<StreamId>> {
             (!set.is_empty()).then(|| std::mem::take(set).into_iter().collect())
         }

@@ -135,7 +135,7 @@ impl Association {
         now: Instant,
         packet: &Packet<'_>,
         first: Option<RawChunk<'a>>,
-        rest: crate::wire::chunk::Chunks<'a>,
+        mut rest: crate::wire::chunk::Chunks<'a>,
     ) {
         self.heartbeat.heard(now);
         if self.state == State::ShutdownSent {
@@ -143,7 +143,8 @@ impl Association {
             self.t2.reset_backoff();
         }
         let mut notes = PacketNotes::default();
-        for chunk in first.map(Ok).into_iter().chain(rest) {
+        let mut next = first.map(Ok).or_else(|| rest.next());
+        while let Some(chunk) = next {
             let Ok(chunk) = chunk else {
                 self.stats.dropped_malformed += 1;
                 tracing::debug!("a chunk overruns its packet");
@@ -160,6 +161,7 @@ impl Association {
             if flow == Flow::Stop || self.state == State::Ended {
                 break;
             }
+            next = rest.next();
         }
         if self.state != State::Ended {
             if let Some(stream) = notes.invalid_stream {

@@ -272,19 +272,12 @@ impl Receiver {
         // Both are limited by the room in a packet and by the tracker, far below 2^16.
         fixed[8..10].copy_from_slice(&(gaps as u16).to_be_bytes());
         fixed[10..].copy_from_slice(&(duplicates as u16).to_be_bytes());
-        let written = if gaps + duplicates == 0 {
-            packet.chunk(ChunkType::SACK, 0, &[&fixed])
-        } else {
-            let mut lists = Vec::with_capacity(4 * (gaps + duplicates));
-            for (start, end) in self.tracker.gap_ack_blocks(gaps) {
-                lists.extend_from_slice(&start.to_be_bytes());
-                lists.extend_from_slice(&end.to_be_bytes());
-            }
-            for tsn in self.tracker.duplicates().iter().take(duplicates) {
-                lists.extend_from_slice(&tsn.0.to_be_bytes());
-            }
-            packet.chunk(ChunkType::SACK, 0, &[&fixed, &lists])
-        };
+        let blocks = self.tracker.gap_ack_blocks(gaps).map(|(start, end)| {
+            let ([s0, s1], [e0, e1]) = (start.to_be_bytes(), end.to_be_bytes());
+            [s0, s1, e0, e1]
+        });
+        let tsns = self.tracker.duplicates().iter().take(duplicates).map(|tsn| tsn.0.to_be_bytes());
+        let written = packet.list_chunk(ChunkType::SACK, &fixed, gaps + duplicates, blocks.chain(tsns));
         if written {
             self.tracker.clear_duplicates();
             self.sack.sent();

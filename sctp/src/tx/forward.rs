@@ -65,10 +65,14 @@ impl Sender {
     }
 
     /// Writes a FORWARD TSN if one is due (RFC 3758 §3.5, C3).
+    #[inline]
     pub(crate) fn write_forward_tsn(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
-        if !self.forward_due {
-            return;
+        if self.forward_due {
+            self.write_forward_tsn_due(now, packet);
         }
+    }
+
+    fn write_forward_tsn_due(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
         if !self.outstanding.first_is_abandoned() {
             self.forward_due = false;
             return;

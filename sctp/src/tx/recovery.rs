@@ -68,6 +68,8 @@ struct Episode {
 pub(super) struct Recovery {
     /// Where the clock of [`micros`](Self::micros) starts.
     epoch: Option<Instant>,
+    /// What it was asked last: a batch has one time.
+    asked: Option<(Instant, u32)>,
     min_rtt: Option<(Duration, Instant)>,
     /// When the most recently sent chunk of all acknowledged ones was sent (`RACK.xmit_ts`), and its round
     /// trip.
@@ -89,10 +91,20 @@ pub(super) struct Recovery {
 
 impl Recovery {
     /// Microseconds on a clock that wraps after 71 minutes: times of chunks are only compared within an RTO.
+    #[inline]
     pub(super) fn micros(&mut self, now: Instant) -> u32 {
+        match self.asked {
+            Some((at, micros)) if at == now => micros,
+            _ => self.micros_anew(now),
+        }
+    }
+
+    fn micros_anew(&mut self, now: Instant) -> u32 {
         let since = now.saturating_duration_since(*self.epoch.get_or_insert(now));
         // The truncation is the point.
-        (since.as_secs() as u32).wrapping_mul(1_000_000).wrapping_add(since.subsec_micros())
+        let micros = (since.as_secs() as u32).wrapping_mul(1_000_000).wrapping_add(since.subsec_micros());
+        self.asked = Some((now, micros));
+        micros
     }
 
     /// Something was sent.

@@ -70,9 +70,13 @@ pub(crate) fn write_header(header: &mut [u8; HEADER_LEN], source: u16, destinati
 
 /// Computes and stores the checksum of a complete packet.
 pub(crate) fn write_checksum(packet: &mut [u8]) {
-    if let Some((header, body)) = packet.split_first_chunk_mut::<HEADER_LEN>() {
-        let sum = checksum(header, body);
-        header[8..].copy_from_slice(&sum.to_le_bytes());
+    let field = 8..HEADER_LEN;
+    if let Some(field) = packet.get_mut(field.clone()) {
+        field.fill(0);
+    }
+    let sum = crc32c::crc32c(packet);
+    if let Some(field) = packet.get_mut(field) {
+        field.copy_from_slice(&sum.to_le_bytes());
     }
 }
 

@@ -58,6 +58,30 @@ impl<'a> PacketWriter<'a> {
         true
     }
 
+    /// Appends a chunk of a fixed part and so many words, as SACK is. The same as [`chunk`](Self::chunk) without
+    /// putting the list together first.
+    pub(crate) fn list_chunk(
+        &mut self,
+        kind: ChunkType,
+        fixed: &[u8; 12],
+        count: usize,
+        words: impl Iterator<Item = [u8; 4]>,
+    ) -> bool {
+        let length = 4 + fixed.len() + 4 * count;
+        let Ok(length16) = u16::try_from(length) else { return false };
+        let Some(slot) = self.buf.get_mut(self.len..self.len + length) else { return false };
+        let [hi, lo] = length16.to_be_bytes();
+        let (head, rest) = slot.split_at_mut(4);
+        head.copy_from_slice(&[kind.0, 0, hi, lo]);
+        let (to, rest) = rest.split_at_mut(fixed.len());
+        to.copy_from_slice(fixed);
+        for (to, word) in rest.chunks_exact_mut(4).zip(words) {
+            to.copy_from_slice(&word);
+        }
+        self.len += length;
+        true
+    }
+
     /// Appends a chunk of a header and a payload, as DATA and I-DATA are. The same as
     /// [`chunk`](Self::chunk) without the loop: this is the hot one.
     #[inline]
@@ -68,7 +92,10 @@ impl<'a> PacketWriter<'a> {
         to.copy_from_slice(head);
         let (to, rest) = rest.split_at_mut(payload.len());
         to.copy_from_slice(payload);
-        rest.fill(0);
+        // Full chunks have none.
+        if !rest.is_empty() {
+            rest.fill(0);
+        }
         self.len += total;
         true
     }

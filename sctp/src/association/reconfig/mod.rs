@@ -351,7 +351,8 @@ impl Association {
         // RFC 6525 §3.1: an answer and a reset of our side go in one chunk; nothing else may.
         let reset = request.as_ref().is_some_and(|request| matches!(request.ask, Ask::ResetOutgoing { .. }));
         let together = reset && self.reconfig.answers.has_one();
-        let mut value = Vec::with_capacity(48);
+        // Mostly there is nothing to say, and nothing is allocated.
+        let mut value = Vec::new();
         self.reconfig.answers.push_responses(&mut value);
         if !together && !value.is_empty() {
             if packet.chunk(ChunkType::RE_CONFIG, 0, &[&value]) {
