@@ -121,6 +121,29 @@ pub(crate) struct Channel {
     /// The application has let go of the channel: drop what comes, forget the entry when it is closed.
     pub(crate) released: bool,
     pub(crate) low_threshold: usize,
+    /// How far SDP has come with it, if it is SDP that opens it (RFC 8864).
+    pub(crate) by_sdp: Option<BySdp>,
+}
+
+/// A channel that is opened by SDP. Its id is the one in its options.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BySdp {
+    pub(crate) phase: Phase,
+    /// What `a=dcsa` says: ours and the peer's.
+    pub(crate) local_attributes: Vec<String>,
+    pub(crate) remote_attributes: Vec<String>,
+    /// The id was ours to choose, and can be chosen again.
+    pub(crate) any_id: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// For the next offer.
+    Wanted,
+    /// In the offer that is pending: the peer's data opens it, if it comes before the answer (RFC 8864 §6.5).
+    Offered,
+    /// Both sides have agreed. `theirs` where the offer was the peer's, and the application does not know of it yet.
+    Agreed { theirs: bool },
 }
 
 impl Channel {
@@ -138,6 +161,7 @@ impl Channel {
             inbox_bytes: 0,
             released: false,
             low_threshold: 0,
+            by_sdp: None,
         }
     }
 

@@ -4,7 +4,6 @@
 //! A channel closes when both directions of its stream are reset. Only then may the id be used again, so a message of
 //! an old channel can't turn up in a new one.
 
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,21 +11,11 @@ use sinnet_dcep::{Limit, Message as Dcep, Open, ppid};
 use sinnet_sctp::{Ppid, ResetError, SendError, SendOptions, StreamId};
 
 use crate::channel::{Channel, ChannelKey, ChannelOptions, ChannelState, Closing, Reliability};
+use crate::channel_table::RESERVED_STREAM;
 use crate::error::TrySendError;
 use crate::event::Event;
 use crate::message::Message;
 use crate::peer::Peer;
-
-/// Bytes kept of messages on streams that no channel has yet: a negotiated channel's messages may come before our
-/// side has opened it. More is dropped and counted.
-pub const ORPHAN_BYTES: usize = 64 * 1024;
-
-/// Bytes of labels and protocols over all channels that the peer has opened: one may have 131,070. A channel beyond it is
-/// closed at once, as one beyond [`Config::max_channels`](crate::Config::max_channels) is.
-pub const LABEL_BYTES: usize = 1024 * 1024;
-
-/// The id that SCTP can't use as a stream (RFC 8832 §6).
-const RESERVED_STREAM: u16 = 65535;
 
 /// A channel was not opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -46,164 +35,60 @@ pub enum OpenError {
     /// 65,535 is no stream id (RFC 8832 §6).
     #[error("channel id 65535 does not exist; use 0 to 65534")]
     IdReserved,
+    /// A channel by SDP with an id of the other side's parity (RFC 8864 §6.1), or, before the first answer, not of that of
+    /// the other channels in the offer.
+    #[error(
+        "channel id {0} is for the other side to open: the DTLS client has even ids, the server odd ones"
+    )]
+    WrongParity(u16),
+    /// A channel by SDP that is the same as the one that was closed on this id since the last exchange (RFC 8864 §6.6.1).
+    #[error("channel id {0} was the same channel before; let an offer without it be answered first")]
+    SameAsBefore(u16),
+    /// An attribute of a channel by SDP that could not stand in an `a=dcsa` line.
+    #[error(transparent)]
+    Attribute(sinnet_sdp::DcmapError),
     /// The connection has ended or is ending.
     #[error("the connection is closed")]
     Closed,
 }
 
-/// The channels of one peer.
-pub(crate) struct Channels {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    by_stream: HashMap<u16, ChannelKey>,
-    /// Ids that can't be used again, because the peer refused a reset.
-    burnt: HashSet<u16>,
-    orphans: Vec<(u16, Message)>,
-    orphan_bytes: usize,
-    /// Bytes in the inboxes of all channels.
-    inbox_bytes: usize,
-    /// Bytes of labels and protocols of the peer's channels.
-    label_bytes: usize,
-    /// Entries in the table, closed ones that the application still holds included.
-    count: usize,
-    max: usize,
-    /// Streams the peer accepts from us; unknown before the association is up.
-    stream_limit: Option<u16>,
-    /// An OPEN or ACK waits for room in the send buffer.
-    dcep_waits: bool,
-    /// Streams whose channel has closed with the next one's OPEN waiting behind it, and whether that one is reset, too.
-    revisit: Vec<(StreamId, bool)>,
-}
-
-struct Slot {
-    generation: u32,
-    channel: Option<Channel>,
-}
-
-impl Channels {
-    pub(crate) fn new(max: usize) -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_stream: HashMap::new(),
-            burnt: HashSet::new(),
-            orphans: Vec::new(),
-            orphan_bytes: 0,
-            inbox_bytes: 0,
-            label_bytes: 0,
-            count: 0,
-            max,
-            stream_limit: None,
-            dcep_waits: false,
-            revisit: Vec::new(),
-        }
-    }
-
-    fn insert(&mut self, channel: Channel) -> ChannelKey {
-        self.count += 1;
-        self.label_bytes += channel.label_bytes;
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, channel: None });
-            (self.slots.len() - 1) as u32
-        });
-        let entry = &mut self.slots[slot as usize];
-        entry.generation = entry.generation.wrapping_add(1);
-        let key = ChannelKey { slot, generation: entry.generation };
-        if let Some(stream) = channel.stream {
-            self.by_stream.insert(stream.0, key);
-        }
-        entry.channel = Some(channel);
-        key
-    }
-
-    fn get(&self, key: ChannelKey) -> Option<&Channel> {
-        let slot = self.slots.get(key.slot as usize)?;
-        if slot.generation == key.generation { slot.channel.as_ref() } else { None }
-    }
-
-    fn get_mut(&mut self, key: ChannelKey) -> Option<&mut Channel> {
-        let slot = self.slots.get_mut(key.slot as usize)?;
-        if slot.generation == key.generation { slot.channel.as_mut() } else { None }
-    }
-
-    fn remove(&mut self, key: ChannelKey) {
-        let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation);
-        if let Some(channel) = slot.and_then(|slot| slot.channel.take()) {
-            self.inbox_bytes -= channel.inbox_bytes;
-            self.label_bytes -= channel.label_bytes;
-            self.count -= 1;
-            self.free.push(key.slot);
-        }
-    }
-
-    fn of_stream(&self, stream: StreamId) -> Option<ChannelKey> {
-        self.by_stream.get(&stream.0).copied()
-    }
-
-    fn keys(&self) -> Vec<ChannelKey> {
-        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.channel.is_some());
-        slots.map(|(i, slot)| ChannelKey { slot: i as u32, generation: slot.generation }).collect()
-    }
-
-    /// The lowest free id of our parity (RFC 8832 §6) that the peer accepts.
-    fn free_stream(&self, dtls_client: bool) -> Option<StreamId> {
-        let limit = self.stream_limit.unwrap_or(0);
-        let first = if dtls_client { 0 } else { 1 };
-        (first..limit)
-            .step_by(2)
-            .find(|id| !self.by_stream.contains_key(id) && !self.burnt.contains(id))
-            .map(StreamId)
-    }
-
-    pub(crate) fn keep_orphan(&mut self, stream: StreamId, message: Message) -> bool {
-        let bytes = message.len() + std::mem::size_of::<Message>();
-        if self.orphan_bytes + bytes > ORPHAN_BYTES {
-            return false;
-        }
-        self.orphan_bytes += bytes;
-        self.orphans.push((stream.0, message));
-        true
-    }
-
-    fn take_orphans(&mut self, stream: StreamId) -> Vec<Message> {
-        let (ours, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.orphans).into_iter().partition(|(id, _)| *id == stream.0);
-        self.orphans = others;
-        self.orphan_bytes =
-            self.orphans.iter().map(|(_, message)| message.len() + std::mem::size_of::<Message>()).sum();
-        ours.into_iter().map(|(_, message)| message).collect()
-    }
-}
-
 /// What the application does with channels.
 impl Peer {
-    /// Opens a channel. It is [`ChannelState::Connecting`] until the association is up and the send buffer has room for
-    /// the OPEN, then open.
+    /// Opens a channel by DCEP, or by an id that both sides know ([`ChannelOptions::negotiated`]). It is
+    /// [`ChannelState::Connecting`] until the association is up and the send buffer has room for the OPEN, then open.
+    /// [`Peer::offer_channel`] is for those that SDP opens.
     pub fn open_channel(&mut self, now: Instant, options: ChannelOptions) -> Result<ChannelKey, OpenError> {
         self.now = now;
-        if self.has_ended() || self.is_closing() {
-            return Err(OpenError::Closed);
-        }
-        if self.channels.count >= self.channels.max {
-            return Err(OpenError::TooMany(self.channels.count));
-        }
-        let longest = options.label.len().max(options.protocol.len());
-        if longest > usize::from(u16::MAX) {
-            return Err(OpenError::TextTooLong);
-        }
-        if let Some(id) = options.negotiated {
-            if id == RESERVED_STREAM {
-                return Err(OpenError::IdReserved);
-            }
-            if self.channels.by_stream.contains_key(&id) || self.channels.burnt.contains(&id) {
-                return Err(OpenError::IdInUse(id));
-            }
+        self.check_new(&options)?;
+        if let Some(id) = options.negotiated
+            && self.negotiator.is_channel_known(id)
+        {
+            return Err(OpenError::IdInUse(id));
         }
         let key = self.channels.insert(Channel::new(options, ChannelState::Connecting));
         if self.transport.as_ref().is_some_and(|t| t.sctp.is_established()) {
             self.start_channel(key);
         }
+        self.tell_negotiation_needed();
         Ok(key)
+    }
+
+    pub(crate) fn check_new(&self, options: &ChannelOptions) -> Result<(), OpenError> {
+        if self.has_ended() || self.is_closing() {
+            return Err(OpenError::Closed);
+        }
+        if self.channels.is_full() {
+            return Err(OpenError::TooMany(self.channels.max));
+        }
+        let longest = options.label.len().max(options.protocol.len());
+        if longest > usize::from(u16::MAX) {
+            return Err(OpenError::TextTooLong);
+        }
+        match options.negotiated {
+            Some(RESERVED_STREAM) => Err(OpenError::IdReserved),
+            Some(id) if !self.channels.is_free(id) => Err(OpenError::IdInUse(id)),
+            _ => Ok(()),
+        }
     }
 
     /// The channel's state; [`ChannelState::Closed`] for one that is not known any more.
@@ -310,7 +195,9 @@ impl Peer {
             && channel.state != ChannelState::Closed
         {
             channel.closing.requested = true;
+            self.note_closed_by_sdp(key, true);
             self.progress_close(key);
+            self.tell_negotiation_needed();
         }
     }
 
@@ -339,6 +226,7 @@ impl Peer {
     /// The association is up: the channels that waited for it open.
     pub(crate) fn start_channels(&mut self, outbound_streams: u16) {
         self.channels.stream_limit = Some(outbound_streams);
+        self.reset_never_started();
         for key in self.channels.keys() {
             if self.channel_state(key) == ChannelState::Connecting {
                 self.start_channel(key);
@@ -373,15 +261,20 @@ impl Peer {
         }
     }
 
-    fn start_channel(&mut self, key: ChannelKey) {
+    pub(crate) fn start_channel(&mut self, key: ChannelKey) {
         let Some(transport) = &mut self.transport else { return };
-        let free = self.channels.free_stream(transport.dtls_client);
+        let known_to_sdp = |id| self.negotiator.is_channel_known(id);
+        let free = self.channels.free_stream(transport.dtls_client, known_to_sdp);
         let limit = self.channels.stream_limit.unwrap_or(0);
         let Some(channel) = self.channels.get_mut(key) else { return };
+        if !channel.is_agreed() {
+            return;
+        }
         let stream = match channel.stream.or(free) {
             Some(stream) if stream.0 < limit => stream,
             _ => {
                 tracing::debug!("the peer accepts no such stream; channel closed");
+                self.note_closed_by_sdp(key, true);
                 self.set_closed(key);
                 return;
             }
@@ -413,8 +306,12 @@ impl Peer {
         let (threshold, priority) = (channel.low_threshold, channel.options.priority);
         transport.sctp.set_buffered_amount_low_threshold(stream, threshold);
         transport.sctp.set_stream_priority(stream, priority);
+        let theirs = channel.take_theirs();
         self.channels.by_stream.insert(stream.0, key);
-        self.events.push_back(Event::ChannelState(key, ChannelState::Open));
+        self.events.push_back(match theirs {
+            true => Event::ChannelOpened(key),
+            false => Event::ChannelState(key, ChannelState::Open),
+        });
         if negotiated {
             self.adopt_orphans(key, stream);
         }
@@ -439,6 +336,7 @@ impl Peer {
             self.read_unowned(stream);
         }
         let Some(key) = self.channels.of_stream(stream) else { return };
+        self.open_by_data(key);
         self.take_dcep(stream);
         let Some(channel) = self.channels.get(key) else { return };
         if channel.released {
@@ -472,14 +370,18 @@ impl Peer {
     /// id again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
     /// On streams of our parity DCEP is but the ACK of our OPEN.
     fn is_next_channels(&self, stream: StreamId) -> bool {
+        if self.channels.successors.contains_key(&stream.0) {
+            return self.has_peer_reset(stream);
+        }
         let Some(transport) = &self.transport else { return false };
         transport.sctp.peek_ppid(stream).is_some_and(|head| head.0 == ppid::DCEP)
             && !transport.is_ours(stream)
-            && self
-                .channels
-                .of_stream(stream)
-                .and_then(|key| self.channels.get(key))
-                .is_some_and(|channel| channel.closing.peer_reset)
+            && self.has_peer_reset(stream)
+    }
+
+    fn has_peer_reset(&self, stream: StreamId) -> bool {
+        let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
+        channel.is_some_and(|channel| channel.closing.peer_reset)
     }
 
     /// Whether the stream's channel has something to read.
@@ -547,8 +449,8 @@ impl Peer {
             return self.refuse(stream);
         }
         let label_bytes = open.label.len() + open.protocol.len();
-        let labels_fit = self.channels.label_bytes + label_bytes <= LABEL_BYTES;
-        if self.channels.count >= self.channels.max || !labels_fit || self.is_closing() {
+        let labels_fit = label_bytes <= self.channels.label_room();
+        if self.channels.is_full() || !labels_fit || self.is_closing() {
             self.dcep_error(stream, "OPEN beyond the limit of channels");
             return self.refuse(stream);
         }
@@ -617,6 +519,13 @@ impl Peer {
     pub(crate) fn streams_reset_by_peer(&mut self, streams: &[StreamId]) {
         for &stream in streams {
             self.channels.take_orphans(stream);
+            if let Some(key) = self.channels.of_stream(stream) {
+                self.note_closed_by_sdp(key, false);
+                if self.channels.successors.contains_key(&stream.0) {
+                    // From here on, what comes is the successor's.
+                    self.take_unread(key, usize::MAX);
+                }
+            }
             if let Some(key) = self.channels.of_stream(stream)
                 && let Some(channel) = self.channels.get_mut(key)
             {
@@ -647,6 +556,7 @@ impl Peer {
 
     pub(crate) fn streams_reset_done(&mut self, streams: &[StreamId]) {
         for &stream in streams {
+            self.channels.to_reset.remove(&stream.0);
             if let Some(key) = self.channels.of_stream(stream)
                 && let Some(channel) = self.channels.get_mut(key)
                 && channel.closing.reset_sent
@@ -660,6 +570,9 @@ impl Peer {
     /// The peer denied a reset: the channel is over, but its id must not come back.
     pub(crate) fn streams_reset_failed(&mut self, streams: &[StreamId]) {
         for &stream in streams {
+            if self.channels.to_reset.remove(&stream.0).is_some() {
+                self.channels.burnt.insert(stream.0);
+            }
             if let Some(key) = self.channels.of_stream(stream) {
                 self.close_without_reset(key);
             }
@@ -721,7 +634,7 @@ impl Peer {
 
     /// Moves what is unread from SCTP to the channel's inbox, so that the stream can be used again. False when that
     /// would keep more than `limit` bytes over all channels.
-    fn take_unread(&mut self, key: ChannelKey, limit: usize) -> bool {
+    pub(crate) fn take_unread(&mut self, key: ChannelKey, limit: usize) -> bool {
         let Some(stream) = self.channels.get(key).and_then(|channel| channel.stream) else { return true };
         loop {
             if self.channels.inbox_bytes >= limit {
@@ -753,31 +666,42 @@ impl Peer {
     /// The peer restarted the association: stream numbers start anew, so no channel of the old one can go on, and
     /// nothing that was known of its streams holds any more.
     pub(crate) fn restart_channels(&mut self) {
+        for key in self.channels.keys() {
+            self.note_closed_by_sdp(key, true);
+        }
         self.close_all_channels();
+        self.channels.successors.clear();
+        self.channels.to_reset.clear();
         self.channels.orphans.clear();
         self.channels.orphan_bytes = 0;
         self.channels.burnt.clear();
         self.channels.revisit.clear();
     }
 
-    fn set_closed(&mut self, key: ChannelKey) {
+    pub(crate) fn set_closed(&mut self, key: ChannelKey) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         if channel.state == ChannelState::Closed {
             return;
         }
         channel.state = ChannelState::Closed;
-        let (released, next_reset) = (channel.released, channel.closing.next_reset);
+        let untold = channel.take_theirs();
+        let (released, next_reset) = (channel.released || untold, channel.closing.next_reset);
         let stream = channel.stream.take();
         if let Some(stream) = stream {
-            let next = self.is_next_channels(stream);
+            let next = !self.channels.successors.contains_key(&stream.0) && self.is_next_channels(stream);
             self.channels.by_stream.remove(&stream.0);
             if next {
                 self.channels.revisit.push((stream, next_reset));
             }
         }
-        self.events.push_back(Event::ChannelState(key, ChannelState::Closed));
+        if !untold {
+            self.events.push_back(Event::ChannelState(key, ChannelState::Closed));
+        }
         if released {
             self.channels.remove(key);
+        }
+        if let Some(stream) = stream {
+            self.start_successor(stream);
         }
     }
 }

@@ -103,6 +103,9 @@ pub enum Event {
     Writable,
     /// The channel's buffered amount fell to its low threshold or below.
     BufferedAmountLow(ChannelKey),
+    /// An offer is due, to open a channel or to close one by SDP: see [`Peer::negotiation_needed`](crate::Peer::negotiation_needed).
+    /// Comes once until an exchange is complete or taken back.
+    NegotiationNeeded,
     /// The connection has ended. Comes exactly once, behind the channels' `Closed`.
     Closed(CloseReason),
 }

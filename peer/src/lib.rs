@@ -27,7 +27,8 @@
 //! | `input.rs` | a datagram in: demultiplexing (RFC 7983), the ICE gate, early datagrams |
 //! | `transmit.rs` | datagrams out: batches of equal segments |
 //! | `negotiate.rs` | descriptions and candidates |
-//! | `channels.rs`, `channel.rs` | data channels over SCTP streams and DCEP |
+//! | `channels.rs`, `channel.rs`, `channel_table.rs` | data channels over SCTP streams and DCEP |
+//! | `sdp_channels.rs` | data channels that SDP opens and closes (RFC 8864) |
 //! | `message.rs` | messages and their PPIDs (RFC 8831 §8) |
 //!
 //! # Limits
@@ -39,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 mod channel;
+mod channel_table;
 mod channels;
 mod config;
 mod demux;
@@ -48,24 +50,28 @@ mod input;
 mod message;
 mod negotiate;
 mod peer;
+mod sdp_channels;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod transmit;
 
 pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};
-pub use channels::{LABEL_BYTES, ORPHAN_BYTES, OpenError};
+pub use channel_table::{LABEL_BYTES, ORPHAN_BYTES};
+pub use channels::OpenError;
 pub use config::Config;
 pub use demux::{Kind, classify};
 pub use error::{CandidateError, NegotiationError, TrySendError};
 pub use event::{CloseReason, ConnectionState, Event};
 pub use input::EARLY_DATAGRAMS;
 pub use message::Message;
+pub use negotiate::Received;
 pub use peer::Peer;
+pub use sdp_channels::OfferedChannel;
 pub use sinnet_dtls::{Certificate, CertificateError, KeyLog};
 pub use sinnet_ice::{Config as IceConfig, Path, binding_request_local_ufrag};
 pub use sinnet_sctp::Congestion;
-pub use sinnet_sdp::{SdpType, SignalingState};
+pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, Limit, Politeness, SdpType, SignalingState};
 pub use stats::Stats;
 pub use transmit::Transmit;
 

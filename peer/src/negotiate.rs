@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sinnet_ice::{Candidate, Credentials, Role};
+use sinnet_ice::{AddCandidateError, Candidate, Credentials, CredentialsError, Role};
 use sinnet_sctp::Association;
-use sinnet_sdp::{DtlsRole, LocalTransport, SdpType, SignalingState};
+use sinnet_sdp::{
+    DtlsRole, LocalTransport, MAX_CANDIDATES, Negotiator, Offered, Politeness, RemoteTransport, SdpType,
+    SignalingState,
+};
 
 use crate::error::{CandidateError, NegotiationError};
 use crate::peer::{Peer, Transport};
@@ -17,10 +20,25 @@ const SCTP_PORT: u16 = 5000;
 /// ICE's patience (RFC 8863) and as much again.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What [`Peer::receive_description`] has done with a description.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Received {
+    /// It was an answer, and the exchange is complete.
+    Applied,
+    /// It was an offer, and waits for our answer.
+    AnswerDue,
+    /// It was an offer that crossed ours, which the peer will take instead. Nothing is to be done.
+    Ignored,
+}
+
 impl Peer {
-    /// An offer of one data-channel m-line (RFC 8841). Give it to [`Peer::set_local_description`] before sending it.
+    /// An offer of one data-channel m-line (RFC 8841), with all channels that SDP is to open or keep open (RFC 8864). Give it
+    /// to [`Peer::set_local_description`] before sending it.
     pub fn create_offer(&mut self) -> Result<String, NegotiationError> {
         self.check_open()?;
+        if matches!(self.signaling_state(), SignalingState::Stable | SignalingState::HaveLocalOffer) {
+            self.name_channels();
+        }
         let local = self.local_transport();
         Ok(self.negotiator.create_offer(&local)?)
     }
@@ -42,10 +60,22 @@ impl Peer {
         self.now = now;
         self.check_open()?;
         self.negotiator.set_local(kind, sdp)?;
-        if kind == SdpType::Offer && self.transport.is_none() {
-            self.ice.set_role(Role::Controlling);
+        match kind {
+            SdpType::Offer => {
+                if self.transport.is_none() {
+                    self.ice.set_role(Role::Controlling);
+                }
+                self.note_offered(true);
+            }
+            SdpType::Answer => {
+                if let Some(remote) = self.negotiator.remote().cloned() {
+                    self.start_ice(&remote)?;
+                }
+                self.complete();
+            }
         }
-        self.start_transport()
+        self.drive();
+        Ok(())
     }
 
     /// Applies the peer's description.
@@ -60,24 +90,129 @@ impl Peer {
     ) -> Result<(), NegotiationError> {
         self.now = now;
         self.check_open()?;
-        // Tried on a copy, as ICE has a say, too: an error must change nothing.
+        // Tried on a copy, as ICE and the channels have a say, too: an error must change nothing.
+        self.apply_remote(self.negotiator.clone(), kind, sdp)
+    }
+
+    /// Applies the peer's description as W3C's "perfect negotiation" would: an offer that crosses ours is ignored by the
+    /// impolite side, and taken by the polite one after it has taken its own back. What to do next is in the result.
+    ///
+    /// # Errors
+    /// Nothing has changed then; our own offer is still out.
+    pub fn receive_description(
+        &mut self,
+        now: Instant,
+        politeness: Politeness,
+        kind: SdpType,
+        sdp: &str,
+    ) -> Result<Received, NegotiationError> {
+        self.now = now;
+        self.check_open()?;
         let mut negotiator = self.negotiator.clone();
-        let remote = negotiator.set_remote(kind, sdp)?.clone();
-        if kind == SdpType::Offer && self.transport.is_none() {
-            // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
-            self.ice.set_role(if remote.ice_lite { Role::Controlling } else { Role::Controlled });
+        if kind == SdpType::Offer {
+            match negotiator.judge_offer(politeness) {
+                Offered::Take => {}
+                Offered::RollBackAndTake => negotiator.rollback()?,
+                Offered::Ignore => {
+                    self.ignoring = true;
+                    return Ok(Received::Ignored);
+                }
+            }
         }
-        self.ice.set_remote_lite(remote.ice_lite);
-        self.ice.set_remote_credentials(
-            now,
-            Credentials { ufrag: remote.ufrag.clone(), pwd: remote.pwd.clone() },
-        )?;
+        let rolled_back = negotiator.signaling_state() != self.negotiator.signaling_state();
+        self.apply_remote(negotiator, kind, sdp)?;
+        if rolled_back {
+            self.note_offered(false);
+        }
+        Ok(if kind == SdpType::Offer { Received::AnswerDue } else { Received::Applied })
+    }
+
+    fn apply_remote(
+        &mut self,
+        mut negotiator: Negotiator,
+        kind: SdpType,
+        sdp: &str,
+    ) -> Result<(), NegotiationError> {
+        let before = self.negotiator.remote().map(|before| before.ufrag.clone());
+        let remote = negotiator.set_remote(kind, sdp)?.clone();
+        if remote.ice_restart {
+            return Err(NegotiationError::IceRestart);
+        }
+        let local = self.ice.local_credentials();
+        if remote.ufrag == local.ufrag && remote.pwd == local.pwd {
+            return Err(CredentialsError::Own.into());
+        }
+        match kind {
+            SdpType::Offer => self.judge_offered(&mut negotiator),
+            SdpType::Answer => self.start_ice(&remote)?,
+        }
         self.negotiator = negotiator;
+        self.ignoring = false;
+        if before.is_some_and(|before| before != remote.ufrag) {
+            self.held.clear();
+        }
+        match kind {
+            SdpType::Offer if self.transport.is_some() => self.add_described_candidates(&remote),
+            SdpType::Offer => {}
+            SdpType::Answer => self.complete(),
+        }
+        self.drive();
+        Ok(())
+    }
+
+    /// Takes the pending offer back, whosever it is (RFC 8829 §4.1.10.2): all is as before it. Channels that were in ours
+    /// will be in the next.
+    pub fn rollback(&mut self, now: Instant) -> Result<(), NegotiationError> {
+        self.now = now;
+        self.check_open()?;
+        self.negotiator.rollback()?;
+        self.note_offered(false);
+        self.held.clear();
+        self.negotiation_told = false;
+        self.tell_negotiation_needed();
+        Ok(())
+    }
+
+    /// An answer, ours or the peer's, has made the exchange complete.
+    fn complete(&mut self) {
+        self.start_transport();
+        self.apply_channel_changes();
+        self.negotiation_told = false;
+        self.tell_negotiation_needed();
+    }
+
+    /// ICE begins when an answer is there, not with the offer: that one may be taken back, and the agent can't forget
+    /// credentials.
+    fn start_ice(&mut self, remote: &RemoteTransport) -> Result<(), NegotiationError> {
+        if self.transport.is_none() {
+            if self.negotiator.signaling_state() != SignalingState::HaveLocalOffer {
+                // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
+                self.ice.set_role(if remote.ice_lite { Role::Controlling } else { Role::Controlled });
+            }
+            self.ice.set_remote_lite(remote.ice_lite);
+        }
+        let credentials = Credentials { ufrag: remote.ufrag.clone(), pwd: remote.pwd.clone() };
+        self.ice.set_remote_credentials(self.now, credentials)?;
+        self.add_described_candidates(remote);
+        for held in std::mem::take(&mut self.held) {
+            match held {
+                Some(candidate) => {
+                    if let Err(error) = self.ice.add_remote_candidate(self.now, &candidate) {
+                        tracing::debug!(%error, "candidate refused");
+                    }
+                }
+                None => self.ice.end_of_remote_candidates(self.now),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_described_candidates(&mut self, remote: &RemoteTransport) {
         for line in &remote.candidates {
             // A candidate inside a description that we can't use is skipped, as one that does not answer would be.
             match line.parse::<Candidate>() {
                 Ok(candidate) => {
-                    if let Err(error) = self.ice.add_remote_candidate(now, &candidate) {
+                    if let Err(error) = self.ice.add_remote_candidate(self.now, &candidate) {
                         tracing::debug!(%error, "candidate in the description refused");
                     }
                 }
@@ -85,11 +220,8 @@ impl Peer {
             }
         }
         if remote.end_of_candidates {
-            self.ice.end_of_remote_candidates(now);
+            self.ice.end_of_remote_candidates(self.now);
         }
-        self.start_transport()?;
-        self.drive();
-        Ok(())
     }
 
     /// Our description that is in force or offered, with the candidates known so far.
@@ -135,6 +267,13 @@ impl Peer {
         if self.has_ended() {
             return Err(CandidateError::Closed);
         }
+        if self.ignoring {
+            // They come with an offer that was ignored; what fits the session is still good for it.
+            if let Err(error) = self.take_candidate(line) {
+                tracing::debug!(%error, "candidate of an offer that was ignored");
+            }
+            return Ok(());
+        }
         let remote = self.negotiator.remote().ok_or(CandidateError::NoRemoteDescription)?;
         // The mid decides where there is one (RFC 8838 §10).
         match (mid.filter(|mid| !mid.is_empty()), mline_index) {
@@ -144,13 +283,24 @@ impl Peer {
             }
             _ => {}
         }
-        if line.is_empty() {
-            self.ice.end_of_remote_candidates(now);
-        } else {
-            let candidate: Candidate = line.parse()?;
-            self.ice.add_remote_candidate(now, &candidate)?;
-        }
+        self.take_candidate(line)?;
         self.drive();
+        Ok(())
+    }
+
+    fn take_candidate(&mut self, line: &str) -> Result<(), CandidateError> {
+        let candidate = if line.is_empty() { None } else { Some(line.parse::<Candidate>()?) };
+        if self.transport.is_none() {
+            if self.held.len() >= MAX_CANDIDATES {
+                return Err(AddCandidateError::TooMany.into());
+            }
+            self.held.push(candidate);
+            return Ok(());
+        }
+        match candidate {
+            Some(candidate) => self.ice.add_remote_candidate(self.now, &candidate)?,
+            None => self.ice.end_of_remote_candidates(self.now),
+        }
         Ok(())
     }
 
@@ -182,14 +332,14 @@ impl Peer {
     /// Makes DTLS and SCTP when an answer has decided who is what; later negotiations leave them alone
     /// (RFC 8842 §5: the association stays as long as fingerprint and role stay, and the negotiator refuses to
     /// change them).
-    fn start_transport(&mut self) -> Result<(), NegotiationError> {
+    fn start_transport(&mut self) {
         let (Some(role), Some(remote)) = (self.negotiator.dtls_role(), self.negotiator.remote()) else {
-            return Ok(());
+            return;
         };
         let fingerprints: Vec<_> = remote.fingerprints.iter().filter_map(usable_fingerprint).collect();
         if let Some(transport) = &mut self.transport {
             transport.peer_max_message_size = remote.max_message_size;
-            return Ok(());
+            return;
         }
         let mut dtls_config = sinnet_dtls::Config::new(self.config.certificate.clone());
         dtls_config.mtu = self.config.datagram_size();
@@ -227,7 +377,6 @@ impl Peer {
             dtls_client,
             peer_max_message_size: remote.max_message_size,
         });
-        Ok(())
     }
 }
 

@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sinnet_ice::{Agent, Path, State as IceState};
+use sinnet_ice::{Agent, Candidate, Path, State as IceState};
 use sinnet_sctp::{Association, StreamId};
 use sinnet_sdp::{DtlsRole, Negotiator};
 
-use crate::channels::Channels;
+use crate::channel_table::Channels;
 use crate::config::Config;
 use crate::event::{CloseReason, ConnectionState, Event};
 use crate::input::Early;
@@ -57,6 +57,12 @@ pub struct Peer {
     /// The newest time we were told.
     pub(crate) now: Instant,
     pub(crate) local_candidates_ended: bool,
+    /// Candidates, or their end, for an offer that is not answered yet, and so may be taken back.
+    pub(crate) held: Vec<Option<Candidate>>,
+    /// The peer's last offer crossed ours and was ignored; so are the candidates that come with it.
+    pub(crate) ignoring: bool,
+    /// [`Event::NegotiationNeeded`] has been said, and nothing has been negotiated since.
+    pub(crate) negotiation_told: bool,
     state: ConnectionState,
     ice_state: IceState,
     /// `close` was called and SCTP is flushing.
@@ -92,6 +98,9 @@ impl Peer {
             rng,
             now,
             local_candidates_ended: false,
+            held: Vec::new(),
+            ignoring: false,
+            negotiation_told: false,
             state: ConnectionState::New,
             ice_state: IceState::New,
             closing: false,

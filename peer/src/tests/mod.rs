@@ -1,5 +1,7 @@
 //! What can't be brought about by a well-behaved peer over a network; the rest is in `tests/stack`.
 
+mod negotiation;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
