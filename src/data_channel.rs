@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Message, Reliability};
+use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Dcmap, Limit, Message, Reliability};
 use tokio::task::coop::consume_budget;
 
 use crate::error::{Error, SendError, TrySendError};
@@ -30,6 +30,23 @@ impl Default for DataChannelOptions {
             protocol: String::new(),
             negotiated: None,
             priority: 256,
+        }
+    }
+}
+
+impl From<&Dcmap> for DataChannelOptions {
+    /// What `a=dcmap` says (RFC 8864 §5.1), but for the label.
+    fn from(map: &Dcmap) -> Self {
+        Self {
+            ordered: map.ordered(),
+            reliability: match map.limit() {
+                Limit::None => Reliability::Reliable,
+                Limit::MaxRetr(n) => Reliability::MaxRetransmits(n),
+                Limit::MaxTime(ms) => Reliability::MaxPacketLifeTime(ms),
+            },
+            protocol: map.subprotocol().to_owned(),
+            negotiated: Some(map.stream_id()),
+            priority: map.priority(),
         }
     }
 }
@@ -93,6 +110,11 @@ impl DataChannel {
     /// The stream id, once the connection is up.
     pub fn id(&self) -> Option<u16> {
         self.0.peer.shared.lock().peer.channel_id(self.0.key)
+    }
+
+    /// What the peer's `a=dcsa` lines say of it (RFC 8864 §5.2), once it is open; empty if SDP has not opened it.
+    pub fn remote_attributes(&self) -> Vec<String> {
+        self.0.peer.shared.lock().peer.channel_attributes(self.0.key).to_vec()
     }
 
     /// The channel's state.

@@ -2,6 +2,8 @@ use std::fmt;
 
 use sinnet_peer::SdpType;
 
+use crate::data_channel::DataChannelOptions;
+
 /// A session description: W3C's `RTCSessionDescriptionInit`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionDescription {
@@ -38,4 +40,35 @@ pub struct IceCandidate {
     pub sdp_mid: Option<String>,
     /// The m-line's index.
     pub sdp_m_line_index: Option<u16>,
+}
+
+/// A channel in the peer's offer that is to be opened by SDP (RFC 8864).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedChannel {
+    /// Its stream id.
+    pub id: u16,
+    /// Its name; may be empty.
+    pub label: String,
+    /// What it is.
+    pub options: DataChannelOptions,
+    /// What its subprotocol says (`a=dcsa`): each as `name` or `name:value`.
+    pub attributes: Vec<String>,
+}
+
+impl OfferedChannel {
+    pub(crate) fn from_core(offered: sinnet_peer::OfferedChannel) -> Self {
+        let options = offered.options;
+        Self {
+            id: offered.id,
+            label: options.label,
+            options: DataChannelOptions {
+                ordered: options.ordered,
+                reliability: options.reliability,
+                protocol: options.protocol,
+                negotiated: options.negotiated,
+                priority: options.priority,
+            },
+            attributes: offered.attributes,
+        }
+    }
 }

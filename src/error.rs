@@ -1,5 +1,5 @@
 use sinnet_peer::{
-    CandidateError, CertificateError, CloseReason, Message, NegotiationError, OpenError,
+    CandidateError, CertificateError, ChannelError, CloseReason, Message, NegotiationError, OpenError,
     TrySendError as PeerTrySend,
 };
 
@@ -33,6 +33,9 @@ pub enum Error {
     /// A channel could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// An offered channel could not be rejected or answered so.
+    #[error(transparent)]
+    OfferedChannel(#[from] ChannelError),
     /// The connection has ended.
     #[error("{0}")]
     Closed(CloseReason),

@@ -57,14 +57,14 @@ mod shared;
 
 pub use config::{EndpointConfig, PeerConfig};
 pub use data_channel::{DataChannel, DataChannelOptions};
-pub use description::{IceCandidate, SessionDescription};
+pub use description::{IceCandidate, OfferedChannel, SessionDescription};
 pub use endpoint::Endpoint;
 pub use error::{Error, SendError, TrySendError};
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
-    Certificate, CertificateError, ChannelState as DataChannelState, CloseReason, Congestion,
-    ConnectionState, IceState as IceConnectionState, KeyLog, Message, Path, Reliability, SdpType,
-    SignalingState, Stats,
+    Certificate, CertificateError, ChannelError, ChannelState as DataChannelState, CloseReason, Congestion,
+    ConnectionState, Dcmap, DcmapError, IceState as IceConnectionState, KeyLog, Message, Path, Politeness,
+    Received, Reliability, SdpType, SignalingState, Stats,
 };
 
 /// The README's example is a test like any other.

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use sinnet_peer::{
-    ChannelKey, ChannelOptions, CloseReason, ConnectionState, Event, IceState, Path, SdpType, SignalingState,
-    Stats,
+    ChannelKey, ChannelOptions, CloseReason, ConnectionState, Event, IceState, Path, Politeness, Received,
+    SdpType, SignalingState, Stats,
 };
 
 use crate::data_channel::{DataChannel, DataChannelOptions};
-use crate::description::{IceCandidate, SessionDescription};
+use crate::description::{IceCandidate, OfferedChannel, SessionDescription};
 use crate::endpoint::EndpointHandle;
 use crate::error::Error;
 use crate::gather::host_addresses;
@@ -71,6 +71,9 @@ pub enum PeerEvent {
     IceConnectionStateChange(IceState),
     /// A local candidate to signal to the peer; `None` when there will be no more.
     IceCandidate(Option<IceCandidate>),
+    /// An offer is due: before the first one, and when a channel is to be opened or closed by SDP. W3C's
+    /// `negotiationneeded`; comes once until an exchange is complete or taken back.
+    NegotiationNeeded,
     /// The peer opened a channel. Dropping it closes it.
     DataChannel(DataChannel),
     /// The end, and why. The last event.
@@ -139,6 +142,46 @@ impl PeerConnection {
         Ok(())
     }
 
+    /// Applies the peer's offer or answer in a conversation in which both sides may offer at any time (W3C's "perfect
+    /// negotiation"): when two offers cross, the polite side takes its own back and the impolite one goes on. The two sides
+    /// must not be the same.
+    ///
+    /// ```
+    /// # use sinnet::{Error, PeerConnection, Politeness, Received, SessionDescription};
+    /// # fn example(peer: &PeerConnection, politeness: Politeness, their: SessionDescription, send: impl Fn(SessionDescription)) -> Result<(), Error> {
+    /// // A description has come:
+    /// if peer.receive_description(their, politeness)? == Received::AnswerDue {
+    ///     peer.set_local_description(peer.create_answer()?)?;
+    ///     send(peer.local_description().unwrap());
+    /// }
+    /// // PeerEvent::NegotiationNeeded has come, and whenever else an offer is to be made:
+    /// peer.set_local_description(peer.create_offer()?)?;
+    /// send(peer.local_description().unwrap());
+    /// # Ok(()) }
+    /// ```
+    pub fn receive_description(
+        &self,
+        description: SessionDescription,
+        politeness: Politeness,
+    ) -> Result<Received, Error> {
+        let SessionDescription { kind, sdp } = description;
+        let received = self.0.shared.lock().peer.receive_description(now(), politeness, kind, &sdp)?;
+        self.0.shared.touch();
+        Ok(received)
+    }
+
+    /// Takes the pending offer back, whosever it is: all is as before it.
+    pub fn rollback(&self) -> Result<(), Error> {
+        self.0.shared.lock().peer.rollback(now())?;
+        self.0.shared.touch();
+        Ok(())
+    }
+
+    /// Whether an offer is due; see [`PeerEvent::NegotiationNeeded`].
+    pub fn negotiation_needed(&self) -> bool {
+        self.0.shared.lock().peer.negotiation_needed()
+    }
+
     /// Our description in force, with the candidates gathered so far; `None` before there is one.
     pub fn local_description(&self) -> Option<SessionDescription> {
         let (kind, sdp) = self.0.shared.lock().peer.local_description()?;
@@ -164,17 +207,45 @@ impl PeerConnection {
         label: &str,
         options: DataChannelOptions,
     ) -> Result<DataChannel, Error> {
-        let options = ChannelOptions {
-            label: label.to_owned(),
-            protocol: options.protocol,
-            ordered: options.ordered,
-            reliability: options.reliability,
-            priority: options.priority,
-            negotiated: options.negotiated,
-        };
+        let options = core_options(label, options);
         let key = self.0.shared.lock().peer.open_channel(now(), options)?;
         self.0.shared.touch();
         Ok(self.channel(key))
+    }
+
+    /// Opens a channel by SDP alone (RFC 8864): the next offer lists it in `a=dcmap`, and it opens when the answer does so,
+    /// too. [`DataChannelOptions::negotiated`] names its id; without, one of the right parity is chosen. `attributes` go
+    /// into `a=dcsa` lines, each as `name` or `name:value`, for the subprotocol.
+    ///
+    /// A peer that does not know `a=dcmap`, as browsers, refuses: the channel closes with the answer. Closing one asks for
+    /// an offer ([`PeerEvent::NegotiationNeeded`]) that leaves it out.
+    pub fn offer_data_channel(
+        &self,
+        label: &str,
+        options: DataChannelOptions,
+        attributes: &[String],
+    ) -> Result<DataChannel, Error> {
+        let options = core_options(label, options);
+        let key = self.0.shared.lock().peer.offer_channel(now(), options, attributes)?;
+        self.0.shared.touch();
+        Ok(self.channel(key))
+    }
+
+    /// Channels that the peer's pending offer is to open (RFC 8864), between `set_remote_description` and `create_answer`.
+    /// The answer accepts them, and [`PeerEvent::DataChannel`] brings each when it is open.
+    pub fn offered_data_channels(&self) -> Vec<OfferedChannel> {
+        let offered = self.0.shared.lock().peer.offered_channels();
+        offered.into_iter().map(OfferedChannel::from_core).collect()
+    }
+
+    /// Leaves an offered channel out of the answer, which refuses it.
+    pub fn reject_offered_data_channel(&self, id: u16) -> Result<(), Error> {
+        Ok(self.0.shared.lock().peer.reject_offered_channel(id)?)
+    }
+
+    /// What the answer says of an offered channel in `a=dcsa`, each as `name` or `name:value`.
+    pub fn answer_offered_data_channel(&self, id: u16, attributes: &[String]) -> Result<(), Error> {
+        Ok(self.0.shared.lock().peer.answer_offered_channel(id, attributes.to_vec())?)
     }
 
     /// Waits for the next event; `None` after [`PeerEvent::Closed`].
@@ -199,6 +270,7 @@ impl PeerConnection {
                 Some(Queued::Core(Event::ConnectionState(state))) => PeerEvent::ConnectionStateChange(state),
                 Some(Queued::Core(Event::IceState(state))) => PeerEvent::IceConnectionStateChange(state),
                 Some(Queued::Core(Event::ChannelOpened(key))) => PeerEvent::DataChannel(self.channel(key)),
+                Some(Queued::Core(Event::NegotiationNeeded)) => PeerEvent::NegotiationNeeded,
                 Some(Queued::Core(Event::Closed(reason))) => PeerEvent::Closed(reason),
                 Some(Queued::Core(_)) => continue,
             };
@@ -280,6 +352,17 @@ impl PeerConnection {
 
     fn channel(&self, key: ChannelKey) -> DataChannel {
         DataChannel::new(self.0.clone(), key)
+    }
+}
+
+fn core_options(label: &str, options: DataChannelOptions) -> ChannelOptions {
+    ChannelOptions {
+        label: label.to_owned(),
+        protocol: options.protocol,
+        ordered: options.ordered,
+        reliability: options.reliability,
+        priority: options.priority,
+        negotiated: options.negotiated,
     }
 }
 
