@@ -140,6 +140,30 @@ fn both_sides_can_ask_for_everything_at_once() {
 }
 
 #[test]
+fn a_side_that_owes_a_reset_asks_for_none_until_it_is_done() {
+    for seed in 0..8 {
+        let mut pair = Pair::with(Config::default(), Config::default(), seed);
+        pair.connect();
+        pair.bottleneck = Some(Bottleneck {
+            bytes_per_second: 100_000,
+            queue: Duration::from_secs(10),
+            busy_until: [None; 2],
+        });
+        pair.send(A, 2, b"something to reset");
+        pair.send(Z, 1, &pattern(100_000));
+        pair.run_for(ms(100));
+        pair.ends[A].reset_incoming_stream(pair.now, StreamId(1)).unwrap();
+        pair.run_for(ms(100));
+        assert!(pair.events[Z].contains(&Event::ResetRequestedByPeer(ids(&[1]))));
+        pair.ends[Z].reset_incoming_stream(pair.now, StreamId(2)).unwrap();
+        pair.run_until(Duration::from_secs(30), |pair| {
+            pair.events[A].contains(&Event::IncomingResetDone(ids(&[1])))
+                && pair.events[Z].contains(&Event::IncomingResetDone(ids(&[2])))
+        });
+    }
+}
+
+#[test]
 fn more_outgoing_streams_are_used_once_the_peer_has_agreed() {
     let mut pair = with_few_streams();
     assert_eq!(pair.try_send(A, 10, b"x", SendOptions::default()), Err(SendError::NoSuchStream));

@@ -146,7 +146,7 @@ impl Reconfig {
     pub(crate) fn is_held_up(&self) -> bool {
         let Wanted { reset_incoming, add_outgoing, add_incoming, .. } = &self.wanted;
         let wanted = !reset_incoming.is_empty() || *add_outgoing > 0 || *add_incoming > 0;
-        wanted && self.request.is_none()
+        wanted && self.request.is_none() && self.answers.reset_wish().is_none()
     }
 }
 
@@ -403,6 +403,10 @@ impl Association {
         } else if self.tx.queue.any_drained() && max > 0 {
             let streams = self.tx.queue.take_drained(max);
             return Some(Ask::ResetOutgoing { streams, last_assigned_tsn, answers: None });
+        }
+        if self.reconfig.answers.reset_wish().is_some() {
+            // What only the peer can fulfil would wait for the peer, and the peer for us.
+            return None;
         }
         let wanted = &mut self.reconfig.wanted;
         if !wanted.reset_incoming.is_empty() && max > 0 {
