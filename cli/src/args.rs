@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::channel_spec::ChannelSpec;
+use crate::channel_spec::{ChannelSpec, DcmapSpec};
 
 /// WebRTC data channels from the command line: with a browser, or between two machines.
 ///
@@ -136,6 +136,13 @@ pub(crate) struct ConnectArgs {
     /// is nothing else to open.
     #[arg(long, value_name = "LABEL[,OPTION…]")]
     pub(crate) channel: Vec<ChannelSpec>,
+
+    /// Open this channel by SDP alone, as RFC 8864 writes it in a=dcmap: ID, then a space and options with ';' between
+    /// them: label="…", subprotocol="…", ordered=false, max-retr=N, max-time=MS, priority=N. Repeatable. The ids of the
+    /// offerer must have one parity; the answerer, which offers its own afterwards, has even ones unless the offerer
+    /// took those.
+    #[arg(long, value_name = "DCMAP")]
+    pub(crate) dcmap: Vec<DcmapSpec>,
 
     #[command(flatten)]
     pub(crate) mode: ModeArgs,
@@ -306,6 +313,8 @@ mod tests {
             "[::1]:9",
         ]);
         assert_eq!(args.channel.len(), 2);
+        let args_dcmap = connect(&["--dcmap", "1", "--dcmap", "3 label=\"b c\";ordered=false"]).dcmap;
+        assert_eq!(args_dcmap.iter().map(|spec| spec.0.stream_id()).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(args.bind.bind, ["127.0.0.1:0".parse().unwrap(), "[::1]:9".parse().unwrap()]);
         assert!(!args.offer && !args.bind.loopback);
     }
@@ -323,6 +332,7 @@ mod tests {
     fn mistakes_are_answered_with_what_is_right() {
         assert!(refused(&["connect", "--bind", "eth0"]).contains("192.0.2.1"));
         assert!(refused(&["connect", "--channel", "a,reliable"]).contains("maxRetransmits=N"));
+        assert!(refused(&["connect", "--dcmap", "1 label=a"]).contains("label"));
         assert!(refused(&["bench", "bulk", "--seconds", "0"]).contains("0.01"));
         assert!(refused(&["connect", "--congestion", "vegas"]).contains("cubic, newreno, bbr"));
         assert!(refused(&["bench", "bulk", "--size", "0"]).contains("1..=262144"));

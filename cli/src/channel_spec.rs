@@ -1,8 +1,22 @@
+//! `--dcmap 'ID [OPTION;…]'`, and
 //! `--channel LABEL[,unordered][,maxRetransmits=N][,maxPacketLifeTime=MS][,protocol=P][,negotiated=ID]`
 
 use std::str::FromStr;
 
-use sinnet::{DataChannelOptions, Reliability};
+use sinnet::{DataChannelOptions, Dcmap, DcmapError, Reliability};
+
+/// A channel as `a=dcmap` has it (RFC 8864), with or without what stands before its value there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DcmapSpec(pub(crate) Dcmap);
+
+impl FromStr for DcmapSpec {
+    type Err = DcmapError;
+
+    fn from_str(text: &str) -> Result<Self, DcmapError> {
+        let text = text.strip_prefix("a=").unwrap_or(text);
+        text.strip_prefix("dcmap:").unwrap_or(text).parse().map(Self)
+    }
+}
 
 /// A channel as given on the command line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,6 +109,16 @@ mod tests {
         assert_eq!(spec, ChannelSpec { label: "a".into(), options: expected });
         assert_eq!(parse("a,maxPacketLifeTime=500").options.reliability, Reliability::MaxPacketLifeTime(500));
         assert_eq!(parse("a,maxRetransmits=0").options.reliability, Reliability::MaxRetransmits(0));
+    }
+
+    #[test]
+    fn a_dcmap_is_taken_with_and_without_its_name() {
+        let line = r#"a=dcmap:1 subprotocol="BFCP";max-time=60000;priority=512"#;
+        for text in [line, &line[2..], &line[8..]] {
+            let DcmapSpec(map) = text.parse().unwrap();
+            assert_eq!((map.stream_id(), map.subprotocol(), map.priority()), (1, "BFCP", 512));
+        }
+        assert!("b=dcmap:1".parse::<DcmapSpec>().is_err());
     }
 
     #[test]

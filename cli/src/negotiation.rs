@@ -1,6 +1,6 @@
 //! What signalling messages do to a connection, whichever way they come.
 
-use sinnet::{Error, IceCandidate, PeerConnection, SdpType, SessionDescription};
+use sinnet::{Error, IceCandidate, PeerConnection, Politeness, Received, SdpType, SessionDescription};
 use sinnet_signaling::Signal;
 use tracing::warn;
 
@@ -20,11 +20,18 @@ pub(crate) fn candidate_signal(candidate: Option<IceCandidate>) -> Signal {
 /// The peer's signals, applied to a connection in an order that it takes.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
+    /// Whether this side goes on with its own offer when two cross; the other side gives way.
+    impolite: bool,
     described: bool,
     early: Vec<IceCandidate>,
 }
 
 impl Incoming {
+    /// Of the side that made the first offer, or of the other.
+    pub(crate) fn of(offerer: bool) -> Self {
+        Self { impolite: offerer, ..Self::default() }
+    }
+
     /// Whether the peer has described itself.
     pub(crate) fn described(&self) -> bool {
         self.described
@@ -35,7 +42,11 @@ impl Incoming {
     pub(crate) fn apply(&mut self, peer: &PeerConnection, signal: Signal) -> Result<Option<Signal>, Error> {
         let answer = match signal {
             Signal::Offer { sdp } => {
-                peer.set_remote_description(SessionDescription::offer(sdp))?;
+                let politeness = if self.impolite { Politeness::Impolite } else { Politeness::Polite };
+                let offer = SessionDescription::offer(sdp);
+                if peer.receive_description(offer, politeness)? == Received::Ignored {
+                    return Ok(None);
+                }
                 let answer = peer.create_answer()?;
                 peer.set_local_description(answer.clone())?;
                 Some(description_signal(answer))

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use sinnet::{
     CloseReason, ConnectionState, DataChannel, DataChannelOptions, PeerConfig, PeerConnection, PeerEvent,
+    SignalingState,
 };
 use sinnet_signaling::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::args::ConnectArgs;
-use crate::channel_spec::ChannelSpec;
+use crate::channel_spec::{ChannelSpec, DcmapSpec};
 use crate::failure::{Context, Failure};
 use crate::negotiation::{Incoming, candidate_signal, description_signal};
 use crate::terminal::Screen;
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: ConnectArgs, screen: &Screen) -> Result<(), Failur
     let endpoint = crate::endpoint(&args.bind, false).await?;
     let config = PeerConfig { congestion: args.congestion.into(), ..Default::default() };
     let peer = endpoint.peer_connection(config)?;
-    let mut connection = Connection::new(peer, mode, screen.clone());
+    let mut connection = Connection::new(peer, mode, screen.clone(), args.offer);
     connection.open_channels(&args)?;
     let result = connection.run(args.offer).await;
     // The last datagrams of the close are still to go.
@@ -122,13 +123,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(peer: PeerConnection, mode: Mode, screen: Screen) -> Self {
+    fn new(peer: PeerConnection, mode: Mode, screen: Screen, offerer: bool) -> Self {
         let sent = matches!(mode, Mode::Send(_)).then_some(false);
         Self {
             peer,
             mode,
             screen,
-            incoming: Incoming::default(),
+            incoming: Incoming::of(offerer),
             tasks: JoinSet::new(),
             chat: None,
             sent,
@@ -145,13 +146,17 @@ impl Connection {
             self.chat = Some(chat::lines(fd)?);
         }
         let mut specs = args.channel.clone();
-        if specs.is_empty() && args.offer && !matches!(self.mode, Mode::Send(_)) {
+        if specs.is_empty() && args.dcmap.is_empty() && args.offer && !matches!(self.mode, Mode::Send(_)) {
             specs.push(ChannelSpec::plain("sinnet"));
         }
         for ChannelSpec { label, options } in specs {
             let channel = self.peer.create_data_channel(&label, options);
             let channel = channel.context(format_args!("can't open the channel {label:?}"))?;
             self.take(channel, true);
+        }
+        for DcmapSpec(map) in &args.dcmap {
+            let channel = self.peer.offer_data_channel(map.label(), map.into(), &[]);
+            self.take(channel.context(format_args!("can't open the channel {map}"))?, true);
         }
         if let Mode::Send(paths) = &self.mode {
             let mut files = Vec::new();
@@ -244,6 +249,14 @@ impl Connection {
             PeerEvent::ConnectionStateChange(state) => {
                 info!(%state, "connection");
                 self.was_connected |= state == ConnectionState::Connected;
+            }
+            // The first offer is made by who was told to.
+            PeerEvent::NegotiationNeeded
+                if self.incoming.described() && self.peer.signaling_state() == SignalingState::Stable =>
+            {
+                let offer = self.peer.create_offer()?;
+                self.peer.set_local_description(offer.clone())?;
+                lines::write(&description_signal(offer))?;
             }
             PeerEvent::IceConnectionStateChange(state) => info!(?state, "ICE"),
             _ => {}

@@ -131,6 +131,48 @@ async fn every_message_comes_back_as_it_was_on_channels_of_both_sides() {
 }
 
 #[tokio::test]
+async fn channels_open_by_sdp_alone_from_either_side() {
+    let mut echo = Sinnet::connect(&[
+        "--offer",
+        "--echo",
+        "--dcmap",
+        r#"a=dcmap:1 label="one, two";subprotocol="p""#,
+        "--dcmap",
+        "3 ordered=false",
+    ]);
+    let (_endpoint, peer) = library_peer().await;
+    answer(&peer, &mut echo).await;
+    let (one, three) = (next_channel(&peer).await, next_channel(&peer).await);
+    assert_eq!((one.id(), one.label(), one.protocol()), (Some(1), "one, two", "p"));
+    assert_eq!((three.id(), three.ordered()), (Some(3), false));
+    for channel in [one, three] {
+        channel.send("there and back").await.unwrap();
+        assert_eq!(timeout(SOON, channel.recv()).await.unwrap(), Some("there and back".into()));
+    }
+    assert_eq!(peer.stats().dcep_errors, 0);
+    peer.close().await;
+    echo.ended().await.expect_success();
+
+    // The answerer offers its own when the first exchange is over.
+    let mut echo = Sinnet::connect(&["--echo", "--dcmap", r#"2 label="of the answerer""#]);
+    let (_endpoint, peer) = library_peer().await;
+    let _channel = peer.create_data_channel("c", Default::default()).unwrap();
+    offer(&peer, &mut echo, |sdp| sdp).await;
+    let line: Value = serde_json::from_str(&echo.line().await).unwrap();
+    assert_eq!(line["type"], "offer");
+    peer.set_remote_description(SessionDescription::offer(line["sdp"].as_str().unwrap())).unwrap();
+    peer.set_local_description(peer.create_answer().unwrap()).unwrap();
+    let sdp = peer.local_description().unwrap().sdp;
+    echo.say(&json!({ "type": "answer", "sdp": sdp }).to_string()).await;
+    let theirs = next_channel(&peer).await;
+    assert_eq!((theirs.id(), theirs.label()), (Some(2), "of the answerer"));
+    theirs.send("hello").await.unwrap();
+    assert_eq!(timeout(SOON, theirs.recv()).await.unwrap(), Some("hello".into()));
+    peer.close().await;
+    echo.ended().await.expect_success();
+}
+
+#[tokio::test]
 async fn a_wrong_fingerprint_ends_it_with_one_sentence_that_says_so() {
     let mut victim = Sinnet::connect(&["--echo"]);
     let (_endpoint, peer) = library_peer().await;
