@@ -206,17 +206,13 @@ impl Peer {
             let fits = id < self.channels.stream_limit() && room > 0 && label_bytes <= label_room;
             if ours || !is_free || !fits {
                 tracing::debug!(id, ours, is_free, fits, "offered channel rejected");
-                self.reject(negotiator, id);
+                // It is one of those that are offered, so there is nothing to go wrong.
+                let _ = negotiator.reject_channel(id);
                 continue;
             }
             room -= 1;
             label_room -= label_bytes;
         }
-    }
-
-    fn reject(&self, negotiator: &mut sinnet_sdp::Negotiator, id: u16) {
-        // It is one of those that are offered.
-        let _ = negotiator.reject_channel(id);
     }
 
     /// Does what a complete exchange has changed.

@@ -75,7 +75,11 @@ impl Model {
             label: label.clone(),
             ..ChannelOptions::default()
         };
-        if let Ok(key) = end.peer.open_channel(now, options) {
+        let opened = match rng.random_bool(0.4) {
+            true => end.peer.offer_channel(now, options, &[]),
+            false => end.peer.open_channel(now, options),
+        };
+        if let Ok(key) = opened {
             self.states.insert(key, ChannelState::Connecting);
             self.labels.insert(key, label);
         }
@@ -117,6 +121,17 @@ impl Model {
         keys.sort_by_key(|key| self.labels.get(key));
         if keys.is_empty() { None } else { Some(*keys[rng.random_range(0..keys.len())]) }
     }
+}
+
+/// An offer, and its answer if the other side can give one; else the offer is taken back.
+fn renegotiate(from: &mut End, to: &mut End, now: std::time::Instant, rng: &mut StdRng) {
+    let Ok(offer) = from.peer.create_offer() else { return };
+    from.peer.set_local_description(now, SdpType::Offer, &offer).expect("our own offer");
+    let wanted = rng.random_bool(0.8) && to.peer.set_remote_description(now, SdpType::Offer, &offer).is_ok();
+    let answer = if wanted { to.peer.create_answer().ok() } else { None };
+    let Some(answer) = answer else { return from.peer.rollback(now).expect("an offer is out") };
+    to.peer.set_local_description(now, SdpType::Answer, &answer).expect("our own answer");
+    from.peer.set_remote_description(now, SdpType::Answer, &answer).expect("their answer");
 }
 
 /// Calls that are wrong here, or too early, or repeated; whatever they answer, nothing must break.
@@ -176,6 +191,11 @@ fn run(seed: u64) {
         }
         let now = world.now;
         let which = rng.random_range(0..2);
+        if step > connect_at && rng.random_bool(0.04) {
+            let (from, to) =
+                if which == 0 { (&mut world.a, &mut world.b) } else { (&mut world.b, &mut world.a) };
+            renegotiate(from, to, now, &mut rng);
+        }
         let (end, model) = if which == 0 { (&mut world.a, &mut *of_a) } else { (&mut world.b, &mut *of_b) };
         let key = model.any(&mut rng);
         match (rng.random_range(0..100), key) {
