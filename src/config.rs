@@ -51,8 +51,13 @@ pub struct PeerConfig {
     pub send_buffer: usize,
     /// Channels at once; 1024 by default.
     pub max_channels: usize,
-    /// Largest UDP payload, bytes; 1200 by default. Taken as 548 if less, and as 65,507 if more.
+    /// Largest UDP payload as long as nothing is known of the path, bytes; 1200 by default. Taken as 548 if less, and as
+    /// 16,384 if more.
     pub mtu: usize,
+    /// Largest UDP payload that probes try (RFC 8899), bytes; 8952 by default, for links of 9000 bytes. On the way there
+    /// are the sizes of Ethernet and of common tunnels. 0 keeps datagrams at [`PeerConfig::mtu`]. Taken as 16,384 if
+    /// more.
+    pub max_mtu: usize,
     /// How we find out how much the path can take when we send. CUBIC by default; [`Congestion::Bbr`] where packets
     /// get lost though the path is not full.
     pub congestion: Congestion,
@@ -71,6 +76,7 @@ impl Default for PeerConfig {
             send_buffer: 4 * 1024 * 1024,
             max_channels: 1024,
             mtu: 1200,
+            max_mtu: 8952,
             congestion: Congestion::default(),
             ice_patience: None,
             key_log: None,
@@ -86,6 +92,7 @@ impl std::fmt::Debug for PeerConfig {
             .field("send_buffer", &self.send_buffer)
             .field("max_channels", &self.max_channels)
             .field("mtu", &self.mtu)
+            .field("max_mtu", &self.max_mtu)
             .field("congestion", &self.congestion)
             .field("key_log", &self.key_log.is_some())
             .finish_non_exhaustive()

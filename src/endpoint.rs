@@ -70,6 +70,7 @@ impl Endpoint {
         core.send_buffer = config.send_buffer;
         core.max_channels = config.max_channels;
         core.mtu = config.mtu;
+        core.max_mtu = config.max_mtu;
         core.key_log = config.key_log;
         if let Some(patience) = config.ice_patience {
             core.ice = Arc::new(sinnet_peer::IceConfig { patience, ..Default::default() });

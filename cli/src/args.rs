@@ -203,6 +203,10 @@ pub(crate) struct BenchArgs {
     /// Congestion control of both processes.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) congestion: Congestion,
+
+    /// Largest datagram that is tried, bytes; 1200 or less keeps them at 1200. Default: the library's.
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub(crate) max_mtu: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

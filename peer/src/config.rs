@@ -4,6 +4,15 @@ use std::time::Duration;
 use sinnet_dtls::{Certificate, KeyLog};
 use sinnet_sctp::Congestion;
 
+/// What IPv4 promises to carry: 576 bytes, less IP and UDP headers.
+const MIN_DATAGRAM: usize = 548;
+
+/// What a DTLS record holds.
+const MAX_DATAGRAM: usize = 16_384;
+
+/// What a record adds to a packet at most: header, explicit nonce, tag (RFC 6347 §4.3.1, RFC 5288 §3).
+pub(crate) const MAX_RECORD_OVERHEAD: usize = 13 + 8 + 16;
+
 /// What one peer connection is made with.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -12,9 +21,13 @@ pub struct Config {
     pub certificate: Arc<Certificate>,
     /// ICE timers and limits.
     pub ice: Arc<sinnet_ice::Config>,
-    /// Largest UDP payload sent, bytes; 1200 by default, which every path that carries QUIC carries too. Taken as 548
-    /// (what IPv4 promises) if less, and as 65,507 (what UDP can) if more.
+    /// Largest UDP payload sent as long as nothing is known of the path, bytes; 1200 by default, which every path that
+    /// carries QUIC carries too. Taken as 548 (what IPv4 promises) if less, and as 16,384 if more.
     pub mtu: usize,
+    /// Largest UDP payload that is tried by probes (RFC 8899), bytes; 8952 by default, what an IPv6 packet of 9000 bytes
+    /// has room for. With [`Config::mtu`] or less there are no probes, and packets keep that size. Taken as 16,384 if
+    /// more: a DTLS record holds no more. The owner's sockets must not fragment (the DF bit).
+    pub max_mtu: usize,
     /// Largest message that we accept, bytes; announced as `a=max-message-size` (RFC 8841 §6). 256 KiB by default,
     /// as Chromium has it.
     pub max_message_size: usize,
@@ -48,6 +61,7 @@ impl Config {
             certificate,
             ice: Arc::new(sinnet_ice::Config::default()),
             mtu: 1200,
+            max_mtu: 8952,
             max_message_size: 256 * 1024,
             receive_buffer: 8 * 1024 * 1024,
             send_buffer: 4 * 1024 * 1024,
@@ -63,7 +77,20 @@ impl Config {
 
 impl Config {
     pub(crate) fn datagram_size(&self) -> usize {
-        self.mtu.clamp(548, 65_507)
+        self.mtu.clamp(MIN_DATAGRAM, MAX_DATAGRAM)
+    }
+
+    pub(crate) fn max_datagram_size(&self) -> usize {
+        self.max_mtu.clamp(self.datagram_size(), MAX_DATAGRAM)
+    }
+
+    /// The sizes of SCTP packets for these datagrams. The cipher suite, which says what a record adds, is not known
+    /// yet: the largest is taken, so that a packet of a size that was found fits in all cases.
+    pub(crate) fn set_packet_sizes(&self, sctp: &mut sinnet_sctp::Config) {
+        let packet = |datagram: usize| (datagram - MAX_RECORD_OVERHEAD) & !3;
+        sctp.min_mtu = packet(MIN_DATAGRAM);
+        sctp.mtu = packet(self.datagram_size());
+        sctp.max_mtu = packet(self.max_datagram_size());
     }
 }
 
@@ -71,6 +98,7 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("mtu", &self.mtu)
+            .field("max_mtu", &self.max_mtu)
             .field("max_message_size", &self.max_message_size)
             .field("receive_buffer", &self.receive_buffer)
             .field("send_buffer", &self.send_buffer)

@@ -356,9 +356,7 @@ impl Peer {
             self.rng.random(),
         );
         let mut sctp_config = sinnet_sctp::Config::default();
-        // What poll_transmit gives it is less by the record's overhead, which the suite decides: packets that fill that
-        // are what batches are made of.
-        sctp_config.mtu = self.config.datagram_size();
+        self.config.set_packet_sizes(&mut sctp_config);
         sctp_config.local_port = SCTP_PORT;
         sctp_config.remote_port = remote.sctp_port;
         // The packets go through DTLS only.

@@ -56,6 +56,8 @@ pub struct Peer {
     pub(crate) rng: StdRng,
     /// The newest time we were told.
     pub(crate) now: Instant,
+    /// Where SCTP packets last went.
+    pub(crate) data_path: Option<Path>,
     pub(crate) local_candidates_ended: bool,
     /// Candidates, or their end, for an offer that is not answered yet, and so may be taken back.
     pub(crate) held: Vec<Option<Candidate>>,
@@ -97,6 +99,7 @@ impl Peer {
             counters: Stats::default(),
             rng,
             now,
+            data_path: None,
             local_candidates_ended: false,
             held: Vec::new(),
             ignoring: false,

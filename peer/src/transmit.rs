@@ -25,7 +25,8 @@ impl Peer {
     /// Writes the next datagrams into `buf`: up to `max_segments` of one size for one path. Call until `None`.
     ///
     /// `buf` should hold `max_segments` times [`Config::mtu`](crate::Config::mtu) bytes; fewer segments are made when
-    /// it is smaller. ICE checks and DTLS flights go alone; SCTP packets go in batches.
+    /// it is smaller. For probes of larger sizes it should hold [`Config::max_mtu`](crate::Config::max_mtu). ICE checks,
+    /// DTLS flights and probes go alone; other SCTP packets go in batches.
     pub fn poll_transmit(&mut self, now: Instant, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
         self.now = now;
         if self.has_ended() {
@@ -72,15 +73,21 @@ impl Peer {
         if !transport.dtls.is_connected() {
             return None;
         }
+        if self.data_path != Some(path) && self.data_path.replace(path).is_some() {
+            transport.sctp.path_changed(now);
+        }
         let header = transport.dtls.header_len();
         let overhead = header + transport.dtls.tag_len();
+        // A probe may come first, and it may be larger than the packets that batches are made of.
+        let room = self.config.max_datagram_size().min(buf.len()).checked_sub(overhead)?;
         // A multiple of 4, as SCTP chunks are padded to it: full packets then all have one size.
-        let budget = self.config.datagram_size().min(buf.len()).checked_sub(overhead)? & !3;
-        let full = budget + overhead;
+        let packet = transport.sctp.packet_size().min(room & !3);
+        let full = packet + overhead;
+        let mut budget = room;
         let mut size = 0;
         let mut segments = 0;
         while segments < max_segments {
-            let Some(slot) = buf.get_mut(size..size + full) else { break };
+            let Some(slot) = buf.get_mut(size..size + overhead + budget) else { break };
             let Some(len) = transport.sctp.poll_transmit(now, &mut slot[header..header + budget]) else {
                 break;
             };
@@ -90,12 +97,24 @@ impl Peer {
             };
             size += record;
             segments += 1;
-            if len < budget {
+            if len != packet {
                 break;
             }
+            budget = packet;
         }
         self.counters.datagrams_sent += segments as u64;
         (segments > 0).then_some(Transmit { path, size, segment_size: (segments > 1).then_some(full) })
+    }
+
+    /// The system has refused to send datagrams of this size (EMSGSIZE): they are larger than the first link takes. They
+    /// count as lost, and their size as one that does not pass.
+    pub fn datagrams_refused(&mut self, now: Instant, size: usize) {
+        self.now = now;
+        let Some(transport) = &mut self.transport else { return };
+        let overhead = transport.dtls.header_len() + transport.dtls.tag_len();
+        if let Some(packet) = size.checked_sub(overhead) {
+            transport.sctp.packet_refused(now, packet);
+        }
     }
 
     /// After the end: SCTP's last words, then close_notify, then nothing.

@@ -333,6 +333,10 @@ impl Driver {
                     break;
                 }
                 tracing::debug!(%error, "send");
+                if socket::is_too_large(&error) {
+                    let size = transmit.segment_size.unwrap_or(transmit.size);
+                    shared.lock().peer.datagrams_refused(now, size);
+                }
             }
         }
         let (deadline, finished) = {

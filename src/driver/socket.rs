@@ -125,6 +125,19 @@ impl Socket {
     }
 }
 
+/// Whether a datagram was refused for its size (EMSGSIZE): it is larger than the link's MTU, and quinn-udp has set the DF
+/// bit wherever the system can, and has it ignore what ICMP says about the rest of the path.
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
+    let emsgsize = if cfg!(windows) {
+        10_040
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        90
+    } else {
+        40
+    };
+    error.raw_os_error() == Some(emsgsize)
+}
+
 /// Flow label and scope are not part of an address as candidates have it.
 fn without_scope(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port())

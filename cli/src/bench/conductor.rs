@@ -268,6 +268,7 @@ fn arguments(args: &BenchArgs) -> Vec<String> {
         arguments.push(format!("--congestion={}", congestion.get_name()));
     }
     arguments.extend(args.max_segments.map(|max| format!("--max-segments={max}")));
+    arguments.extend(args.max_mtu.map(|max| format!("--max-mtu={max}")));
     arguments
 }
 
@@ -284,7 +285,7 @@ mod tests {
             "bulk --size 1000 --seconds 0.5",
             "ping --size 1 --seconds 2",
             "setup --count 3 --threads 2",
-            "idle --count 7 --seconds 1 --max-segments 1 --congestion bbr",
+            "idle --count 7 --seconds 1 --max-segments 1 --max-mtu 1452 --congestion bbr",
         ] {
             let parse = |arguments: Vec<String>| Cli::try_parse_from(arguments).unwrap().command;
             let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();

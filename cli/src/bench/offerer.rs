@@ -53,7 +53,8 @@ async fn connect(
 ) -> Result<(Line, Instant), Failure> {
     let endpoint = worker.endpoint().await?;
     let congestion = worker.bench.congestion.into();
-    let config = PeerConfig { certificate, congestion, ..Default::default() };
+    let mut config = PeerConfig { certificate, congestion, ..Default::default() };
+    config.max_mtu = worker.bench.max_mtu.unwrap_or(config.max_mtu);
     let connection = Connection::start(&endpoint, config, number, drop)?;
     worker.register(number, &connection);
     let started = now();

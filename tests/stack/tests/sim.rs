@@ -408,7 +408,9 @@ fn undrained_and_overdrained_peers_lose_nothing() {
 #[test]
 fn batches_are_made_at_every_mtu() {
     for (asked, mtu) in [(0, 548), (600, 600), (1200, 1200), (1280, 1280), (1452, 1452), (9000, 9000)] {
-        let mut world = World::with_config(seed(0x5c), lan(), |config| config.mtu = asked);
+        let mut world = World::with_config(seed(0x5c), lan(), |config| {
+            (config.mtu, config.max_mtu) = (asked, 0);
+        });
         world.connect();
         let (ours, theirs) = world.channel(ChannelOptions::default());
         world.a.peer.try_send(world.now, ours, numbered(1, 100_000)).unwrap();
