@@ -249,6 +249,18 @@ fn no_chunk_is_longer_than_what_the_base_size_has_room_for() {
 }
 
 #[test]
+fn every_size_is_filled() {
+    // Whatever the last of the long chunks leaves: all packets of a bulk transfer have one size.
+    for max_mtu in (2300..2360).step_by(4) {
+        let (mut pair, _) = pair(max_mtu, usize::MAX);
+        pair.send(A, 1, &pattern(100_000));
+        pair.run_for(ms(500));
+        let full = pair.packet_sizes[A].iter().filter(|&&len| len == max_mtu).count();
+        assert!(full >= 100_000 / max_mtu - 2, "{full} of {max_mtu}");
+    }
+}
+
+#[test]
 fn data_goes_on_when_the_path_shrinks_under_it() {
     for (to, found) in [(1200, BASE), (1420, ETHERNET), (1330, 1312)] {
         let (mut pair, grip) = pair(JUMBO, usize::MAX);

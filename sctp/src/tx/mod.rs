@@ -380,7 +380,11 @@ impl Sender {
             }
             let Some(next) = self.queue.next_cut() else { break };
             let slot = next.slot;
-            let len = next.rest.min(room).min(longest);
+            let mut len = next.rest.min(room).min(longest);
+            if len < room && len < next.rest && room - len < overhead + MIN_FRAGMENT {
+                // What it leaves has no room for another chunk, and a packet that is not full ends a batch: two halves.
+                len = ((room.saturating_sub(overhead) / 2) & !3).max(MIN_FRAGMENT);
+            }
             if !self.window_allows(len) {
                 break;
             }

@@ -69,7 +69,7 @@ impl Endpoint for Ours {
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let mut packet = [0; 2000];
+        let mut packet = [0; 9000];
         let len = self.association.poll_transmit(now, &mut packet)?;
         Some(packet[..len].to_vec())
     }

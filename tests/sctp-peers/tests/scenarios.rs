@@ -245,3 +245,34 @@ fn a_message_whose_lifetime_ends_between_its_fragments_does_not_end_the_associat
     assert_eq!(received(&mut world, OURS).len(), 2, "a stream waits for what was given up");
     assert_eq!(received(&mut world, THEIRS).len(), 2);
 }
+
+#[test]
+fn the_search_for_the_packet_size_has_its_answers_from_dcsctp() {
+    for (mtu, largest) in [(1028, 1000), (1440, 1412), (9000, 8912)] {
+        let ours = config(|config| (config.mtu, config.max_mtu) = (1000, 8912));
+        let mut world =
+            world(LinkConfig { mtu, ..DELAY }, ours, DcsctpOptions { mtu: 1000, ..DcsctpOptions::default() });
+        let sizes = Rc::new(RefCell::new((0, 0)));
+        let seen = sizes.clone();
+        world.net.set_filter(move |_, datagram| {
+            let bytes = &datagram.payload.bytes;
+            if datagram.src.port() == 1 && bytes[12] != 4 {
+                let mut seen = seen.borrow_mut();
+                seen.0 = bytes.len().max(seen.0);
+                seen.1 += usize::from(bytes[12] == 0 && bytes.len() == largest);
+            }
+            // It neither complains about the padding nor has trouble with what comes along.
+            assert!(bytes[12] != 9 && bytes[12] != 6, "ERROR or ABORT");
+            true
+        });
+        world.connect([true, true]);
+        world.run_for(Duration::from_secs(15));
+        assert!(world.ends[OURS].send(world.now, &message(1, 1, 200_000)));
+        world.run_for(Duration::from_secs(5));
+        let [(1, payload)] = &received(&mut world, THEIRS)[..] else { panic!("not arrived") };
+        assert!(payload == &message(1, 1, 200_000).payload);
+        let (longest, full) = *sizes.borrow();
+        assert_eq!(longest, largest, "a link of {mtu}");
+        assert!(full >= 20, "{full} full packets");
+    }
+}
