@@ -54,9 +54,11 @@ pub struct PeerConfig {
     /// Largest UDP payload as long as nothing is known of the path, bytes; 1200 by default. Taken as 548 if less, and as
     /// 16,384 if more.
     pub mtu: usize,
-    /// Largest UDP payload that probes try (RFC 8899), bytes; 8952 by default, for links of 9000 bytes. On the way there
-    /// are the sizes of Ethernet and of common tunnels. 0 keeps datagrams at [`PeerConfig::mtu`]. Taken as 16,384 if
-    /// more.
+    /// Largest UDP payload that probes try (RFC 8899), bytes; 1452 by default, for Ethernet. On the way there are the
+    /// sizes of common tunnels. 0 keeps datagrams at [`PeerConfig::mtu`]. Taken as 16,384 if more.
+    ///
+    /// 8952 makes use of links of 9000 bytes. **Not for peers that may be Chromium**: a record of more than about 2048
+    /// bytes ends the connection there.
     pub max_mtu: usize,
     /// How we find out how much the path can take when we send. CUBIC by default; [`Congestion::Bbr`] where packets
     /// get lost though the path is not full.
@@ -76,7 +78,7 @@ impl Default for PeerConfig {
             send_buffer: 4 * 1024 * 1024,
             max_channels: 1024,
             mtu: 1200,
-            max_mtu: 8952,
+            max_mtu: 1452,
             congestion: Congestion::default(),
             ice_patience: None,
             key_log: None,

@@ -24,9 +24,12 @@ pub struct Config {
     /// Largest UDP payload sent as long as nothing is known of the path, bytes; 1200 by default, which every path that
     /// carries QUIC carries too. Taken as 548 (what IPv4 promises) if less, and as 16,384 if more.
     pub mtu: usize,
-    /// Largest UDP payload that is tried by probes (RFC 8899), bytes; 8952 by default, what an IPv6 packet of 9000 bytes
+    /// Largest UDP payload that is tried by probes (RFC 8899), bytes; 1452 by default, what an IPv6 packet on Ethernet
     /// has room for. With [`Config::mtu`] or less there are no probes, and packets keep that size. Taken as 16,384 if
     /// more: a DTLS record holds no more. The owner's sockets must not fragment (the DF bit).
+    ///
+    /// **Not above 2048 towards Chromium**: where a link takes larger frames, its DTLS fails on the first such record,
+    /// be it a probe, and the connection ends (measured). Firefox takes all sizes. 8952 is for links of 9000 bytes.
     pub max_mtu: usize,
     /// Largest message that we accept, bytes; announced as `a=max-message-size` (RFC 8841 §6). 256 KiB by default,
     /// as Chromium has it.
@@ -61,7 +64,7 @@ impl Config {
             certificate,
             ice: Arc::new(sinnet_ice::Config::default()),
             mtu: 1200,
-            max_mtu: 8952,
+            max_mtu: 1452,
             max_message_size: 256 * 1024,
             receive_buffer: 8 * 1024 * 1024,
             send_buffer: 4 * 1024 * 1024,

@@ -57,7 +57,9 @@ async fn end(
             let endpoint = Endpoint::new(EndpointConfig { max_segments, ..Default::default() })
                 .await
                 .expect("an endpoint");
-            let connection = endpoint.peer_connection(PeerConfig::default()).expect("a connection");
+            let connection = endpoint
+                .peer_connection(PeerConfig { max_mtu: 8952, ..Default::default() })
+                .expect("a connection");
             if side == Side::Browser {
                 let channel =
                     connection.create_data_channel("bulk", DataChannelOptions::default()).expect("a channel");

@@ -18,6 +18,10 @@ fn link(mtu: usize) -> LinkConfig {
     }
 }
 
+fn large_world(number: u64, mtu: usize) -> World {
+    World::with_config(seed(number), link(mtu), |config| config.max_mtu = 8952)
+}
+
 /// Sends so much through a channel and takes it out at the other end.
 fn transfer(world: &mut World, (ours, theirs): (ChannelKey, ChannelKey), bytes: usize) {
     let message = Message::Binary(vec![7; 50_000].into());
@@ -42,7 +46,7 @@ fn transfer(world: &mut World, (ours, theirs): (ChannelKey, ChannelKey), bytes: 
 #[test]
 fn datagrams_grow_to_what_the_path_takes() {
     for (mtu, packet) in [(1228, 1160), (1400, 1332), (1500, 1412), (9000, 8912)] {
-        let mut world = World::new(seed(0x1e), link(mtu));
+        let mut world = large_world(0x1e, mtu);
         world.connect();
         let channel = world.channel(ChannelOptions::default());
         world.run_for(Duration::from_secs(20));
@@ -57,8 +61,22 @@ fn datagrams_grow_to_what_the_path_takes() {
 }
 
 #[test]
+fn by_default_no_datagram_is_larger_than_what_chromium_takes() {
+    let mut world = World::new(seed(0x23), link(9000));
+    world.net.set_filter(|_, datagram| {
+        assert!(datagram.payload.len() <= 1452);
+        true
+    });
+    world.connect();
+    let channel = world.channel(ChannelOptions::default());
+    world.run_for(Duration::from_secs(5));
+    transfer(&mut world, channel, 500_000);
+    assert_eq!(world.a.peer.stats().sctp.packet_size, 1412);
+}
+
+#[test]
 fn batches_have_the_size_that_was_found() {
-    let mut world = World::new(seed(0x1f), link(9000));
+    let mut world = large_world(0x1f, 9000);
     world.connect();
     let (ours, _) = world.channel(ChannelOptions::default());
     world.run_for(Duration::from_secs(1));
@@ -72,7 +90,7 @@ fn batches_have_the_size_that_was_found() {
 #[test]
 fn a_transfer_survives_a_link_that_shrinks_under_it() {
     for (from, to, packet) in [(1500, 1300, 1160), (9000, 1500, 1412), (9000, 1240, 1160)] {
-        let mut world = World::new(seed(0x20), link(from));
+        let mut world = large_world(0x20, from);
         world.connect();
         let channel = world.channel(ChannelOptions::default());
         transfer(&mut world, channel, 5_000_000);
@@ -90,7 +108,7 @@ fn a_transfer_survives_a_link_that_shrinks_under_it() {
 
 #[test]
 fn a_path_that_takes_next_to_nothing_connects_and_carries() {
-    let mut world = World::new(seed(0x21), link(576));
+    let mut world = large_world(0x21, 576);
     world.connect();
     let channel = world.channel(ChannelOptions::default());
     transfer(&mut world, channel, 1_000_000);
@@ -99,7 +117,7 @@ fn a_path_that_takes_next_to_nothing_connects_and_carries() {
 
 #[test]
 fn what_the_system_refuses_is_given_up_at_once() {
-    let mut world = World::new(seed(0x22), link(1500));
+    let mut world = large_world(0x22, 1500);
     world.connect();
     let _ = world.channel(ChannelOptions::default());
     world.run_for(Duration::from_millis(200));
