@@ -76,7 +76,7 @@
 //! # What a peer can cost
 //!
 //! Memory: the receive buffer with its reserve of an eighth (or one message and 64 KiB); 64 bytes of overhead
-//! per queued message of ours, within the send buffer; up to 65,000 chunks of 48 bytes outstanding; 1024 gaps;
+//! per queued message of ours, within the send buffer; up to 65,000 chunks of 48 bytes outstanding; 8192 gaps;
 //! 2048 incomplete messages (with I-DATA, on each stream, each charged to the receive buffer); about 200 bytes for each stream that is used. Events and answers are merged, so
 //! not draining them costs nothing more. Time: a packet costs what it says, and never more than the window.
 //!

@@ -8,8 +8,10 @@ use crate::types::Tsn;
 /// How far ahead of the cumulative point a TSN may be: gap ack blocks have 16-bit offsets.
 const WINDOW: u64 = 65_535;
 
-/// Intervals remembered. A packet of 1160 bytes reports 283 of them, the lowest.
-const MAX_INTERVALS: usize = 1024;
+/// Intervals remembered, 128 KiB of them. A packet of 1160 bytes reports 283, the lowest, but what is refused has to
+/// be sent again: when slow start overruns the queue of a fast and long path, every second of many thousand packets
+/// is missing.
+const MAX_INTERVALS: usize = 8192;
 
 /// Duplicate TSNs reported in one SACK; more are counted and not reported.
 const MAX_DUPLICATES: usize = 16;

@@ -123,7 +123,7 @@ fn every_second_fragment_of_every_stream_stays_within_the_window() {
     }
     let stats = pair.ends[Z].stats();
     assert!(stats.a_rwnd <= 200_000);
-    assert!(stats.data_chunks_received <= 1024, "{stats:?}");
+    assert!(stats.data_chunks_received <= 8192, "{stats:?}");
     assert_eq!(stats.data_chunks_received + stats.dropped_data_no_room, 30_000);
     pair.drain();
     assert!(pair.ends[Z].is_established());

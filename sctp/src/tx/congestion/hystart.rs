@@ -6,6 +6,13 @@
 //!        ▲                                        │
 //!        └────────────RTT fell again──────────────┘
 //! ```
+//!
+//! What differs from the RFC, because we pace and have a measurement with every SACK:
+//!
+//! - The rise is looked for in every eight measurements, not in the smallest of a round. Packets that are spread over
+//!   the round trip make the queue grow in the course of the round, from nothing to one round trip: its smallest
+//!   shows that one round later, when a queue of one bandwidth-delay product has run over.
+//! - A round-trip time longer by half is no false alarm: slow start ends then, without five rounds more.
 
 use std::time::Duration;
 
@@ -32,6 +39,8 @@ pub(super) enum Growth {
 #[derive(Clone, Copy, Debug)]
 struct Css {
     baseline_min_rtt: Duration,
+    /// The smallest of the last round before.
+    before: Duration,
     rounds: u32,
 }
 
@@ -43,6 +52,8 @@ pub(super) struct HyStart {
     last_round_min_rtt: Option<Duration>,
     current_round_min_rtt: Option<Duration>,
     samples: u32,
+    /// The smallest of these.
+    min_of_samples: Option<Duration>,
     css: Option<Css>,
 }
 
@@ -51,22 +62,27 @@ impl HyStart {
     pub(super) fn on_ack(&mut self, acked: &Acked) -> Growth {
         let window_end = *self.window_end.get_or_insert(acked.next_tsn);
         if let Some(rtt) = acked.rtt {
-            self.samples = self.samples.saturating_add(1);
             self.current_round_min_rtt = Some(self.current_round_min_rtt.map_or(rtt, |min| min.min(rtt)));
+            self.samples += 1;
+            self.min_of_samples = Some(self.min_of_samples.map_or(rtt, |min| min.min(rtt)));
         }
         if self.samples >= N_RTT_SAMPLE
-            && let Some(current) = self.current_round_min_rtt
+            && let Some(current) = self.min_of_samples.take()
         {
+            self.samples = 0;
             match self.css {
                 None => {
                     if let Some(last) = self.last_round_min_rtt {
                         let thresh = (last / MIN_RTT_DIVISOR).clamp(MIN_RTT_THRESH, MAX_RTT_THRESH);
                         if current >= last + thresh {
-                            self.css = Some(Css { baseline_min_rtt: current, rounds: 0 });
+                            self.css = Some(Css { baseline_min_rtt: current, before: last, rounds: 0 });
                         }
                     }
                 }
                 Some(css) if current < css.baseline_min_rtt => self.css = None,
+                Some(css) if current >= css.before + (css.before / 2).max(MAX_RTT_THRESH) => {
+                    return Growth::Exit;
+                }
                 Some(_) => {}
             }
         }
@@ -75,7 +91,7 @@ impl HyStart {
             if self.current_round_min_rtt.is_some() {
                 self.last_round_min_rtt = self.current_round_min_rtt.take();
             }
-            self.samples = 0;
+            (self.samples, self.min_of_samples) = (0, None);
             if let Some(css) = &mut self.css {
                 css.rounds += 1;
                 if css.rounds >= CSS_ROUNDS {
@@ -144,5 +160,29 @@ mod tests {
         for rtt in [50, 90, 150, 250] {
             assert_eq!(round(&mut hystart, &mut tsn, 4, rtt), Growth::Divided(1));
         }
+    }
+
+    #[test]
+    fn a_rise_in_the_course_of_a_round_is_seen_in_that_round() {
+        let (mut hystart, mut tsn) = (HyStart::default(), 1);
+        round(&mut hystart, &mut tsn, 20, 50);
+        let now = base();
+        let grown: Vec<_> = (0..40)
+            .map(|n| {
+                let rtt = Some(ms(if n < 16 { 50 } else { 60 }));
+                hystart.on_ack(&Acked { cumulative: tsn, next_tsn: tsn + 100, rtt, ..acked(now, 1000) })
+            })
+            .collect();
+        assert_eq!(grown[..16], [Growth::Divided(1); 16]);
+        assert_eq!(grown[32..], [Growth::Divided(4); 8]);
+    }
+
+    #[test]
+    fn a_round_trip_longer_by_half_ends_it_at_once() {
+        let (mut hystart, mut tsn) = (HyStart::default(), 1);
+        for _ in 0..3 {
+            round(&mut hystart, &mut tsn, 20, 50);
+        }
+        assert_eq!(round(&mut hystart, &mut tsn, 20, 80), Growth::Exit);
     }
 }
