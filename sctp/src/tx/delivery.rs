@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A chunk keeps nothing but the time it was sent, which loss detection needs anyway; that time leads to its
-//! burst. So a chunk costs nothing, a burst costs an entry, and a SACK one search, whatever it covers. Only
-//! rate-based controllers have a sampler at all.
+//! burst: what goes out within 1/256 of the smallest round trip. So a chunk costs nothing, a burst costs an
+//! entry, and a SACK one search, whatever it covers. Only rate-based controllers have a sampler at all.
 //!
 //! SACKs come in lumps: one covers a receive batch, and links collect them. A rate is therefore taken from one
 //! acknowledgement to a later one, never from a sending to an acknowledgement, and is never higher than the
@@ -20,13 +20,17 @@ use std::time::{Duration, Instant};
 
 use super::outstanding::is_not_after;
 
-/// Bursts remembered. A path of 300 ms that is paced by the millisecond has 300 of them under way.
+/// What goes out within this share of a round trip, and within a millisecond, is one burst.
+const BURSTS_PER_RTT: u32 = 256;
+const MAX_GRAIN: Duration = Duration::from_millis(1);
+
+/// Bursts remembered. 256 are under way on an empty path, and twice that with a queue as long as the path.
 const MAX_BURSTS: usize = 8192;
 
 /// What was known when something was sent.
 #[derive(Clone, Copy, Debug)]
 struct Burst {
-    /// The time that its chunks were given.
+    /// The time that its first chunks were given.
     sent_at: u32,
     /// The first TSN that could be new in it.
     next_tsn: u64,
@@ -68,6 +72,8 @@ pub(crate) struct RateSample {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct LossSample {
     pub(crate) bytes: usize,
+    /// Delivered in all before it was sent.
+    pub(crate) prior_delivered: u64,
     /// In flight when it was sent.
     pub(crate) tx_in_flight: usize,
     /// Lost since it was sent, itself included.
@@ -90,6 +96,8 @@ pub(crate) struct DeliveryRate {
     first_sent: Option<Instant>,
     /// `C.app_limited`: samples are of the application's rate until so much is delivered.
     app_limited_until: Option<u64>,
+    /// How long a burst lasts.
+    grain: Duration,
     bursts: VecDeque<Burst>,
 }
 
@@ -107,7 +115,13 @@ impl DeliveryRate {
             self.first_sent = Some(now);
             self.delivered_at = Some(now);
         }
-        if let Some(burst) = self.bursts.back_mut().filter(|burst| burst.sent_at == sent_at) {
+        let app_limited = self.app_limited_until.is_some();
+        if let Some(burst) = self.bursts.back_mut()
+            && (burst.sent_at == sent_at
+                || (flight_before > 0
+                    && burst.app_limited == app_limited
+                    && now.saturating_duration_since(burst.sent) < self.grain))
+        {
             burst.in_flight = burst.in_flight.max(flight);
             return;
         }
@@ -123,7 +137,7 @@ impl DeliveryRate {
             delivered: self.delivered,
             lost: self.lost,
             in_flight: flight,
-            app_limited: self.app_limited_until.is_some(),
+            app_limited,
         });
     }
 
@@ -139,6 +153,7 @@ impl DeliveryRate {
     ) -> Option<RateSample> {
         self.delivered += bytes as u64;
         self.delivered_at = Some(now);
+        self.grain = (min_rtt / BURSTS_PER_RTT).min(MAX_GRAIN);
         if self.app_limited_until.is_some_and(|until| self.delivered > until) {
             self.app_limited_until = None;
         }
@@ -171,6 +186,7 @@ impl DeliveryRate {
         let burst = self.burst(sent_at)?;
         Some(LossSample {
             bytes,
+            prior_delivered: burst.delivered,
             tx_in_flight: burst.in_flight,
             lost: self.lost - burst.lost,
             is_app_limited: burst.app_limited,
@@ -188,9 +204,10 @@ impl DeliveryRate {
         self.app_limited_until.is_some()
     }
 
+    /// The burst of a chunk that was given this time: the last one that began by then.
     fn burst(&self, sent_at: u32) -> Option<&Burst> {
         let after = self.bursts.partition_point(|burst| is_not_after(burst.sent_at, sent_at));
-        self.bursts.get(after.checked_sub(1)?).filter(|burst| burst.sent_at == sent_at)
+        self.bursts.get(after.checked_sub(1)?)
     }
 }
 
@@ -280,7 +297,22 @@ mod tests {
         );
         sampler.sent(start + ms(20), micros(20), 10, 8000, 9000);
         assert_eq!(sampler.lost(micros(20), 1000).map(|loss| loss.lost), Some(1000));
-        assert_eq!(sampler.lost(micros(15), 1000), None, "nothing was sent then");
+    }
+
+    #[test]
+    fn a_long_fat_path_has_few_bursts() {
+        let (start, mut sampler) = (base(), DeliveryRate::default());
+        sampler.sent(start, 0, 0, 0, 1000);
+        sampler.acknowledged(start + RTT, 1000, Some(0), 1, RTT);
+        // Two packets every 20 microseconds.
+        for n in 0..5000_u64 {
+            let sent_at = 100_000 + 20 * n as u32;
+            let now = start + RTT + Duration::from_micros(20 * n);
+            sampler.sent(now, sent_at, 1 + 2 * n, 1000 + 2000 * n as usize, 3000 + 2000 * n as usize);
+        }
+        assert!((200..=257).contains(&sampler.bursts.len()), "{}", sampler.bursts.len());
+        let sample = sampler.acknowledged(start + 2 * RTT, 2000, Some(150_000), 5000, RTT).unwrap();
+        assert_eq!((sample.prior_delivered, sample.is_app_limited), (1000, false));
     }
 
     #[test]
@@ -290,6 +322,7 @@ mod tests {
             sampler.sent(start + ms(n), micros(n), n, 1000, 1000);
         }
         assert_eq!(sampler.bursts.len(), MAX_BURSTS);
+        assert_eq!(sampler.lost(micros(100), 1000), None, "forgotten");
         sampler.acknowledged(start + ms(10_000), 1000, Some(micros(9_999)), 9_990, RTT);
         assert_eq!(sampler.bursts.front().map(|burst| burst.next_tsn), Some(9_990));
     }
