@@ -77,17 +77,34 @@ fn startup_finds_the_rate_in_a_second_and_leaves_no_queue() {
     assert_eq!(pair.ends[A].stats().t3_expirations, 0);
 }
 
-#[test]
-fn every_five_seconds_it_makes_room_for_the_smallest_round_trip() {
-    let mut pair = pair();
-    bulk(&mut pair, RATE, secs(3));
+/// How often so little was in flight that the queue must be empty, in so much time.
+fn times_of_little_in_flight(pair: &mut Pair, time: Duration) -> u32 {
     let (mut low, mut lows) = (false, 0);
-    bulk_watched(&mut pair, RATE, secs(17), |stats| {
+    bulk_watched(pair, RATE, time, |stats| {
         let now_low = stats.flight < bdp(RATE) * 6 / 10;
         lows += u32::from(now_low && !low);
         low = now_low || (low && stats.flight < bdp(RATE) * 8 / 10);
     });
-    assert!((2..=4).contains(&lows), "{lows}");
+    lows
+}
+
+#[test]
+fn without_a_smallest_round_trip_it_makes_room_for_one_every_five_seconds() {
+    let mut pair = pair();
+    bulk(&mut pair, RATE, secs(3));
+    pair.weather.latency += ms(10);
+    assert_eq!(times_of_little_in_flight(&mut pair, ms(6500)), 1);
+    bulk(&mut pair, RATE, secs(10));
+    let share = bulk(&mut pair, RATE, secs(3));
+    assert!(share > 0.9, "{share}");
+}
+
+#[test]
+fn close_to_the_smallest_round_trip_it_makes_room_twice_a_minute() {
+    let mut pair = pair();
+    bulk(&mut pair, RATE, secs(3));
+    assert_eq!(times_of_little_in_flight(&mut pair, secs(20)), 0);
+    assert_eq!(times_of_little_in_flight(&mut pair, secs(20)), 1);
 }
 
 #[test]

@@ -74,7 +74,13 @@ impl Bbr {
         if lost.is_first {
             self.save_state();
         }
-        self.note_loss();
+        // What Startup sent too much is found lost a round trip later. Drain is the answer to it; the draft would
+        // take it for a second sign, and crawl until the first probe.
+        let answered =
+            self.state == State::Drain && lost.sample.prior_delivered <= self.drain_start_delivered;
+        if !answered {
+            self.note_loss();
+        }
         if lost.tsn != self.undo.last_lost + 1 {
             self.undo.loss_events_in_round += 1;
         }

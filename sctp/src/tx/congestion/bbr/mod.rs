@@ -59,8 +59,9 @@ pub(super) struct Bbr {
     model: Model,
     rounds: Rounds,
     full_pipe: FullPipe,
-    /// `BBR.drain_start_round`
+    /// `BBR.drain_start_round`, and what was delivered by then.
     drain_start_round: u64,
+    drain_start_delivered: u64,
     cycle: Cycle,
     min_delay: MinDelay,
     cwnd: usize,
@@ -98,6 +99,7 @@ impl Bbr {
             rounds: Rounds::default(),
             full_pipe: FullPipe::default(),
             drain_start_round: 0,
+            drain_start_delivered: 0,
             cycle: Cycle::new(seed),
             min_delay: MinDelay::default(),
             cwnd: initial_cwnd,

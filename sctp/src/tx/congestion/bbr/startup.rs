@@ -66,6 +66,7 @@ impl Bbr {
         if self.full_pipe.is_reached() {
             self.state = State::Drain;
             self.drain_start_round = self.rounds.round_count;
+            self.drain_start_delivered = self.delivered;
         }
     }
 
