@@ -610,9 +610,10 @@ impl Sender {
             // RFC 9260 §6.3.2, R3
             self.t3.reset_backoff();
             self.t3.stop();
-        } else if summary.acked_bytes > 0 && self.t3.expirations() == 0 {
+        } else if self.delivery.is_some() && summary.acked_bytes > 0 && self.t3.expirations() == 0 {
             // Something is missing, but the path is alive, and loss detection by time sees to it, lost
-            // retransmissions included. T3 is for when nothing comes back at all (as RFC 9002 §6.2.1 has it).
+            // retransmissions included. T3 is for when nothing comes back at all (as RFC 9002 §6.2.1 has it). Only
+            // with a rate-based controller, which keeps a lossy path full, this is seen to matter.
             self.t3.stop();
         }
         if self.outstanding.is_empty() {
