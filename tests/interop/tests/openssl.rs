@@ -1,8 +1,10 @@
-//! The DTLS layer against OpenSSL's `s_server` and `s_client`, over 127.0.0.1: both roles, both suites, both groups,
-//! certificates on both sides, data both ways, close_notify both ways. Fails when `openssl` is missing.
+//! The DTLS layer against OpenSSL's `s_server` and `s_client`, over 127.0.0.1: both roles, every suite, group and kind of
+//! certificate on both sides, exporters, SRTP profiles, data both ways, close_notify both ways. Fails when `openssl` is
+//! missing.
 
 use sinnet_dtls::{
-    Certificate, CipherSuite, Config, Connection, Event, Fingerprint, HashAlgorithm, NamedGroup, Role,
+    Certificate, CipherSuite, Config, Connection, Event, Fingerprint, HashAlgorithm, KeyType, NamedGroup,
+    Role, SrtpProfile,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -25,7 +27,15 @@ fn now() -> Instant {
 
 /// OpenSSL's name of a suite.
 fn cipher(suite: CipherSuite) -> &'static str {
-    if suite == GCM { "ECDHE-ECDSA-AES128-GCM-SHA256" } else { "ECDHE-ECDSA-CHACHA20-POLY1305" }
+    match suite {
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        other => panic!("{other}"),
+    }
 }
 
 /// A directory with OpenSSL's certificate and key, removed at the end.
@@ -36,21 +46,37 @@ struct Identity {
 
 impl Identity {
     fn make() -> Self {
+        Self::of(KeyType::EcdsaP256)
+    }
+
+    fn of(key_type: KeyType) -> Self {
+        let key: &[&str] = match key_type {
+            KeyType::EcdsaP256 => &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            KeyType::EcdsaP384 => &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+            KeyType::Ed25519 => &["ed25519"],
+            _ => &["rsa:2048"],
+        };
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("sinnet-openssl-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).expect("a directory for the certificate");
         let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["req", "-x509", "-nodes", "-newkey"])
+            .args(key)
             .args(["-subj", "/CN=peer", "-days", "2", "-keyout", "key.pem", "-out", "cert.pem"])
             .current_dir(&directory)
             .output()
             .expect("openssl must be installed");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let read = |name: &str| std::fs::read_to_string(directory.join(name)).expect("a PEM file");
-        let identity =
-            Certificate::from_pem(&read("cert.pem"), &read("key.pem")).expect("OpenSSL's certificate");
-        Self { fingerprint: identity.fingerprint(HashAlgorithm::Sha384), directory }
+        let mut identity = Self { fingerprint: Fingerprint::of(HashAlgorithm::Sha384, b""), directory };
+        identity.fingerprint = identity.read().fingerprint(HashAlgorithm::Sha384);
+        identity
+    }
+
+    /// The same for our own use.
+    fn read(&self) -> Certificate {
+        let read = |name: &str| std::fs::read_to_string(self.directory.join(name)).expect("a PEM file");
+        Certificate::from_pem(&read("cert.pem"), &read("key.pem")).expect("OpenSSL's certificate")
     }
 }
 
@@ -72,8 +98,10 @@ impl OpenSsl {
             .args(arguments)
             .args(["-dtls1_2", "-cert", "cert.pem", "-key", "key.pem"])
             // OpenSSL takes the list for certificates as well: P-256 must be in it.
-            .args(["-cipher", cipher(suite), "-groups", "X25519:P-256"])
+            .args(["-cipher", cipher(suite), "-groups", "X25519:P-256:P-384"])
             .current_dir(&identity.directory)
+            // If a test has put one there.
+            .env("OPENSSL_CONF", "openssl.cnf")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -282,4 +310,99 @@ fn a_wrong_fingerprint_ends_it_before_anything_is_delivered() {
     ours.run_until(&openssl, "failure", |ours| !ours.events.is_empty());
     assert!(matches!(ours.events[..], [Event::Failed(sinnet_dtls::Error::FingerprintMismatch { .. })]));
     ours.run_until(&openssl, "alert at openssl", |_| openssl.text().contains("bad certificate"));
+}
+
+/// Both roles, with a certificate of that kind on both sides.
+fn both_roles(suite: CipherSuite, group: NamedGroup, key_type: KeyType) {
+    let ours = || {
+        let mut config = config(suite, group, 1200);
+        config.groups = vec![group, NamedGroup::SECP256R1, NamedGroup::SECP384R1];
+        config.certificate = Some(Arc::new(Identity::of(key_type).read()));
+        config
+    };
+    let identity = Identity::of(key_type);
+    let address = free_port();
+    let accept = address.to_string();
+    let openssl = OpenSsl::start(&identity, &["s_server", "-accept", &accept, "-Verify", "1"], suite);
+    let client = Ours::new(Role::Client, ours(), &identity, Some(address));
+    exchange(client, openssl, suite, group, End::Ours { shown: "DONE" });
+
+    let server = Ours::new(Role::Server, ours(), &identity, None);
+    let connect = server.socket.local_addr().expect("our address").to_string();
+    let openssl = OpenSsl::start(&identity, &["s_client", "-connect", &connect], suite);
+    exchange(server, openssl, suite, group, End::Theirs);
+}
+
+#[test]
+fn every_suite_with_every_kind_of_certificate_that_fits() {
+    for suite in Config::default().suites {
+        let rsa = cipher(suite).contains("RSA") && !cipher(suite).contains("ECDSA");
+        // OpenSSL 3.0 has no Ed25519 certificates in DTLS.
+        let kinds: &[KeyType] = if rsa { &[KeyType::Rsa] } else { &[KeyType::EcdsaP256, KeyType::EcdsaP384] };
+        for key_type in kinds {
+            both_roles(suite, NamedGroup::X25519, *key_type);
+        }
+    }
+}
+
+#[test]
+fn every_group() {
+    for group in Config::default().groups {
+        both_roles(GCM, group, KeyType::EcdsaP256);
+    }
+}
+
+/// What OpenSSL prints of its exporter with 20 bytes, and ours.
+#[test]
+fn exporters_and_srtp_profiles_agree() {
+    let identity = Identity::make();
+    let mut config = config(GCM, NamedGroup::X25519, 1200);
+    config.srtp_profiles = vec![SrtpProfile::SRTP_AEAD_AES_128_GCM, SrtpProfile::SRTP_AES128_CM_HMAC_SHA1_80];
+    let mut ours = Ours::new(Role::Server, config, &identity, None);
+    let connect = ours.socket.local_addr().expect("our address").to_string();
+    let arguments = [
+        "s_client",
+        "-connect",
+        &connect,
+        "-use_srtp",
+        "SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_128_GCM",
+        "-keymatexport",
+        "EXPORTER-sinnet",
+        "-keymatexportlen",
+        "20",
+    ];
+    let openssl = OpenSsl::start(&identity, &arguments, GCM);
+    ours.run_until(&openssl, "connection", |ours| ours.events.contains(&Event::Connected));
+    let negotiated = ours.connection.negotiated().expect("connected");
+    assert_eq!(negotiated.srtp_profile, Some(SrtpProfile::SRTP_AEAD_AES_128_GCM));
+    let mut out = [0; 20];
+    ours.connection.export_keying_material(&mut out, "EXPORTER-sinnet", None).expect("exported");
+    let expected: String = out.iter().map(|byte| format!("{byte:02X}")).collect();
+    ours.run_until(&openssl, "exporter at openssl", |_| openssl.text().contains(&expected));
+    assert!(openssl.text().contains("SRTP_AEAD_AES_128_GCM"), "{}", openssl.text());
+}
+
+/// Settings that switch the extended master secret off in OpenSSL.
+const NO_EXTENDED_MASTER_SECRET: &str = "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = all\n\
+                                         [all]\nOptions = -ExtendedMasterSecret\n";
+
+#[test]
+fn the_old_master_secret_only_when_allowed() {
+    for allowed in [true, false] {
+        let identity = Identity::make();
+        std::fs::write(identity.directory.join("openssl.cnf"), NO_EXTENDED_MASTER_SECRET).expect("a file");
+        let mut config = config(GCM, NamedGroup::X25519, 1200);
+        config.require_extended_master_secret = !allowed;
+        let address = free_port();
+        let accept = address.to_string();
+        let openssl = OpenSsl::start(&identity, &["s_server", "-accept", &accept], GCM);
+        let mut ours = Ours::new(Role::Client, config, &identity, Some(address));
+        if allowed {
+            ours.run_until(&openssl, "connection", |ours| ours.events.contains(&Event::Connected));
+            assert!(!ours.connection.negotiated().expect("connected").extended_master_secret);
+        } else {
+            ours.run_until(&openssl, "refusal", |ours| !ours.events.is_empty());
+            assert_eq!(ours.events, [Event::Failed(sinnet_dtls::Error::NoExtendedMasterSecret)]);
+        }
+    }
 }
