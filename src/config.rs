@@ -45,9 +45,12 @@ pub struct PeerConfig {
     pub certificate: Option<Arc<Certificate>>,
     /// Largest message that we accept, bytes; announced to the peer. 256 KiB by default, as in Chromium.
     pub max_message_size: usize,
-    /// Unread bytes kept, over all channels of the connection; 8 MiB by default. The peer's window follows it.
+    /// Memory for what is unread, over all channels of the connection, at the most: 16 MiB by default. It begins with 1 MiB
+    /// and grows with what the application reads per round trip, so this is reached on long fast paths only, which need twice
+    /// their bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms.
     pub receive_buffer: usize,
-    /// Unsent bytes kept, over all channels of the connection; 4 MiB by default.
+    /// Memory for what is unsent or not acknowledged, over all channels of the connection, at the most: 16 MiB by default. The
+    /// limit in force is twice the congestion window, 1 MiB at least.
     pub send_buffer: usize,
     /// Channels at once; 1024 by default.
     pub max_channels: usize,
@@ -74,8 +77,8 @@ impl Default for PeerConfig {
         Self {
             certificate: None,
             max_message_size: 256 * 1024,
-            receive_buffer: 8 * 1024 * 1024,
-            send_buffer: 4 * 1024 * 1024,
+            receive_buffer: 16 * 1024 * 1024,
+            send_buffer: 16 * 1024 * 1024,
             max_channels: 1024,
             mtu: 1200,
             max_mtu: 1452,

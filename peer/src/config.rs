@@ -34,9 +34,13 @@ pub struct Config {
     /// Largest message that we accept, bytes; announced as `a=max-message-size` (RFC 8841 §6). 256 KiB by default,
     /// as Chromium has it.
     pub max_message_size: usize,
-    /// Bytes that may wait to be read by the application, over all channels. It is the window we announce.
+    /// How much memory may wait to be read by the application, in bytes and over all channels; 16 MiB by default. A window
+    /// is announced that begins with 1 MiB and grows with what the application reads per round trip; this is how far. A long
+    /// fast path needs twice its bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms. It also limits how many large
+    /// messages a peer may have under way at once, on different channels, when messages are interleaved: about 60 of 256 KiB.
     pub receive_buffer: usize,
-    /// Bytes that `try_send` takes before it says [`TrySendError::Full`](crate::TrySendError::Full), over all channels.
+    /// How much `try_send` takes at the most before it says [`TrySendError::Full`](crate::TrySendError::Full), in bytes and
+    /// over all channels; 16 MiB by default. The limit in force is twice the congestion window, 1 MiB at least.
     pub send_buffer: usize,
     /// Channels that may be there at once, opened by either side; 1024 by default. What the peer opens beyond it is
     /// closed at once.
@@ -47,9 +51,9 @@ pub struct Config {
     /// Answer an `actpass` offer as the DTLS client (`a=setup:active`, RFC 8842 §5.3's recommendation). True by
     /// default.
     pub answer_active: bool,
-    /// Whether to offer the interleaving of messages (I-DATA, RFC 8260). Off by default: a peer that begins large messages
-    /// on more channels than [`Config::receive_buffer`] has room for can fill the window with parts of messages, and then
-    /// nothing goes on. Switch it on where both ends are known to mind that, as this stack's sender does.
+    /// Whether to offer the interleaving of messages (I-DATA, RFC 8260), so that a large message on one channel holds up no
+    /// other. True by default. A peer that begins more large messages at once than [`Config::receive_buffer`] has room for
+    /// ends the connection (`CloseReason::OutOfReceiveBuffer` of SCTP); this stack's sender minds that.
     pub interleaving: bool,
     /// How the sender finds out how much the path can take. CUBIC by default.
     pub congestion: Congestion,
@@ -66,12 +70,12 @@ impl Config {
             mtu: 1200,
             max_mtu: 1452,
             max_message_size: 256 * 1024,
-            receive_buffer: 8 * 1024 * 1024,
-            send_buffer: 4 * 1024 * 1024,
+            receive_buffer: 16 * 1024 * 1024,
+            send_buffer: 16 * 1024 * 1024,
             max_channels: 1024,
             dtls_initial_timeout: Duration::from_millis(50),
             answer_active: true,
-            interleaving: false,
+            interleaving: true,
             congestion: Congestion::default(),
             key_log: None,
         }

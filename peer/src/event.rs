@@ -79,6 +79,9 @@ fn write_sctp(f: &mut fmt::Formatter<'_>, reason: &sinnet_sctp::CloseReason) -> 
             write!(f, "SCTP failed: the peer aborted the association ({code}): {reason}")
         }
         Sctp::Timeout => f.write_str("SCTP failed: the peer does not answer any more"),
+        Sctp::OutOfReceiveBuffer => {
+            f.write_str("SCTP failed: the peer began more messages at once than the receive buffer holds")
+        }
         Sctp::ProtocolViolation(rule) => write!(f, "SCTP failed: the peer broke the protocol: {rule}"),
         other => write!(f, "SCTP failed: {other:?}"),
     }

@@ -25,13 +25,23 @@ pub struct Config {
     /// What packets shrink to on a path that does not even take [`mtu`](Self::mtu) (`MIN_PLPMTU`), if the search is
     /// on. Default 508: with DTLS, UDP and IPv4 around it the datagram stays within 576 bytes.
     pub min_mtu: usize,
-    /// How many bytes of received, not yet read data are kept; what is free of it is advertised as `a_rwnd`
-    /// (RFC 9260 §6.2). Every message and fragment counts with a fixed overhead besides its payload. At
-    /// least `max_message_size_recv` is kept whatever is said here. Default 8 MiB.
+    /// How large the receive buffer may become, in bytes of memory: everything that has arrived and was not read
+    /// yet counts for what it takes, payload and bookkeeping. The buffer begins with
+    /// [`initial_receive_buffer`](Self::initial_receive_buffer) and grows with what the application reads per
+    /// round trip, so that an application that does not read holds no more than it needs; what is free of it is
+    /// advertised as `a_rwnd` (RFC 9260 §6.2). It should be twice the bandwidth-delay product of the longest path.
+    /// At least one and a half of `max_message_size_recv` is allowed whatever is said here. With
+    /// [`interleaving`](Self::interleaving), it also limits how many large messages a peer may send at once:
+    /// [`CloseReason::OutOfReceiveBuffer`](crate::CloseReason::OutOfReceiveBuffer). Default 16 MiB.
     pub receive_buffer: usize,
-    /// How many bytes [`send`](crate::Association::send) accepts that are not acknowledged yet, a fixed
-    /// overhead per message included. Default 8 MiB.
+    /// How large the receive buffer is at first. Default 1 MiB.
+    pub initial_receive_buffer: usize,
+    /// How many bytes [`send`](crate::Association::send) accepts at the most that are not acknowledged yet, a fixed
+    /// overhead per message included. The limit in force is twice the congestion window, and at least
+    /// [`initial_send_buffer`](Self::initial_send_buffer). Default 16 MiB.
     pub send_buffer: usize,
+    /// How much `send` accepts at first, and on any path. Default 1 MiB.
+    pub initial_send_buffer: usize,
     /// The largest message taken from the peer, in bytes; the association is aborted when a larger one
     /// arrives. It is what we announce as `a=max-message-size`. Default 256 KiB.
     pub max_message_size_recv: usize,
@@ -104,8 +114,10 @@ impl Default for Config {
             mtu: 1160,
             max_mtu: 0,
             min_mtu: 508,
-            receive_buffer: 8 << 20,
-            send_buffer: 8 << 20,
+            receive_buffer: 16 << 20,
+            initial_receive_buffer: 1 << 20,
+            send_buffer: 16 << 20,
+            initial_send_buffer: 1 << 20,
             max_message_size_recv: 256 << 10,
             outbound_streams: 65_535,
             inbound_streams: 65_535,

@@ -89,6 +89,10 @@ pub enum CloseReason {
     AbortedLocally,
     /// No answer: the handshake, the data or the shutdown was repeated as often as the settings allow.
     Timeout,
+    /// The peer has begun more messages at once, on different streams, than
+    /// [`Config::receive_buffer`](crate::Config::receive_buffer) holds, so that none of them could ever be completed. We
+    /// sent ABORT with the cause "out of resource". Happens with I-DATA only.
+    OutOfReceiveBuffer,
     /// The peer broke the protocol and we sent ABORT; the text names the rule.
     ProtocolViolation(&'static str),
 }

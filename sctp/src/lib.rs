@@ -75,10 +75,18 @@
 //!
 //! # What a peer can cost
 //!
-//! Memory: the receive buffer with its reserve of an eighth (or one message and 64 KiB); 64 bytes of overhead
-//! per queued message of ours, within the send buffer; up to 65,000 chunks of 48 bytes outstanding; 8192 gaps;
-//! 2048 incomplete messages (with I-DATA, on each stream, each charged to the receive buffer); about 200 bytes for each stream that is used. Events and answers are merged, so
-//! not draining them costs nothing more. Time: a packet costs what it says, and never more than the window.
+//! | what | limit |
+//! |---|---|
+//! | what has arrived and is not read, parts of messages included | the receive buffer: [`Config::initial_receive_buffer`] at first, [`Config::receive_buffer`] at the most; and a reserve of an eighth, or of one message, and 64 KiB for what fills a gap or completes a message when nothing else can be read. It is charged for the memory that it takes (buffers by their size, tables, allocations), not for its payload |
+//! | incomplete messages | DATA: 2048 rows of fragments. I-DATA: as many rows on each stream, all charged to the receive buffer |
+//! | a sender that begins more messages than that holds | the association ends: [`CloseReason::OutOfReceiveBuffer`] |
+//! | what is sent and not acknowledged | the send buffer: [`Config::initial_send_buffer`], or twice the congestion window, at most [`Config::send_buffer`]; a fixed overhead per message is counted. One message may be larger when it is alone. What else the allocation behind a `Bytes` holds is not known and not counted |
+//! | chunks outstanding | 65,000 of 32 bytes (2 MiB) |
+//! | gaps in the TSNs | 8192 |
+//! | streams | 64 bytes for each that the peer has used, 32 more with I-DATA, and 128 KiB of tables: 8 MiB if it uses all 65,535; tables of the last streams that were active, below 400 KiB |
+//!
+//! Events and answers are merged, so not draining them costs nothing more. Time: a packet costs what it says, and
+//! never more than the window.
 //!
 //! Bad input is counted in [`Stats`] and logged at debug level, never an error. The only end is
 //! [`Event::Closed`].

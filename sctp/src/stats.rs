@@ -79,6 +79,10 @@ pub struct Stats {
     pub peer_rwnd: usize,
     /// Bytes of DATA chunks, headers included, sent and neither acknowledged nor considered lost.
     pub flight: usize,
-    /// The window that we would advertise now.
+    /// The window that we would advertise now: what is free of the receive buffer.
     pub a_rwnd: usize,
+    /// How large the receive buffer is now.
+    pub receive_buffer: usize,
+    /// How much the send buffer may hold now.
+    pub send_buffer: usize,
 }

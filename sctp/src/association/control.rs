@@ -36,6 +36,8 @@ pub(crate) struct Control {
     pub(crate) shutdown: bool,
     pub(crate) shutdown_ack: bool,
     pub(crate) heartbeat: bool,
+    /// A HEARTBEAT that measures the round trip for the receive window.
+    pub(crate) rtt_probe: bool,
     heartbeat_acks: Vec<Vec<u8>>,
     /// Causes for an ERROR chunk, each padded.
     errors: Vec<u8>,

@@ -84,7 +84,7 @@ impl Association {
     pub(super) fn our_init(&self, tag: u32, initial_tsn: Tsn) -> Init<'static> {
         Init {
             initiate_tag: tag,
-            a_rwnd: u32::try_from(receive_buffer(&self.config)).unwrap_or(u32::MAX).max(MIN_A_RWND),
+            a_rwnd: u32::try_from(receive_buffer(&self.config).0).unwrap_or(u32::MAX).max(MIN_A_RWND),
             outbound_streams: self.config.outbound_streams,
             inbound_streams: self.config.inbound_streams,
             initial_tsn,

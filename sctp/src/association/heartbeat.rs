@@ -1,5 +1,6 @@
 //! HEARTBEAT (RFC 9260 §8.3): one when nothing has come from the peer for a while, with a nonce that only an
-//! honest echo can know.
+//! honest echo can know. While much is received one a second measures the round trip for the receive window; that
+//! it may be lost counts for nothing.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ pub(crate) struct Heartbeat {
     deadline: Option<Instant>,
     /// Nonce and time of the one that is not answered.
     outstanding: Option<(u64, Instant)>,
+    /// The same of the one that measures the round trip.
+    rtt_probe: Option<(u64, Instant)>,
     /// When the peer was last heard.
     heard: Option<Instant>,
 }
@@ -76,8 +79,12 @@ impl Association {
         info[2..4].copy_from_slice(&12u16.to_be_bytes());
         info[4..].copy_from_slice(&nonce.to_be_bytes());
         if packet.chunk(ChunkType::HEARTBEAT, 0, &[&info]) {
-            self.control.heartbeat = false;
-            self.heartbeat.outstanding = Some((nonce, now));
+            if std::mem::take(&mut self.control.heartbeat) {
+                self.heartbeat.outstanding = Some((nonce, now));
+            }
+            if std::mem::take(&mut self.control.rtt_probe) {
+                self.heartbeat.rtt_probe = Some((nonce, now));
+            }
         }
     }
 
@@ -97,14 +104,20 @@ impl Association {
             return;
         }
         let nonce = info.filter(|info| info.value.len() == 8).and_then(|info| be64(info.value, 0));
-        match (nonce, self.heartbeat.outstanding) {
-            (Some(nonce), Some((expected, sent))) if nonce == expected => {
-                self.heartbeat.outstanding = None;
-                self.error_count = 0;
-                let rtt: Duration = now.saturating_duration_since(sent);
-                self.tx.measured(rtt);
-            }
-            _ => self.stats.dropped_chunks += 1,
+        let answers = |slot: &mut Option<(u64, Instant)>| {
+            slot.take_if(|(expected, _)| nonce == Some(*expected)).map(|(_, sent)| sent)
+        };
+        let idle = answers(&mut self.heartbeat.outstanding);
+        let probe = answers(&mut self.heartbeat.rtt_probe);
+        let Some(sent) = idle.or(probe) else {
+            self.stats.dropped_chunks += 1;
+            return;
+        };
+        self.error_count = 0;
+        let rtt: Duration = now.saturating_duration_since(sent);
+        self.tx.measured(rtt);
+        if probe.is_some() {
+            self.rx.window.measured(rtt);
         }
     }
 }

@@ -170,6 +170,9 @@ impl Association {
                 self.control.error(CauseCode::INVALID_STREAM_IDENTIFIER, &[hi, lo, 0, 0]);
             }
             self.rx.end_of_packet(now, notes);
+            if notes.data && self.rx.window.wants_rtt(now) {
+                self.control.rtt_probe = true;
+            }
             if notes.data && self.state == State::ShutdownSent {
                 // RFC 9260 §9.2: a SHUTDOWN goes with the SACK, and T2 starts anew.
                 self.control.shutdown = true;
@@ -232,15 +235,15 @@ impl Association {
     #[inline]
     fn end_on_violation(&mut self, result: Result<(), Violation>) -> Flow {
         match result {
-            Ok(()) => Flow::Continue,
-            Err(violation) => {
-                self.violation(match violation {
-                    Violation::TooLarge => "message larger than we take",
-                    Violation::Mismatch => "fragments that do not belong together",
-                });
-                Flow::Stop
+            Ok(()) => return Flow::Continue,
+            Err(Violation::TooLarge) => self.violation("message larger than we take"),
+            Err(Violation::Mismatch) => self.violation("fragments that do not belong together"),
+            Err(Violation::Locked) => {
+                tracing::debug!("the receive buffer is full of incomplete messages, aborting");
+                self.abort_with(CauseCode::OUT_OF_RESOURCE, &[], CloseReason::OutOfReceiveBuffer);
             }
         }
+        Flow::Stop
     }
 
     fn on_control(&mut self, now: Instant, packet_tag: u32, chunk: &RawChunk<'_>) -> Flow {

@@ -332,6 +332,7 @@ impl Association {
         let mut stats = self.stats;
         self.tx.fill_stats(&mut stats);
         stats.a_rwnd = self.rx.a_rwnd();
+        stats.receive_buffer = self.rx.window.size();
         stats
     }
 

@@ -71,7 +71,7 @@ impl Association {
             self.stats.sacks_sent += u64::from(self.rx.write_sack(&mut packet));
         }
         self.control.write_bundled(&mut packet);
-        if self.control.heartbeat {
+        if self.control.heartbeat || self.control.rtt_probe {
             self.write_heartbeat(now, &mut packet);
         }
         self.write_reconfig(now, &mut packet);

@@ -6,16 +6,22 @@
 //!               └─► SackPolicy ─► SACK
 //! ```
 //!
-//! Memory: everything kept is charged with its payload and [`ITEM_OVERHEAD`] for its bookkeeping, and the
-//! advertised window is what the charge leaves of the receive buffer. Beyond the buffer only the next
+//! Memory: [`ReceiveWindow`] says how large the buffer is; everything kept is charged for what it takes in memory
+//! ([`Receiver::held`]), and the advertised window is what the charge leaves. Beyond the buffer only the next
 //! expected TSN is taken, up to a reserve, and only when it can make room: when it closes a gap, or when the
 //! application has nothing to read until more comes. A probe into a full buffer is dropped.
+//!
+//! A sender that interleaves can begin more messages than any buffer holds, and then none of them ever becomes
+//! whole: what it sends next is its choice, and what it has sent can't be given back. So when parts of messages
+//! fill the buffer at its largest and the reserve, and the application has nothing to read, the association ends
+//! ([`Violation::Locked`]); waiting would be for ever.
 
 pub(crate) mod interleaved;
 pub(crate) mod reassembly;
 pub(crate) mod sack_policy;
 pub(crate) mod streams;
 pub(crate) mod tsn_tracker;
+pub(crate) mod window;
 
 use std::time::Instant;
 
@@ -24,6 +30,7 @@ use self::reassembly::{Outcome, Reassembly, Violation};
 use self::sack_policy::SackPolicy;
 use self::streams::InStreams;
 use self::tsn_tracker::{Arrival, TsnTracker};
+use self::window::ReceiveWindow;
 use crate::config::Config;
 use crate::event::Message;
 use crate::stats::Stats;
@@ -36,8 +43,8 @@ use crate::wire::i_forward_tsn::IForwardTsn;
 use crate::wire::sack::SACK_LEN;
 use crate::wire::writer::PacketWriter;
 
-/// What a message or a row of fragments counts for besides its payload.
-pub(crate) const ITEM_OVERHEAD: usize = 128;
+/// About what a message takes besides its payload. What is charged is exact; this is for whether there is room.
+const ITEM_OVERHEAD: usize = 128;
 
 /// What the DATA chunks of one packet asked for.
 #[derive(Clone, Copy, Default, Debug)]
@@ -58,12 +65,8 @@ pub(crate) struct Receiver {
     interleaved: Interleaved,
     pub(crate) streams: InStreams,
     pub(crate) sack: SackPolicy,
-    /// Bytes kept, overheads included.
-    charged: usize,
-    buffer: usize,
+    pub(crate) window: ReceiveWindow,
     reserve: usize,
-    /// The window in the last SACK.
-    advertised: usize,
     /// Streams that the peer may use: ids below this.
     inbound_streams: u16,
 }
@@ -75,24 +78,28 @@ impl Receiver {
         inbound_streams: u16,
         interleaving: bool,
     ) -> Self {
-        let buffer = receive_buffer(config);
+        let (initial, cap) = receive_buffer(config);
         Self {
             tracker: TsnTracker::new(peer_initial_tsn),
             reassembly: Reassembly::new(config.max_message_size_recv),
             interleaved: Interleaved::new(config.max_message_size_recv),
             streams: InStreams::new(interleaving),
             sack: SackPolicy::new(config.sack_delay),
-            charged: 0,
-            buffer,
-            reserve: (buffer / 8).max(config.max_message_size_recv).saturating_add(1 << 16),
-            advertised: buffer,
+            window: ReceiveWindow::new(initial, cap, config.mtu),
+            reserve: (cap / 8).max(config.max_message_size_recv).saturating_add(1 << 16),
             inbound_streams,
         }
     }
 
+    /// The memory that all of it takes.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.reassembly.held() + self.interleaved.held() + self.streams.held()
+    }
+
     /// The window to advertise.
     pub(crate) fn a_rwnd(&self) -> usize {
-        self.buffer.saturating_sub(self.charged)
+        self.window.free(self.held())
     }
 
     /// Takes one DATA chunk.
@@ -106,36 +113,30 @@ impl Receiver {
         let whole = chunk.flags & (FLAG_BEGIN | FLAG_END) == FLAG_BEGIN | FLAG_END;
         let refused = !whole && self.reassembly.is_full();
         let Some(tsn) =
-            self.admit((chunk.tsn, chunk.stream), chunk.flags, chunk.payload.len(), refused, notes, stats)
+            self.admit((chunk.tsn, chunk.stream), chunk.flags, chunk.payload.len(), refused, notes, stats)?
         else {
             return Ok(());
         };
         let cumulative = self.tracker.cumulative();
-        let rows_before = self.reassembly.rows();
-        match self.reassembly.push(tsn, chunk, cumulative)? {
-            Outcome::Complete(assembled) => {
-                let len = assembled.message.payload.len();
-                // The message takes over the overhead of one row, or brings its own.
-                self.recharge(chunk.payload.len(), rows_before, self.reassembly.rows() + 1);
-                if !self.streams.push(assembled) {
-                    self.release(len, 1);
-                    stats.dropped_data_invalid += 1;
-                }
-            }
-            Outcome::Stored => self.recharge(chunk.payload.len(), rows_before, self.reassembly.rows()),
-            Outcome::Orphan => stats.dropped_data_invalid += 1,
-        }
-        let (bytes, rows) = self.drop_orphans(cumulative);
-        if rows > 0 {
-            self.release(bytes, rows);
-            stats.dropped_data_invalid += rows as u64;
-        }
+        let outcome = self.reassembly.push(tsn, chunk, cumulative)?;
+        self.take(outcome, stats);
+        stats.dropped_data_invalid += self.drop_orphans(cumulative) as u64;
         Ok(())
+    }
+
+    #[inline]
+    fn take(&mut self, outcome: Outcome, stats: &mut Stats) {
+        let taken = match outcome {
+            Outcome::Complete(assembled) => self.streams.push(assembled),
+            Outcome::Stored => true,
+            Outcome::Orphan => false,
+        };
+        stats.dropped_data_invalid += u64::from(!taken);
     }
 
     /// Drops messages that can't be completed any more, and lets their streams go on without them.
     #[inline]
-    fn drop_orphans(&mut self, cumulative: u64) -> (usize, usize) {
+    fn drop_orphans(&mut self, cumulative: u64) -> usize {
         let streams = &mut self.streams;
         self.reassembly.drop_orphans(cumulative, |stream, mid| streams.skip(stream, mid))
     }
@@ -151,30 +152,35 @@ impl Receiver {
         let whole = chunk.flags & (FLAG_BEGIN | FLAG_END) == FLAG_BEGIN | FLAG_END;
         let refused = !whole && self.interleaved.is_full(chunk.stream) && self.interleaved.begins_row(chunk);
         let arrived = (chunk.tsn, chunk.stream);
-        if self.admit(arrived, chunk.flags, chunk.payload.len(), refused, notes, stats).is_none() {
+        let Some(tsn) = self.admit(arrived, chunk.flags, chunk.payload.len(), refused, notes, stats)? else {
             return Ok(());
-        }
-        if let (stream, Some(mid)) = message_of(chunk)
-            && self.streams.is_past(stream, mid)
-        {
-            // Nobody will ask for it, and nothing would free it.
-            stats.dropped_data_invalid += 1;
-            return Ok(());
-        }
-        let rows_before = self.interleaved.rows();
-        match self.interleaved.push(chunk)? {
-            Outcome::Complete(assembled) => {
-                let len = assembled.message.payload.len();
-                self.recharge(chunk.payload.len(), rows_before, self.interleaved.rows() + 1);
-                if !self.streams.push(assembled) {
-                    self.release(len, 1);
-                    stats.dropped_data_invalid += 1;
-                }
+        };
+        let mut ends_before = None;
+        if let (stream, Some(mid)) = message_of(chunk) {
+            if self.streams.is_past(stream, mid) {
+                // Nobody will ask for it, and nothing would free it.
+                stats.dropped_data_invalid += 1;
+                return Ok(());
             }
-            Outcome::Stored => self.recharge(chunk.payload.len(), rows_before, self.interleaved.rows()),
-            Outcome::Orphan => stats.dropped_data_invalid += 1,
+            if !whole && self.streams.waits_beyond(stream, mid) {
+                ends_before = Some(self.tracker.highest());
+            }
         }
+        let outcome = self.interleaved.push(tsn, chunk, ends_before)?;
+        self.take(outcome, stats);
+        stats.dropped_data_invalid += self.drop_dead() as u64;
         Ok(())
+    }
+
+    /// Drops messages of which nothing can come any more, and lets their streams go on without them.
+    #[inline]
+    fn drop_dead(&mut self) -> usize {
+        let cumulative = self.tracker.cumulative();
+        if !self.interleaved.has_dead(cumulative) {
+            return 0;
+        }
+        let streams = &mut self.streams;
+        self.interleaved.drop_dead(cumulative, |stream, mid| streams.skip(stream, mid))
     }
 
     /// Decides whether a chunk is taken, and records its TSN if it is: it is new, there is room, and its
@@ -188,7 +194,7 @@ impl Receiver {
         refused: bool,
         notes: &mut PacketNotes,
         stats: &mut Stats,
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>, Violation> {
         notes.data = true;
         notes.immediately |= flags & FLAG_IMMEDIATE != 0;
         let tsn = tsn32.unwrap_near(self.tracker.cumulative());
@@ -198,23 +204,35 @@ impl Receiver {
                 stats.duplicate_tsns += 1;
                 self.tracker.note_duplicate(tsn32);
                 notes.immediately = true;
-                return None;
+                return Ok(None);
             }
             Arrival::Refused => {
                 stats.dropped_data_no_room += 1;
                 notes.immediately = true;
-                return None;
+                return Ok(None);
             }
             Arrival::Next | Arrival::Ahead => {}
         }
-        let charge = len + ITEM_OVERHEAD;
-        let makes_room = arrival == Arrival::Next && (self.tracker.has_gaps() || !self.streams.has_ready());
-        let limit = if makes_room { self.buffer + self.reserve } else { self.buffer };
-        if self.charged + charge > limit || refused {
+        let next = arrival == Arrival::Next;
+        let limit = if next && !self.streams.has_ready() {
+            self.window.cap() + self.reserve
+        } else if next && self.tracker.has_gaps() {
+            self.window.size() + self.reserve
+        } else {
+            self.window.size()
+        };
+        // What closes a gap joins rows, or makes room for what does.
+        let refused = refused && !(next && self.tracker.has_gaps());
+        if self.held() + len + ITEM_OVERHEAD > limit || refused {
             stats.dropped_data_no_room += 1;
             notes.immediately = true;
-            return None;
+            return if next && !self.streams.has_ready() && !refused {
+                Err(Violation::Locked)
+            } else {
+                Ok(None)
+            };
         }
+        self.window.received(len, len + ITEM_OVERHEAD);
         self.tracker.record(tsn);
         stats.data_chunks_received += 1;
         notes.immediately |= self.tracker.has_gaps();
@@ -222,18 +240,9 @@ impl Receiver {
             // Acknowledged, dropped and reported (RFC 9260 §6.5).
             notes.invalid_stream = Some(stream);
             stats.dropped_data_invalid += 1;
-            return None;
+            return Ok(None);
         }
-        Some(tsn)
-    }
-
-    /// So many bytes more, and items from so many to so many.
-    fn recharge(&mut self, bytes: usize, before: usize, after: usize) {
-        self.charged = (self.charged + bytes + after * ITEM_OVERHEAD).saturating_sub(before * ITEM_OVERHEAD);
-    }
-
-    fn release(&mut self, bytes: usize, items: usize) {
-        self.charged = self.charged.saturating_sub(bytes + items * ITEM_OVERHEAD);
+        Ok(Some(tsn))
     }
 
     /// The packet has been taken in whole.
@@ -241,14 +250,17 @@ impl Receiver {
     pub(crate) fn end_of_packet(&mut self, now: Instant, notes: PacketNotes) {
         if notes.data {
             self.sack.on_data_packet(now, notes.immediately);
+            self.window.adjust(now, self.held() - self.streams.held_ready());
+        }
+        if self.owes_window_update() {
+            self.sack.request();
         }
     }
 
-    /// Hands a message to the application and makes room; asks for a SACK when the window has opened by a
-    /// quarter of the buffer since the peer last heard of it (RFC 9260 §6.2, receiver-side silly window).
+    /// Hands a message to the application and makes room; asks for a SACK when the peer should hear of it.
     pub(crate) fn recv(&mut self, id: StreamId) -> Option<Message> {
         let message = self.streams.pop(id)?;
-        self.release(message.payload.len(), 1);
+        self.window.read(message.payload.len() + ITEM_OVERHEAD);
         if self.owes_window_update() {
             self.sack.request();
         }
@@ -257,7 +269,7 @@ impl Receiver {
 
     /// Whether the window has opened so far since the peer last heard of it that it should hear again.
     pub(crate) fn owes_window_update(&self) -> bool {
-        self.a_rwnd().saturating_sub(self.advertised) >= self.buffer / 4
+        self.window.owes_update(self.held())
     }
 
     /// Writes a SACK, with as many gap ack blocks and duplicates as fit; `false` if it does not fit at all.
@@ -265,7 +277,7 @@ impl Receiver {
         let Some(room) = packet.room().checked_sub(SACK_LEN) else { return false };
         let gaps = self.tracker.gap_count().min(room / 4);
         let duplicates = self.tracker.duplicates().len().min(room / 4 - gaps);
-        let a_rwnd = self.a_rwnd();
+        let a_rwnd = self.window.advertise(self.held());
         let mut fixed = [0; 12];
         fixed[..4].copy_from_slice(&Tsn::wrap(self.tracker.cumulative()).0.to_be_bytes());
         fixed[4..8].copy_from_slice(&u32::try_from(a_rwnd).unwrap_or(u32::MAX).to_be_bytes());
@@ -281,7 +293,6 @@ impl Receiver {
         if written {
             self.tracker.clear_duplicates();
             self.sack.sent();
-            self.advertised = a_rwnd;
         }
         written
     }
@@ -293,10 +304,8 @@ impl Receiver {
 
     /// The peer has performed the reset of a stream's sending side.
     pub(crate) fn reset_stream(&mut self, id: StreamId) {
-        let (bytes, items) = self.streams.reset(id);
-        self.release(bytes, items);
-        let (bytes, rows) = self.interleaved.reset(id);
-        self.release(bytes, rows);
+        self.streams.reset(id);
+        self.interleaved.reset(id);
     }
 
     /// The peer gives up what it sent up to a TSN (RFC 3758 §3.6).
@@ -306,15 +315,13 @@ impl Receiver {
         }
         let cumulative = self.tracker.cumulative();
         let skipped_to = forward.new_cumulative_tsn.unwrap_near(cumulative);
-        let (bytes, rows) = self.reassembly.skip_to(skipped_to);
-        self.release(bytes, rows);
+        self.reassembly.skip_to(skipped_to);
         for (stream, ssn) in forward.skipped() {
             if stream.0 < self.inbound_streams {
                 self.streams.skip(stream, ssn.into());
             }
         }
-        let (bytes, rows) = self.drop_orphans(cumulative);
-        self.release(bytes, rows);
+        self.drop_orphans(cumulative);
     }
 
     /// The same with I-DATA (RFC 8260 §2.3.1): the messages are named, ordered or not.
@@ -324,13 +331,13 @@ impl Receiver {
         }
         for skip in forward.skipped() {
             if skip.stream.0 < self.inbound_streams {
-                let (bytes, rows) = self.interleaved.skip(skip);
-                self.release(bytes, rows);
+                self.interleaved.skip(skip);
                 if !skip.unordered {
                     self.streams.skip(skip.stream, skip.mid);
                 }
             }
         }
+        self.drop_dead();
     }
 
     /// Moves the cumulative point; `false` if it is not to be moved.
@@ -351,7 +358,10 @@ impl Receiver {
     }
 }
 
-/// The receive buffer in effect.
-pub(crate) fn receive_buffer(config: &Config) -> usize {
-    config.receive_buffer.max(config.max_message_size_recv).min(u32::MAX as usize)
+/// The receive buffer in effect: at first, and at the most.
+pub(crate) fn receive_buffer(config: &Config) -> (usize, usize) {
+    // A message that is not complete takes a quarter more than its bytes at the most, and is not to close the window.
+    let largest = config.max_message_size_recv.saturating_add(config.max_message_size_recv / 2);
+    let cap = config.receive_buffer.max(largest).min(u32::MAX as usize);
+    (config.initial_receive_buffer.max(largest).min(cap), cap)
 }

@@ -10,7 +10,8 @@
 //! SSN skipped, as if a FORWARD TSN had said so: dcSCTP, up to 0.1.16 at least, says nothing when the lifetime of
 //! a message runs out between two fragments.
 //!
-//! Limits: [`MAX_RUNS`] runs; the largest message, from the settings; the bytes are counted by the owner.
+//! Limits: [`MAX_RUNS`] runs; the largest message, from the settings. [`held`](Reassembly::held) is what all of it
+//! takes, buffers as large as they are and not as full; the owner sets it against the receive buffer.
 
 use std::collections::VecDeque;
 
@@ -23,6 +24,12 @@ use crate::wire::data::{DataChunk, FLAG_BEGIN, FLAG_END, FLAG_UNORDERED};
 /// Incomplete rows of fragments. Between two of them there is a gap, and the gaps are limited already; this
 /// limits rows that a peer makes by fragments that don't fit each other.
 const MAX_RUNS: usize = 2048;
+
+/// What an allocation takes besides the bytes asked for: its header, and rounding.
+pub(super) const ALLOCATION: usize = 32;
+
+/// Parts of a message up to this size are joined by copying; larger ones keep their buffers.
+const SMALL_PART: usize = 512;
 
 /// A message that is complete, with the number that orders it.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ pub(crate) enum Violation {
     TooLarge,
     /// A fragment that continues a message of another stream or order.
     Mismatch,
+    /// Parts of messages fill all there is, and none can be completed.
+    Locked,
 }
 
 /// Fragments of one message, without a gap. What numbers them is TSNs with DATA, FSNs with I-DATA.
@@ -65,10 +74,76 @@ pub(super) struct Run {
     pub(super) ppid: Ppid,
     pub(super) unordered: bool,
     pub(super) len: usize,
-    pub(super) parts: VecDeque<Vec<u8>>,
+    /// The highest TSN of a fragment.
+    pub(super) tsn: u64,
+    /// A TSN from which on no fragment of this message can come, if one is known (with I-DATA only).
+    pub(super) ends_before: Option<u64>,
+    parts: VecDeque<Vec<u8>>,
+    /// Memory behind this row: the parts' buffers and their list.
+    held: usize,
+}
+
+/// The memory of one buffer.
+fn held_by(part: &Vec<u8>) -> usize {
+    part.capacity() + ALLOCATION
+}
+
+/// Appends to a buffer, which grows by a quarter and not to the double: what it has free is charged as well.
+fn extend(part: &mut Vec<u8>, bytes: &[u8]) {
+    if part.capacity() - part.len() < bytes.len() {
+        part.reserve_exact(bytes.len().max(part.len() / 4));
+    }
+    part.extend_from_slice(bytes);
 }
 
 impl Run {
+    /// A row of one fragment. `expected` is how large its message may become.
+    pub(super) fn new(chunk: Fragment<'_>, expected: usize) -> Self {
+        let mut buffer = Vec::with_capacity(expected.max(chunk.payload.len()));
+        buffer.extend_from_slice(chunk.payload);
+        let mut run = Self {
+            first: chunk.number,
+            last: chunk.number,
+            has_begin: chunk.flags & FLAG_BEGIN != 0,
+            has_end: chunk.flags & FLAG_END != 0,
+            stream: chunk.stream,
+            mid: chunk.mid,
+            ppid: chunk.ppid,
+            unordered: chunk.flags & FLAG_UNORDERED != 0,
+            len: chunk.payload.len(),
+            tsn: chunk.tsn,
+            ends_before: None,
+            parts: VecDeque::from([buffer]),
+            held: 0,
+        };
+        run.held = run.parts.iter().map(held_by).sum::<usize>() + run.held_by_list();
+        run
+    }
+
+    fn held_by_list(&self) -> usize {
+        self.parts.capacity() * size_of::<Vec<u8>>() + ALLOCATION
+    }
+
+    /// Memory behind this row, itself not included.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Appends the next fragment.
+    #[inline]
+    pub(super) fn extend(&mut self, (tsn, number): (u64, u64), ends: bool, payload: &[u8]) {
+        self.tsn = self.tsn.max(tsn);
+        self.last = number;
+        self.has_end = ends;
+        self.len += payload.len();
+        // There is one at least.
+        if let Some(part) = self.parts.back_mut() {
+            let before = part.capacity();
+            extend(part, payload);
+            self.held += part.capacity() - before;
+        }
+    }
+
     fn belongs(&self, chunk: &DataChunk<'_>) -> bool {
         self.stream == chunk.stream
             && self.unordered == (chunk.flags & FLAG_UNORDERED != 0)
@@ -79,7 +154,19 @@ impl Run {
     pub(super) fn append(&mut self, mut next: Run) {
         self.last = next.last;
         self.has_end = next.has_end;
+        self.tsn = self.tsn.max(next.tsn);
         self.len += next.len;
+        self.held += next.held;
+        self.held -= self.held_by_list() + next.held_by_list();
+        // Of many small fragments the buffers would be the smallest part.
+        if next.parts.front().is_some_and(|part| part.len() <= SMALL_PART)
+            && let Some(part) = next.parts.pop_front()
+            && let Some(last) = self.parts.back_mut()
+        {
+            self.held -= held_by(last) + held_by(&part);
+            extend(last, &part);
+            self.held += held_by(last);
+        }
         if self.parts.len() >= next.parts.len() {
             self.parts.append(&mut next.parts);
         } else {
@@ -88,6 +175,7 @@ impl Run {
             }
             self.parts = next.parts;
         }
+        self.held += self.held_by_list();
     }
 
     pub(super) fn into_assembled(self) -> Assembled {
@@ -97,9 +185,8 @@ impl Run {
         for part in parts {
             whole.extend_from_slice(&part);
         }
-        if whole.capacity() > 2 * whole.len() {
-            whole.shrink_to_fit();
-        }
+        // From here on it counts for its length only.
+        whole.shrink_to_fit();
         Assembled {
             message: Message {
                 stream_id: self.stream,
@@ -112,10 +199,37 @@ impl Run {
     }
 }
 
+/// The fragment that begins a row.
+pub(super) struct Fragment<'a> {
+    pub(super) tsn: u64,
+    /// The TSN again, or the FSN.
+    pub(super) number: u64,
+    pub(super) flags: u8,
+    pub(super) stream: StreamId,
+    pub(super) mid: Mid,
+    pub(super) ppid: Ppid,
+    pub(super) payload: &'a [u8],
+}
+
+/// Memory of a table of rows, without what is behind them. An empty one is not counted: how many of those are
+/// kept is limited.
+pub(super) fn held_by_table(runs: &VecDeque<Run>) -> usize {
+    if runs.is_empty() { 0 } else { runs.capacity() * size_of::<Run>() + ALLOCATION }
+}
+
+/// Gives back what a table that was longer once does not need any more.
+pub(super) fn shrink_table(runs: &mut VecDeque<Run>) {
+    if runs.capacity() > 16 && runs.capacity() / 4 > runs.len() {
+        runs.shrink_to(2 * runs.len());
+    }
+}
+
 /// The rows of all messages that are not complete, by TSN.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     runs: VecDeque<Run>,
+    /// Memory behind the rows.
+    held: usize,
     max_message_size: usize,
     /// The size of the last message that came in fragments: the next is likely as large.
     size_hint: usize,
@@ -123,12 +237,13 @@ pub(crate) struct Reassembly {
 
 impl Reassembly {
     pub(crate) fn new(max_message_size: usize) -> Self {
-        Self { runs: VecDeque::new(), max_message_size, size_hint: 0 }
+        Self { runs: VecDeque::new(), held: 0, max_message_size, size_hint: 0 }
     }
 
-    /// How many rows there are.
-    pub(crate) fn rows(&self) -> usize {
-        self.runs.len()
+    /// The memory that all of it takes, in bytes.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.held + held_by_table(&self.runs)
     }
 
     /// Whether a fragment can start another row.
@@ -175,37 +290,21 @@ impl Reassembly {
             if !run.belongs(chunk) {
                 return Err(Violation::Mismatch);
             }
-            run.last = tsn;
-            run.has_end = ends;
-            run.len += chunk.payload.len();
+            let before = run.held();
+            run.extend((tsn, tsn), ends, chunk.payload);
+            self.held = self.held + run.held() - before;
             if run.len > self.max_message_size {
                 return Err(Violation::TooLarge);
-            }
-            match run.parts.back_mut() {
-                Some(part) => part.extend_from_slice(chunk.payload),
-                None => run.parts.push_back(chunk.payload.to_vec()),
             }
             index
         } else {
             // The hint would let a peer reserve much by saying little, so it holds for one row at a time.
             let expected = if begins && self.runs.is_empty() { self.size_hint } else { 0 };
-            let mut buffer = Vec::with_capacity(expected.max(chunk.payload.len()));
-            buffer.extend_from_slice(chunk.payload);
-            self.runs.insert(
-                at,
-                Run {
-                    first: tsn,
-                    last: tsn,
-                    has_begin: begins,
-                    has_end: ends,
-                    stream: chunk.stream,
-                    mid: chunk.ssn.into(),
-                    ppid: chunk.ppid,
-                    unordered: chunk.flags & FLAG_UNORDERED != 0,
-                    len: chunk.payload.len(),
-                    parts: VecDeque::from([buffer]),
-                },
-            );
+            let DataChunk { flags, stream, ppid, payload, .. } = *chunk;
+            let fragment = Fragment { tsn, number: tsn, flags, stream, mid: chunk.ssn.into(), ppid, payload };
+            let run = Run::new(fragment, expected);
+            self.held += run.held();
+            self.runs.insert(at, run);
             at
         };
         if precedes && !ends {
@@ -214,7 +313,9 @@ impl Reassembly {
                 return Err(Violation::Mismatch);
             }
             if let Some(run) = self.runs.get_mut(index) {
+                self.held -= run.held() + next.held();
                 run.append(next);
+                self.held += run.held();
                 if run.len > self.max_message_size {
                     return Err(Violation::TooLarge);
                 }
@@ -223,6 +324,8 @@ impl Reassembly {
         if self.runs.get(index).is_some_and(|run| run.has_begin && run.has_end)
             && let Some(run) = self.runs.remove(index)
         {
+            self.held -= run.held();
+            shrink_table(&mut self.runs);
             self.size_hint = run.len;
             return Ok(Outcome::Complete(run.into_assembled()));
         }
@@ -230,15 +333,15 @@ impl Reassembly {
     }
 
     /// Drops the rows that can't be completed any more: what would continue or begin them has arrived and was
-    /// something else. Returns how many bytes and rows those were, and tells of each ordered message that has
-    /// begun, and that its stream must not wait for.
+    /// something else. Returns how many rows those were, and tells of each ordered message that has begun, and
+    /// that its stream must not wait for.
     #[inline]
     pub(crate) fn drop_orphans(
         &mut self,
         cumulative: u64,
         mut unfinished: impl FnMut(StreamId, Mid),
-    ) -> (usize, usize) {
-        let mut dropped = (0, 0);
+    ) -> usize {
+        let mut dropped = 0;
         while let Some(run) = self.runs.front() {
             if run.first > cumulative || (run.has_begin && run.last >= cumulative) {
                 break;
@@ -246,25 +349,24 @@ impl Reassembly {
             if run.has_begin && !run.unordered {
                 unfinished(run.stream, run.mid);
             }
-            dropped.0 += run.len;
-            dropped.1 += 1;
-            self.runs.pop_front();
+            dropped += 1;
+            self.drop_front();
         }
         dropped
     }
 
-    /// Drops what begins at or below the new cumulative point (RFC 3758 §3.6). Returns bytes and rows.
-    pub(crate) fn skip_to(&mut self, cumulative: u64) -> (usize, usize) {
-        let mut dropped = (0, 0);
-        while let Some(run) = self.runs.front() {
-            if run.first > cumulative {
-                break;
-            }
-            dropped.0 += run.len;
-            dropped.1 += 1;
-            self.runs.pop_front();
+    /// Drops what begins at or below the new cumulative point (RFC 3758 §3.6).
+    pub(crate) fn skip_to(&mut self, cumulative: u64) {
+        while self.runs.front().is_some_and(|run| run.first <= cumulative) {
+            self.drop_front();
         }
-        dropped
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(run) = self.runs.pop_front() {
+            self.held -= run.held();
+            shrink_table(&mut self.runs);
+        }
     }
 }
 
@@ -314,8 +416,8 @@ mod tests {
         assert!(matches!(reassembly.push(5, &fragment(0, b"a"), 5), Ok(Outcome::Orphan)));
         assert!(matches!(reassembly.push(9, &fragment(0, b"abc"), 5), Ok(Outcome::Stored)));
         let mut unfinished = Vec::new();
-        assert_eq!(reassembly.drop_orphans(8, |stream, mid| unfinished.push((stream, mid.ssn()))), (0, 0));
-        assert_eq!(reassembly.drop_orphans(9, |stream, mid| unfinished.push((stream, mid.ssn()))), (3, 1));
+        assert_eq!(reassembly.drop_orphans(8, |stream, mid| unfinished.push((stream, mid.ssn()))), 0);
+        assert_eq!(reassembly.drop_orphans(9, |stream, mid| unfinished.push((stream, mid.ssn()))), 1);
         assert_eq!(unfinished, []);
     }
 
@@ -343,7 +445,7 @@ mod tests {
             }
             assert_eq!(complete, [(Ssn(8), Bytes::from_static(b"cd"))], "{order:?}");
             assert_eq!(unfinished, [(StreamId(3), Ssn(7))], "{order:?}");
-            assert_eq!(reassembly.rows(), 0, "{order:?}");
+            assert_eq!((reassembly.runs.len(), reassembly.held()), (0, 0), "{order:?}");
         }
     }
 
@@ -374,7 +476,7 @@ mod tests {
             }
             prop_assert_eq!(complete.len(), 1);
             prop_assert_eq!(&complete[0].payload[..], &message[..]);
-            prop_assert!(reassembly.runs.is_empty());
+            prop_assert_eq!(reassembly.held(), 0);
         }
     }
 }

@@ -47,6 +47,11 @@ impl TsnTracker {
         self.cumulative
     }
 
+    /// The highest TSN that has arrived.
+    pub(crate) fn highest(&self) -> u64 {
+        self.intervals.last().map_or(self.cumulative, |&(_, end)| end)
+    }
+
     pub(crate) fn has_gaps(&self) -> bool {
         !self.intervals.is_empty()
     }

@@ -16,12 +16,7 @@ fn bdp(rate: u32) -> usize {
 
 /// A connected pair over a bottleneck with a queue of one round trip.
 fn pair() -> Pair {
-    let config = Config {
-        congestion: Congestion::Bbr,
-        send_buffer: 16 << 20,
-        receive_buffer: 16 << 20,
-        ..Config::default()
-    };
+    let config = Config { congestion: Congestion::Bbr, ..roomy() };
     let mut pair = Pair::new(config);
     pair.weather.latency = RTT / 2;
     pair.connect();

@@ -22,7 +22,7 @@ fn messages_of_all_sizes_arrive_whole() {
 
 #[test]
 fn full_packets_have_one_size_even_with_messages_that_do_not_divide() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(roomy());
     for _ in 0..20 {
         pair.send(A, 1, &pattern(65_536));
     }
@@ -162,7 +162,7 @@ fn a_lost_message_holds_up_its_own_stream_only() {
 
 #[test]
 fn stream_sequence_numbers_wrap() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(roomy());
     let mut next = 0u32;
     let mut expected = 0u32;
     while expected < 70_000 {
@@ -180,8 +180,7 @@ fn stream_sequence_numbers_wrap() {
 
 #[test]
 fn all_streams_can_be_used() {
-    let config = Config { send_buffer: 32 << 20, receive_buffer: 64 << 20, ..Config::default() };
-    let mut pair = Pair::connected(config);
+    let mut pair = Pair::connected(roomy());
     for stream in 0..u16::MAX {
         pair.send(A, stream, &stream.to_be_bytes());
     }

@@ -17,12 +17,7 @@ fn sack(cumulative: u32, a_rwnd: u32, blocks: &[(u16, u16)]) -> Vec<u8> {
 
 #[test]
 fn a_slow_reader_stops_the_sender_and_nothing_is_lost() {
-    let config = Config {
-        receive_buffer: 100_000,
-        max_message_size_recv: 50_000,
-        send_buffer: 10 << 20,
-        ..Config::default()
-    };
+    let config = Config { receive_buffer: 100_000, max_message_size_recv: 50_000, ..roomy() };
     let mut pair = Pair::connected(config);
     for i in 0..100u8 {
         pair.send(A, 1, &[i; 10_000]);
@@ -45,12 +40,7 @@ fn a_slow_reader_stops_the_sender_and_nothing_is_lost() {
 
 #[test]
 fn a_lost_window_update_is_made_good_by_the_probe() {
-    let config = Config {
-        receive_buffer: 20_000,
-        max_message_size_recv: 20_000,
-        send_buffer: 10 << 20,
-        ..Config::default()
-    };
+    let config = Config { receive_buffer: 20_000, max_message_size_recv: 10_000, ..roomy() };
     let mut pair = Pair::connected(config);
     for i in 0..20u8 {
         pair.send(A, 1, &[i; 5000]);
@@ -131,8 +121,7 @@ fn the_advertised_window_shrinks_by_what_is_kept_and_by_its_overhead() {
 
 #[test]
 fn the_congestion_window_grows_to_megabytes_when_it_is_used() {
-    let config = Config { send_buffer: 64 << 20, receive_buffer: 64 << 20, ..Config::default() };
-    let mut pair = Pair::connected(config);
+    let mut pair = Pair::connected(roomy());
     for _ in 0..70 {
         pair.send(A, 1, &pattern(250_000));
     }
@@ -145,8 +134,7 @@ fn the_congestion_window_grows_to_megabytes_when_it_is_used() {
 
 #[test]
 fn one_percent_of_loss_is_repaired_with_few_timeouts() {
-    let config = Config { send_buffer: 64 << 20, ..Config::default() };
-    let mut pair = Pair::with(config.clone(), config, 7);
+    let mut pair = Pair::with(roomy(), roomy(), 7);
     pair.connect();
     pair.weather.loss = 1;
     for _ in 0..24 {
@@ -188,4 +176,95 @@ fn a_buffer_that_became_too_small_ends_in_a_timeout_and_not_in_silence() {
         while pair.ends[A].poll_transmit(pair.now, &mut small).is_some() {}
     }
     assert!(pair.ends[A].is_closed());
+}
+
+/// A bulk transfer over 100 Mbit/s and 100 ms with the default settings: what arrives in 10 s, and the ends.
+fn bulk(reads: bool) -> (usize, Pair) {
+    let mut pair = Pair::connected(Config::default());
+    pair.weather.latency = ms(50);
+    let rate = 12_500_000;
+    pair.bottleneck = Some(Bottleneck { bytes_per_second: rate, queue: ms(100), busy_until: [None; 2] });
+    let message = pattern(100_000);
+    let (end, mut got) = (pair.now + Duration::from_secs(10), 0);
+    loop {
+        while pair.try_send(A, 1, &message, SendOptions::default()).is_ok() {}
+        if !pair.step(end) {
+            break;
+        }
+        if reads {
+            got += std::iter::from_fn(|| pair.recv(Z, 1)).map(|m| m.payload.len()).sum::<usize>();
+        }
+        if pair.sent[A].len() > 1000 {
+            pair.forget();
+        }
+    }
+    (got, pair)
+}
+
+#[test]
+fn buffers_grow_with_the_path_and_fill_it() {
+    let (got, pair) = bulk(true);
+    assert!(got > 100_000_000, "{got}: 125 MB would be all there is");
+    let (a, z) = (pair.ends[A].stats(), pair.ends[Z].stats());
+    // The path holds 1.25 MB, and its queue as much again.
+    assert!((2_500_000..16 << 20).contains(&z.receive_buffer), "{z:?}");
+    assert!(a.send_buffer >= 2 * a.cwnd, "{a:?}");
+    assert_eq!(z.dropped_data_no_room, 0);
+}
+
+#[test]
+fn an_application_that_does_not_read_holds_the_initial_buffer_and_not_the_cap() {
+    let (_, pair) = bulk(false);
+    let (a, z) = (pair.ends[A].stats(), pair.ends[Z].stats());
+    assert_eq!(z.receive_buffer, Config::default().initial_receive_buffer);
+    assert!(z.a_rwnd < 200_000, "{z:?}");
+    assert!(pair.ends[Z].readable_bytes(StreamId(1)) <= z.receive_buffer);
+    // What the window took opened the congestion window a little; what is not sent stays where it came from.
+    assert!(pair.ends[A].total_buffered() <= a.send_buffer && a.send_buffer <= 4 << 20, "{a:?}");
+}
+
+#[test]
+fn windows_closed_in_both_directions_open_again_whichever_update_is_lost() {
+    let config = Config { receive_buffer: 60_000, max_message_size_recv: 30_000, ..roomy() };
+    for lost in [A, Z, 2] {
+        let mut pair = Pair::connected(config.clone());
+        for side in [A, Z] {
+            for i in 0..30u8 {
+                pair.send(side, 1, &[i; 10_000]);
+            }
+        }
+        pair.run_for(Duration::from_secs(5));
+        let mut got = [A, Z].map(|side| pair.recv_all(side, 1).len());
+        // Neither update arrives, or one does not.
+        pair.script =
+            Box::new(move |side, _| if side == lost || lost == 2 { Fate::Drop } else { Fate::Deliver });
+        pair.run_for(ms(50));
+        pair.script = Box::new(|_, _| Fate::Deliver);
+        pair.run_until(Duration::from_secs(60), |pair| {
+            for side in [A, Z] {
+                got[side] += pair.recv_all(side, 1).len();
+            }
+            got == [30, 30]
+        });
+    }
+}
+
+#[test]
+fn a_window_below_a_packet_is_probed_an_rto_later_and_gets_no_slivers() {
+    let mut pair = Pair::connected(Config::default());
+    let next = pair.ends[A].next_tsn_for_tests();
+    pair.inject(A, &[(ChunkType::SACK, 0, &sack(next.wrapping_sub(1), 700, &[]))]);
+    pair.script = Box::new(|_, _| Fate::Drop);
+    pair.send(A, 1, &pattern(3000));
+    pair.run_for(ms(300));
+    assert_eq!(pair.sent[A].len(), 0, "no chunk cut to fit 700 bytes, and no probe yet");
+    pair.run_for(ms(300));
+    assert_eq!(pair.packet_sizes[A], [1160]);
+    // Whole, it would have gone at once.
+    let mut pair = Pair::connected(Config::default());
+    let next = pair.ends[A].next_tsn_for_tests();
+    pair.inject(A, &[(ChunkType::SACK, 0, &sack(next.wrapping_sub(1), 700, &[]))]);
+    pair.send(A, 1, &pattern(500));
+    pair.drain();
+    assert_eq!(pair.sent[A], [[ChunkType::DATA]]);
 }

@@ -131,7 +131,7 @@ fn every_second_fragment_of_every_stream_stays_within_the_window() {
 
 #[test]
 fn fragments_that_fill_the_window_leave_room_for_the_one_that_is_missing() {
-    let config = Config { receive_buffer: 50_000, max_message_size_recv: 50_000, ..Config::default() };
+    let config = Config { receive_buffer: 50_000, max_message_size_recv: 30_000, ..Config::default() };
     let mut pair = Pair::connected(config);
     let first = pair.ends[A].next_tsn_for_tests();
     for i in 1..200u32 {

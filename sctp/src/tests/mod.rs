@@ -7,7 +7,9 @@ mod flow;
 mod handshake;
 mod hostile;
 mod interleaving;
+mod lock;
 mod malformed;
+mod memory;
 mod partial;
 mod path_mtu;
 mod property;
@@ -42,6 +44,17 @@ pub(crate) fn base() -> Instant {
 
 pub(crate) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+/// Buffers that never fill and need not grow, for tests that are about something else.
+pub(crate) fn roomy() -> Config {
+    Config {
+        send_buffer: 64 << 20,
+        initial_send_buffer: 64 << 20,
+        receive_buffer: 64 << 20,
+        initial_receive_buffer: 64 << 20,
+        ..Config::default()
+    }
 }
 
 /// What the network does with a packet.

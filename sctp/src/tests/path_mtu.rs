@@ -167,7 +167,8 @@ fn a_peer_that_answers_no_heartbeats_is_left_alone_after_three() {
     assert_eq!(pair.ends[A].poll_timeout(), None);
     let (got, _) = bulk(&mut pair, ms(300));
     let stats = pair.ends[A].stats();
-    assert!(got > 1 << 20, "{got}");
+    // (One packet of data is lost with the answer to the receiver's own HEARTBEAT.)
+    assert!(got > 1 << 19, "{got}");
     assert_eq!((stats.packet_size, stats.size_probes_sent), (BASE, 3));
 }
 

@@ -35,6 +35,12 @@ impl SentMessage {
     }
 }
 
+/// Places kept when all messages are gone.
+const MAX_IDLE: usize = 1024;
+
+/// What one takes here.
+pub(crate) const ENTRY: usize = size_of::<Option<Entry>>() + size_of::<u32>();
+
 #[derive(Debug)]
 struct Entry {
     message: SentMessage,
@@ -52,6 +58,11 @@ pub(crate) struct SentMessages {
 impl SentMessages {
     pub(crate) fn new() -> Self {
         Self { entries: Vec::new(), free: Vec::new() }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
     }
 
     #[inline]
@@ -95,6 +106,9 @@ impl SentMessages {
         if gone {
             *place = None;
             self.free.push(index);
+            if self.free.len() == self.entries.len() && self.entries.len() > MAX_IDLE {
+                *self = Self::new();
+            }
         }
         Some((slot, gone))
     }

@@ -7,7 +7,9 @@
 //! Nothing is copied before a chunk is written into the caller's buffer: a message stays one [`Bytes`], and
 //! a chunk is an offset into it.
 //!
-//! Limits: the send buffer (bytes, with an overhead per message), and [`MAX_OUTSTANDING`] chunks.
+//! Limits: the send buffer (bytes, with an overhead per message), and [`MAX_OUTSTANDING`] chunks. The send buffer
+//! follows the congestion window: what is in flight, and as much again that waits, so that an application which
+//! is told of room in time never leaves the path idle, and one that writes without end queues no more than that.
 
 pub(crate) mod congestion;
 mod delivery;
@@ -81,8 +83,12 @@ pub(crate) struct Sender {
     peer_rwnd: usize,
     /// The window as the peer last said it.
     a_rwnd: u32,
-    /// That was too small for a packet.
+    /// The largest window that the peer has said.
+    max_rwnd: usize,
+    /// That was too small for a packet, or for half of the largest window if that is less (RFC 1122 §4.2.3.4).
     window_closed: bool,
+    /// T3 has run out while nothing was in flight and the window closed: one chunk may go (RFC 9260 §6.1 A).
+    window_probe_due: bool,
     /// How large packets may be.
     path_mtu: PathMtu,
     /// The size of full packets, as congestion control knows it.
@@ -106,7 +112,9 @@ pub(crate) struct Sender {
     unacked: usize,
     /// Messages in the send buffer.
     message_count: usize,
-    buffer_limit: usize,
+    /// The limits of the send buffer's limit.
+    buffer_floor: usize,
+    buffer_cap: usize,
     /// `send` was refused since the last `SendCapacity`.
     was_full: bool,
     capacity_event: bool,
@@ -136,7 +144,9 @@ impl Sender {
             backoff: Backoff { max: config.max_backoff },
             peer_rwnd: 0,
             a_rwnd: 0,
+            max_rwnd: 0,
             window_closed: false,
+            window_probe_due: false,
             path_mtu,
             packet_size,
             small_packet: false,
@@ -149,7 +159,8 @@ impl Sender {
             last_sent: None,
             unacked: 0,
             message_count: 0,
-            buffer_limit: config.send_buffer,
+            buffer_floor: config.initial_send_buffer.min(config.send_buffer),
+            buffer_cap: config.send_buffer,
             was_full: false,
             capacity_event: false,
             partial_reliability: false,
@@ -160,9 +171,20 @@ impl Sender {
 
     /// The peer's initial window, from its INIT or INIT ACK.
     pub(crate) fn set_peer_rwnd(&mut self, a_rwnd: u32) {
-        self.a_rwnd = a_rwnd;
+        self.max_rwnd = 0;
+        self.note_window(a_rwnd);
         self.peer_rwnd = a_rwnd as usize;
-        self.queue.set_window(a_rwnd as usize);
+    }
+
+    /// The peer has said its window.
+    fn note_window(&mut self, a_rwnd: u32) {
+        self.a_rwnd = a_rwnd;
+        let a_rwnd = a_rwnd as usize;
+        if a_rwnd > self.max_rwnd {
+            self.max_rwnd = a_rwnd;
+            self.queue.set_window(a_rwnd);
+        }
+        self.window_closed = a_rwnd < self.path_mtu.base().min(self.max_rwnd / 2);
     }
 
     /// Whether I-DATA is used (RFC 8260 §2.2.1). Before anything is sent.
@@ -196,7 +218,11 @@ impl Sender {
         (self.outstanding.has_lost() && self.fast_retransmit_now)
             || ((self.outstanding.has_lost() || self.has_new())
                 && self.pacer.blocked_until().is_none()
-                && self.window_allows(self.path_mtu.base()))
+                && (if self.outstanding.has_lost() {
+                    self.window_allows(self.path_mtu.base())
+                } else {
+                    self.window_allows_new(self.path_mtu.base())
+                }))
     }
 
     /// The size of full packets.
@@ -232,9 +258,16 @@ impl Sender {
         self.unacked + self.message_count * MESSAGE_OVERHEAD
     }
 
+    /// How much the send buffer may hold now. Messages in flight are counted with their overhead, since the
+    /// congestion window does not know it.
+    fn buffer_limit(&self) -> usize {
+        let in_flight = self.congestion.cwnd().saturating_add(self.messages.len() * MESSAGE_OVERHEAD);
+        in_flight.saturating_mul(2).clamp(self.buffer_floor, self.buffer_cap)
+    }
+
     /// The largest message that fits now.
     pub(crate) fn capacity(&self) -> usize {
-        self.buffer_limit.saturating_sub(self.buffer_used() + MESSAGE_OVERHEAD)
+        self.buffer_limit().saturating_sub(self.buffer_used() + MESSAGE_OVERHEAD)
     }
 
     /// Whether a message of this size is taken: it fits, or there is nothing else.
@@ -262,7 +295,7 @@ impl Sender {
     }
 
     fn note_capacity(&mut self) {
-        if self.was_full && self.buffer_used() <= self.buffer_limit / 4 * 3 {
+        if self.was_full && self.buffer_used() <= self.buffer_limit() / 4 * 3 {
             self.was_full = false;
             self.capacity_event = true;
         }
@@ -338,6 +371,10 @@ impl Sender {
         if !self.outstanding.has_lost() {
             wrote |= self.write_new(now, packet, stats);
         }
+        if !wrote && self.window_closed && self.outstanding.is_empty() {
+            // The first probe goes an RTO later (RFC 9260 §6.1 A): mostly the peer's next SACK comes before it.
+            self.start_t3(now);
+        }
         if wrote {
             self.small_packet = false;
             self.path_mtu.on_data_sent(now);
@@ -385,7 +422,11 @@ impl Sender {
                 // What it leaves has no room for another chunk, and a packet that is not full ends a batch: two halves.
                 len = ((room.saturating_sub(overhead) / 2) & !3).max(MIN_FRAGMENT);
             }
-            if !self.window_allows(len) {
+            if len > self.peer_rwnd && self.outstanding.flight() == 0 && !self.window_closed {
+                // A peer whose whole window is less than a packet.
+                len = len.min(self.peer_rwnd & !3).max(MIN_FRAGMENT.min(next.rest));
+            }
+            if !self.window_allows_new(len) {
                 break;
             }
             // What is not begun can still be overtaken, or outlive itself.
@@ -428,6 +469,7 @@ impl Sender {
                 self.messages.release(cutting.message);
             }
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
+            self.window_probe_due = false;
             if self.rtt_probe.is_none() {
                 self.rtt_probe = Some((tsn, now));
             }
@@ -497,8 +539,14 @@ impl Sender {
         begins <= floor && ends > floor
     }
 
-    /// RFC 9260 §6.1 A and B: both windows, and always one chunk when nothing is in flight, which makes the
-    /// zero-window probe.
+    /// Whether a new chunk may go: into a closed window only as a probe when that is due, or as the last of what
+    /// there is (RFC 1122 §4.2.3.4).
+    fn window_allows_new(&self, payload_len: usize) -> bool {
+        let closed = self.window_closed && !self.window_probe_due && payload_len > self.peer_rwnd;
+        self.window_allows(payload_len) && !(closed && self.outstanding.flight() == 0)
+    }
+
+    /// RFC 9260 §6.1 A and B: both windows, and always one chunk when nothing is in flight.
     fn window_allows(&self, payload_len: usize) -> bool {
         self.outstanding.flight() == 0
             || (self.outstanding.flight() < self.congestion.cwnd()
@@ -604,8 +652,7 @@ impl Sender {
         self.on_lost(summary.lost, stats);
         self.give_up_lost(now, stats);
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.flight_payload());
-        self.a_rwnd = sack.a_rwnd;
-        self.window_closed = (sack.a_rwnd as usize) < self.path_mtu.base();
+        self.note_window(sack.a_rwnd);
         if summary.cumulative_advanced {
             // RFC 9260 §6.3.2, R3
             self.t3.reset_backoff();
@@ -684,6 +731,7 @@ impl Sender {
         if !self.window_closed {
             self.congestion.on_timeout();
         }
+        self.window_probe_due = self.window_closed && self.outstanding.is_empty();
         self.peer_rwnd = self.peer_rwnd.saturating_add(flight_payload);
         if !self.window_closed {
             self.report_lost(now, false);
@@ -738,6 +786,7 @@ impl Sender {
         stats.peer_rwnd = self.peer_rwnd;
         stats.flight = self.outstanding.flight();
         self.path_mtu.fill_stats(stats);
+        stats.send_buffer = self.buffer_limit();
     }
 }
 

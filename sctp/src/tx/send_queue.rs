@@ -5,20 +5,28 @@
 //! stays until the message has been cut.
 //!
 //! With I-DATA a receiver holds the begun part of many messages and can deliver none until one is whole. If
-//! all that is begun does not fit its window, it never is; so messages together larger than half of that
-//! window are not begun at the same time. A stream whose next message has to wait for that is parked.
+//! all that is begun does not fit its window, it never is; so messages together larger than half of the largest
+//! window that it has said are not begun at the same time. A stream whose next message has to wait for that is
+//! parked.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::messages::ENTRY;
+use super::outstanding::SentChunk;
 use super::scheduler::{Scheduler, Turns};
 use crate::stream_map::StreamMap;
 use crate::types::{Mid, Ppid, StreamId};
 
-/// What a message counts for in the send buffer besides its payload: about what its bookkeeping takes.
-pub(crate) const MESSAGE_OVERHEAD: usize = 64;
+/// What a message counts for in the send buffer besides its payload: what its bookkeeping takes while it waits, and
+/// then while its first chunk is outstanding, with tables that are half full. (The table of chunks is shared and has a
+/// limit of its own; what else the memory behind its [`Bytes`] holds nobody can know.)
+pub(crate) const MESSAGE_OVERHEAD: usize = 2 * (size_of::<QueuedMessage>() + ENTRY + size_of::<SentChunk>());
+
+/// Room for messages that an empty queue keeps.
+const KEPT_ROOM: usize = 64;
 
 /// A message that waits for its first fragment to be cut.
 #[derive(Debug)]
@@ -32,6 +40,10 @@ pub(crate) struct QueuedMessage {
 
 /// Messages up to this size are begun however much is: most go into one packet.
 const SMALL: usize = 1024;
+
+/// Messages up to this size may be begun when large ones have filled their half of the window: a half of the rest is
+/// for them.
+const MIDDLING: usize = 16 << 10;
 
 /// A stream's weight, when nobody has said anything else: the "normal" of RFC 8831 §6.4.
 const DEFAULT_PRIORITY: u16 = 256;
@@ -275,6 +287,9 @@ impl SendQueue {
     pub(crate) fn pop(&mut self, slot: u16) -> Option<QueuedMessage> {
         let stream = self.streams.at_mut(slot)?;
         let message = stream.queue.pop_front()?;
+        if stream.queue.is_empty() && stream.queue.capacity() > KEPT_ROOM {
+            stream.queue = VecDeque::new();
+        }
         self.active -= usize::from(!stream.is_active());
         Some(message)
     }
@@ -461,5 +476,20 @@ impl SendQueue {
 
 /// Whether a message of this size may be begun beside those that are.
 fn may_begin(begun: usize, limit: usize, len: usize) -> bool {
+    let limit = if len <= MIDDLING { limit.saturating_add(limit / 2) } else { limit };
     begun == 0 || len <= SMALL || begun.saturating_add(len) <= limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_begun_leaves_room_in_the_window_and_a_small_message_need_not_wait_for_it() {
+        let (large, limit) = (256 << 10, 512 << 10);
+        assert!(may_begin(0, limit, 100 * large), "one at a time, whatever its size");
+        assert!(may_begin(large, limit, large) && !may_begin(2 * large, limit, large));
+        assert!(may_begin(2 * large, limit, MIDDLING) && !may_begin(3 * large, limit, MIDDLING));
+        assert!(may_begin(4 * large, limit, SMALL));
+    }
 }

@@ -52,6 +52,8 @@ impl Kind {
                 let mut config = Config::default();
                 config.mtu = MTU;
                 config.send_buffer = send_buffer;
+                // The transfer would fill one that follows the path, and a short message beside it be refused.
+                config.initial_send_buffer = send_buffer;
                 config.receive_buffer = RECEIVE_BUFFER;
                 config.max_message_size_recv = 1 << 20;
                 config.max_retransmissions = None;

@@ -12,7 +12,6 @@ use crate::{Endpoint, Incoming, Note, Outgoing};
 #[derive(Debug)]
 pub struct Ours {
     association: Association,
-    receive_buffer: usize,
     heartbeats: bool,
     readable: VecDeque<StreamId>,
     notes: VecDeque<Note>,
@@ -22,7 +21,6 @@ impl Ours {
     /// A side that has not begun.
     pub fn new(config: Config, now: Instant, seed: [u8; 32]) -> Self {
         Self {
-            receive_buffer: config.receive_buffer.max(config.max_message_size_recv),
             heartbeats: !config.heartbeat_interval.is_zero(),
             association: Association::new(Arc::new(config), now, seed),
             readable: VecDeque::new(),
@@ -129,7 +127,7 @@ impl Endpoint for Ours {
         let deadline = association.poll_timeout().filter(|&at| !self.heartbeats || at < soon);
         let residue = if association.total_buffered() > 0 || stats.flight > 0 {
             "unacknowledged data"
-        } else if stats.a_rwnd != self.receive_buffer && !association.is_closed() {
+        } else if stats.a_rwnd != stats.receive_buffer && !association.is_closed() {
             "received data"
         } else if deadline.is_some() {
             "a deadline"

@@ -61,7 +61,8 @@ fn received(world: &mut World, side: usize) -> Vec<(u32, Bytes)> {
 #[test]
 fn a_mebibyte_goes_either_way_under_loss() {
     let link = LinkConfig { loss: Loss::Bernoulli(0.02), duplicate: 0.01, ..DELAY };
-    let ours = config(|config| config.max_message_size_recv = 1 << 20);
+    let ours =
+        config(|config| (config.max_message_size_recv, config.initial_send_buffer) = (1 << 20, 2 << 20));
     let mut world = world(link, ours, DcsctpOptions::default());
     world.connect([true, true]);
     for side in [OURS, THEIRS] {
@@ -97,6 +98,28 @@ fn a_window_that_is_closed_for_minutes_opens_again_on_either_side() {
         traffic.check(&mut world);
     }
     assert!(traffic.is_done(), "{}", traffic.missing());
+}
+
+#[test]
+fn more_messages_begun_at_once_than_fit_end_with_a_reason_or_make_the_buffer_grow() {
+    // dcSCTP begins a message on each stream, whatever the window holds.
+    for (receive_buffer, fits) in [(200_000, false), (8 << 20, true)] {
+        let ours = config(|config| {
+            (config.receive_buffer, config.max_message_size_recv) = (receive_buffer, 100_000);
+            config.initial_receive_buffer = 200_000;
+        });
+        let theirs = DcsctpOptions { interleaving: true, ..DcsctpOptions::default() };
+        let mut world = world(DELAY, ours, theirs);
+        world.connect([true, false]);
+        for stream in 0..20 {
+            assert!(world.ends[THEIRS].send(world.now, &message(stream, u32::from(stream), 99_000)));
+        }
+        world.run_for(Duration::from_secs(60));
+        let ended =
+            world.has_said(OURS, |note| matches!(note, Note::Aborted(why) if why == "OutOfReceiveBuffer"));
+        assert_eq!(ended, !fits);
+        assert_eq!(received(&mut world, OURS).len(), if fits { 20 } else { 0 });
+    }
 }
 
 #[test]

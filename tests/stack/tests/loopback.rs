@@ -241,12 +241,12 @@ async fn closing_a_channel_delivers_what_was_accepted_and_frees_the_id() {
         let (ours, theirs) = pair.channel(DataChannelOptions::default()).await;
         ids.push(ours.id().unwrap());
         for _ in 0..20 {
-            ours.send(pattern(100_000)).await.unwrap();
+            ours.send(pattern(30_000)).await.unwrap();
         }
         ours.close();
         assert_eq!(ours.send("late").await, Err(SendError::Closed));
         for _ in 0..20 {
-            assert_eq!(recv(&theirs).await, Some(Message::Binary(pattern(100_000))));
+            assert_eq!(recv(&theirs).await, Some(Message::Binary(pattern(30_000))));
         }
         assert_eq!(recv(&theirs).await, None, "closed after the last message");
         timeout(PATIENCE, ours.closed()).await.expect("both directions are reset");
@@ -262,14 +262,14 @@ async fn closing_the_connection_delivers_what_was_accepted_and_is_orderly_on_bot
     let pair = Pair::new(PeerConfig::default(), true).await;
     let (ours, theirs) = pair.channel(DataChannelOptions::default()).await;
     for _ in 0..30 {
-        ours.send(pattern(100_000)).await.unwrap();
+        ours.send(pattern(30_000)).await.unwrap();
     }
     let closing = tokio::spawn({
         let a = pair.a.clone();
         async move { a.close().await }
     });
     for _ in 0..30 {
-        assert_eq!(recv(&theirs).await, Some(Message::Binary(pattern(100_000))));
+        assert_eq!(recv(&theirs).await, Some(Message::Binary(pattern(30_000))));
     }
     assert_eq!(recv(&theirs).await, None);
     timeout(PATIENCE, closing).await.expect("close returns").unwrap();
