@@ -137,6 +137,7 @@ impl Secrets {
 
     fn log(&self, config: &Config) {
         let Some(key_log) = &config.key_log else { return };
+        tracing::warn!("this session's secrets go to the key log: whoever has it can read the session");
         let mut line = Zeroizing::new(String::with_capacity(14 + 64 + 1 + 96));
         line.push_str("CLIENT_RANDOM ");
         for byte in self.randoms.client {
