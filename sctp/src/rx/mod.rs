@@ -17,6 +17,7 @@
 //! ([`Violation::Locked`]); waiting would be for ever.
 
 pub(crate) mod interleaved;
+mod parts;
 pub(crate) mod reassembly;
 pub(crate) mod sack_policy;
 pub(crate) mod streams;

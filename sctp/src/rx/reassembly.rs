@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::parts::Parts;
 use crate::event::Message;
 use crate::types::{Mid, Ppid, StreamId};
 use crate::wire::data::{DataChunk, FLAG_BEGIN, FLAG_END, FLAG_UNORDERED};
@@ -27,9 +28,6 @@ const MAX_RUNS: usize = 2048;
 
 /// What an allocation takes besides the bytes asked for: its header, and rounding.
 pub(super) const ALLOCATION: usize = 32;
-
-/// Parts of a message up to this size are joined by copying; larger ones keep their buffers.
-const SMALL_PART: usize = 512;
 
 /// A message that is complete, with the number that orders it.
 #[derive(Debug)]
@@ -78,30 +76,13 @@ pub(super) struct Run {
     pub(super) tsn: u64,
     /// A TSN from which on no fragment of this message can come, if one is known (with I-DATA only).
     pub(super) ends_before: Option<u64>,
-    parts: VecDeque<Vec<u8>>,
-    /// Memory behind this row: the parts' buffers and their list.
-    held: usize,
-}
-
-/// The memory of one buffer.
-fn held_by(part: &Vec<u8>) -> usize {
-    part.capacity() + ALLOCATION
-}
-
-/// Appends to a buffer, which grows by a quarter and not to the double: what it has free is charged as well.
-fn extend(part: &mut Vec<u8>, bytes: &[u8]) {
-    if part.capacity() - part.len() < bytes.len() {
-        part.reserve_exact(bytes.len().max(part.len() / 4));
-    }
-    part.extend_from_slice(bytes);
+    parts: Parts,
 }
 
 impl Run {
     /// A row of one fragment. `expected` is how large its message may become.
     pub(super) fn new(chunk: Fragment<'_>, expected: usize) -> Self {
-        let mut buffer = Vec::with_capacity(expected.max(chunk.payload.len()));
-        buffer.extend_from_slice(chunk.payload);
-        let mut run = Self {
+        Self {
             first: chunk.number,
             last: chunk.number,
             has_begin: chunk.flags & FLAG_BEGIN != 0,
@@ -113,20 +94,13 @@ impl Run {
             len: chunk.payload.len(),
             tsn: chunk.tsn,
             ends_before: None,
-            parts: VecDeque::from([buffer]),
-            held: 0,
-        };
-        run.held = run.parts.iter().map(held_by).sum::<usize>() + run.held_by_list();
-        run
-    }
-
-    fn held_by_list(&self) -> usize {
-        self.parts.capacity() * size_of::<Vec<u8>>() + ALLOCATION
+            parts: Parts::new(chunk.payload, expected),
+        }
     }
 
     /// Memory behind this row, itself not included.
     pub(super) fn held(&self) -> usize {
-        self.held
+        self.parts.held()
     }
 
     /// Appends the next fragment.
@@ -136,12 +110,7 @@ impl Run {
         self.last = number;
         self.has_end = ends;
         self.len += payload.len();
-        // There is one at least.
-        if let Some(part) = self.parts.back_mut() {
-            let before = part.capacity();
-            extend(part, payload);
-            self.held += part.capacity() - before;
-        }
+        self.parts.extend(payload);
     }
 
     fn belongs(&self, chunk: &DataChunk<'_>) -> bool {
@@ -151,48 +120,21 @@ impl Run {
     }
 
     /// Appends the run that follows without a gap.
-    pub(super) fn append(&mut self, mut next: Run) {
+    pub(super) fn append(&mut self, next: Run) {
         self.last = next.last;
         self.has_end = next.has_end;
         self.tsn = self.tsn.max(next.tsn);
         self.len += next.len;
-        self.held += next.held;
-        self.held -= self.held_by_list() + next.held_by_list();
-        // Of many small fragments the buffers would be the smallest part.
-        if next.parts.front().is_some_and(|part| part.len() <= SMALL_PART)
-            && let Some(part) = next.parts.pop_front()
-            && let Some(last) = self.parts.back_mut()
-        {
-            self.held -= held_by(last) + held_by(&part);
-            extend(last, &part);
-            self.held += held_by(last);
-        }
-        if self.parts.len() >= next.parts.len() {
-            self.parts.append(&mut next.parts);
-        } else {
-            while let Some(part) = self.parts.pop_back() {
-                next.parts.push_front(part);
-            }
-            self.parts = next.parts;
-        }
-        self.held += self.held_by_list();
+        self.parts.append(next.parts);
     }
 
     pub(super) fn into_assembled(self) -> Assembled {
-        let mut parts = self.parts.into_iter();
-        let mut whole = parts.next().unwrap_or_default();
-        whole.reserve_exact(self.len.saturating_sub(whole.len()));
-        for part in parts {
-            whole.extend_from_slice(&part);
-        }
-        // From here on it counts for its length only.
-        whole.shrink_to_fit();
         Assembled {
             message: Message {
                 stream_id: self.stream,
                 ppid: self.ppid,
                 unordered: self.unordered,
-                payload: Bytes::from(whole),
+                payload: self.parts.into_bytes(self.len),
             },
             mid: self.mid,
         }
