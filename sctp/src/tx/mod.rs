@@ -549,7 +549,7 @@ impl Sender {
     /// RFC 9260 §6.1 A and B: both windows, and always one chunk when nothing is in flight.
     fn window_allows(&self, payload_len: usize) -> bool {
         self.outstanding.flight() == 0
-            || (self.outstanding.flight() < self.congestion.cwnd()
+            || (self.outstanding.flight_on_path() < self.congestion.cwnd()
                 && payload_len <= self.peer_rwnd
                 && !self.window_closed)
     }

@@ -14,8 +14,11 @@
 //! A SACK costs what it newly says: the gap ack blocks are compared with those of the SACK before, and only
 //! the differences and the holes are visited.
 
+mod hidden;
+
 use std::collections::VecDeque;
 
+use self::hidden::{HIDDEN, Hidden};
 use crate::wire::data::{FLAG_BEGIN, FLAG_END, FLAG_IMMEDIATE, FLAG_UNORDERED};
 use crate::wire::padded;
 
@@ -165,6 +168,7 @@ pub(crate) struct Outstanding {
     packet_len: usize,
     /// Large packets found lost since one has arrived.
     large_lost: u32,
+    hidden: Hidden,
     /// Retransmission counts matter (partial reliability), so losses are reported by TSN.
     pub(crate) newly_lost: Vec<u64>,
     /// The time that chunks sent now are given: microseconds on a clock that wraps.
@@ -186,6 +190,7 @@ impl Outstanding {
             newly_sacked: Vec::new(),
             packet_len,
             large_lost: 0,
+            hidden: Hidden::default(),
             newly_lost: Vec::new(),
             now: 0,
         }
@@ -341,7 +346,9 @@ impl Outstanding {
                 self.to_retransmit.push_back(tsn);
             }
             chunk.missing_reports = 0;
+            chunk.flags &= !HIDDEN;
         }
+        self.hidden = Hidden::default();
         self.flight = 0;
         self.flight_payload = 0;
         large
@@ -418,7 +425,9 @@ impl Outstanding {
         let Some(chunk) = self.get_mut(tsn) else { return };
         let before = chunk.state;
         chunk.state = state;
+        let hidden = chunk.take_hidden();
         let (wire, payload) = (chunk.wire_len(), usize::from(chunk.len));
+        self.unhide(hidden);
         match before {
             ChunkState::InFlight => {
                 self.flight -= wire;
@@ -474,9 +483,10 @@ impl Outstanding {
         let mut summary = SackSummary::default();
         let highest = self.sacked.last().map_or(0, |&(_, end)| end);
         while self.first <= cumulative {
-            let Some(chunk) = self.chunks.pop_front() else { break };
+            let Some(mut chunk) = self.chunks.pop_front() else { break };
             match chunk.state {
                 ChunkState::InFlight => {
+                    self.unhide(chunk.take_hidden());
                     self.flight -= chunk.wire_len();
                     self.flight_payload -= usize::from(chunk.len);
                     summary.note_acked(self.first, &chunk, highest);
@@ -671,9 +681,10 @@ mod tests {
     }
 
     const DATA_OVERHEAD: usize = 16;
-    const CUT: Cut = Cut { message: 0, fsn: 0, offset: 0, len: 100, flags: 0, overhead: 16, large: false };
+    pub(super) const CUT: Cut =
+        Cut { message: 0, fsn: 0, offset: 0, len: 100, flags: 0, overhead: 16, large: false };
 
-    fn with_chunks(n: usize) -> Outstanding {
+    pub(super) fn with_chunks(n: usize) -> Outstanding {
         let mut outstanding = Outstanding::new(100, 100 + DATA_OVERHEAD);
         for _ in 0..n {
             outstanding.push(CUT);
@@ -681,7 +692,7 @@ mod tests {
         outstanding
     }
 
-    fn sack(outstanding: &mut Outstanding, cumulative: u64, blocks: &[(u16, u16)]) -> SackSummary {
+    pub(super) fn sack(outstanding: &mut Outstanding, cumulative: u64, blocks: &[(u16, u16)]) -> SackSummary {
         outstanding.on_sack(cumulative, blocks.iter().copied(), false, true, |_| {})
     }
 

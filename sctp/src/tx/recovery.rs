@@ -175,6 +175,13 @@ impl Sender {
             }
         }
         self.recovery.reordering |= summary.reordered;
+        // A controller that goes by the rate has a model of what is on the path, and does worse with another.
+        if let Some((newest, _)) = self.recovery.newest
+            && self.delivery.is_none()
+        {
+            let window = self.recovery.reordering_window(self.rto.srtt()).as_micros();
+            self.outstanding.find_hidden(newest.wrapping_sub(u32::try_from(window).unwrap_or(u32::MAX / 2)));
+        }
         if summary.acked_bytes > 0 {
             self.recovery.progress = Some(now);
             if self.recover_until.is_some() {
