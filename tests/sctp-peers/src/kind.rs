@@ -27,8 +27,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the tables' columns: ours first, the default first of all.
-    pub const ALL: &[Self] =
-        &[Self::Ours(Congestion::Cubic), Self::Ours(Congestion::NewReno), Self::Dcsctp, Self::SctpProto];
+    pub const ALL: &[Self] = &[
+        Self::Ours(Congestion::Cubic),
+        Self::Ours(Congestion::NewReno),
+        Self::Ours(Congestion::Bbr),
+        Self::Dcsctp,
+        Self::SctpProto,
+    ];
 
     /// Those with our SCTP.
     pub fn ours() -> impl Iterator<Item = Self> {
