@@ -88,13 +88,14 @@ impl ReceiveWindow {
     #[inline]
     pub(crate) fn received(&mut self, payload: usize, charge: usize) {
         self.promised = self.promised.saturating_sub(payload);
-        self.arrived += charge;
+        // At the cap nobody takes them back.
+        self.arrived = self.arrived.saturating_add(charge);
     }
 
     /// The application has taken so much out of the buffer.
     #[inline]
     pub(crate) fn read(&mut self, bytes: usize) {
-        self.read += bytes;
+        self.read = self.read.saturating_add(bytes);
     }
 
     /// The value for a SACK that is being written.
@@ -133,7 +134,7 @@ impl ReceiveWindow {
         }
         self.round_began = Some(now);
         let read = std::mem::take(&mut self.read);
-        self.read_since_asked += read;
+        self.read_since_asked = self.read_since_asked.saturating_add(read);
         // What was held up by a loss is read at once, and is no faster path.
         let read = read.min(std::mem::take(&mut self.arrived));
         if read > self.best {
@@ -149,7 +150,9 @@ impl ReceiveWindow {
     /// Whether to ask for the round trip now. Asking takes it back.
     #[inline]
     pub(crate) fn wants_rtt(&mut self, now: Instant) -> bool {
-        if self.size == self.cap || self.read_since_asked + self.read < self.size / MEASURED_FROM {
+        if self.size == self.cap
+            || self.read_since_asked.saturating_add(self.read) < self.size / MEASURED_FROM
+        {
             return false;
         }
         let due = self.asked.is_none_or(|(at, answered)| {
