@@ -60,19 +60,33 @@ impl Endpoint {
 
     /// A new connection over this endpoint's sockets.
     pub fn peer_connection(&self, config: PeerConfig) -> Result<PeerConnection, Error> {
-        let certificate = match config.certificate {
+        // Taken apart, so that the compiler sees a setting that goes nowhere.
+        let PeerConfig {
+            certificate,
+            max_message_size,
+            receive_buffer,
+            send_buffer,
+            max_channels,
+            mtu,
+            max_mtu,
+            congestion,
+            ice_patience,
+            key_log,
+        } = config;
+        let certificate = match certificate {
             Some(certificate) => certificate,
             None => self.certificate()?,
         };
         let mut core = sinnet_peer::Config::new(certificate);
-        core.max_message_size = config.max_message_size;
-        core.receive_buffer = config.receive_buffer;
-        core.send_buffer = config.send_buffer;
-        core.max_channels = config.max_channels;
-        core.mtu = config.mtu;
-        core.max_mtu = config.max_mtu;
-        core.key_log = config.key_log;
-        if let Some(patience) = config.ice_patience {
+        core.max_message_size = max_message_size;
+        core.receive_buffer = receive_buffer;
+        core.send_buffer = send_buffer;
+        core.max_channels = max_channels;
+        core.mtu = mtu;
+        core.max_mtu = max_mtu;
+        core.congestion = congestion;
+        core.key_log = key_log;
+        if let Some(patience) = ice_patience {
             core.ice = Arc::new(sinnet_peer::IceConfig { patience, ..Default::default() });
         }
         let mut seed = [0; 32];
