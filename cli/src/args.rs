@@ -43,6 +43,16 @@ pub(crate) struct BindArgs {
     pub(crate) loopback: bool,
 }
 
+/// What to write down of connections, for whoever looks for a fault.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Debugging")]
+pub(crate) struct InspectArgs {
+    /// Append the DTLS keys of all connections to this file, as Wireshark reads them (SSLKEYLOGFILE's format). Whoever
+    /// has it can read the connections.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) keylog: Option<PathBuf>,
+}
+
 /// How to find out how much a path can take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Congestion {
@@ -105,6 +115,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) bind: BindArgs,
+
+    #[command(flatten)]
+    pub(crate) inspect: InspectArgs,
 }
 
 /// Make one peer connection, signalled by lines of JSON on standard input and output
@@ -161,6 +174,9 @@ pub(crate) struct ConnectArgs {
 
     #[command(flatten)]
     pub(crate) bind: BindArgs,
+
+    #[command(flatten)]
+    pub(crate) inspect: InspectArgs,
 }
 
 /// What to do with the connection. Without any of these, messages are counted and dropped.
@@ -207,6 +223,9 @@ pub(crate) struct BenchArgs {
     /// Largest datagram that is tried, bytes; 1200 or less keeps them at 1200. Default: the library's.
     #[arg(long, global = true, value_name = "BYTES")]
     pub(crate) max_mtu: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) inspect: InspectArgs,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

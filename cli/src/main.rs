@@ -7,6 +7,7 @@
 //! | `connect/` | `sinnet connect`: one connection, signalled by lines |
 //! | `bench/` | `sinnet bench`: two processes measured against each other |
 //! | `transfer/` | files over data channels |
+//! | `inspect.rs` | `--keylog` |
 //! | `negotiation.rs` | signalling messages applied to a connection |
 //! | `terminal.rs`, `failure.rs` | what the user sees |
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod bench;
 mod channel_spec;
 mod connect;
 mod failure;
+mod inspect;
 mod negotiation;
 mod serve;
 mod terminal;

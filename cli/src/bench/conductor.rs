@@ -1,5 +1,6 @@
 //! The process that the user started: two workers, their signalling, the measured window, the result.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::Stdio;
 use std::time::Duration;
@@ -248,7 +249,7 @@ async fn read_reports(
 }
 
 /// The arguments that make a worker do the same.
-fn arguments(args: &BenchArgs) -> Vec<String> {
+fn arguments(args: &BenchArgs) -> Vec<OsString> {
     let (kind, options) = match args.what {
         BenchKind::Bulk { size, seconds } => {
             ("bulk", vec![format!("--size={size}"), format!("--seconds={seconds}")])
@@ -269,6 +270,10 @@ fn arguments(args: &BenchArgs) -> Vec<String> {
     }
     arguments.extend(args.max_segments.map(|max| format!("--max-segments={max}")));
     arguments.extend(args.max_mtu.map(|max| format!("--max-mtu={max}")));
+    let mut arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
+    if let Some(path) = &args.inspect.keylog {
+        arguments.extend(["--keylog".into(), path.into()]);
+    }
     arguments
 }
 
@@ -286,9 +291,10 @@ mod tests {
             "ping --size 1 --seconds 2",
             "setup --count 3 --threads 2",
             "idle --count 7 --seconds 1 --max-segments 1 --max-mtu 1452 --congestion bbr",
+            "bulk --keylog /tmp/a",
         ] {
-            let parse = |arguments: Vec<String>| Cli::try_parse_from(arguments).unwrap().command;
-            let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            let parse = |arguments: Vec<OsString>| Cli::try_parse_from(arguments).unwrap().command;
+            let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
             let CliCommand::Bench(bench) = parse([words("sinnet bench"), words(line)].concat()) else {
                 panic!("bench")
             };

@@ -54,6 +54,7 @@ async fn connect(
     let endpoint = worker.endpoint().await?;
     let congestion = worker.bench.congestion.into();
     let mut config = PeerConfig { certificate, congestion, ..Default::default() };
+    worker.inspection.configure(&mut config);
     config.max_mtu = worker.bench.max_mtu.unwrap_or(config.max_mtu);
     let connection = Connection::start(&endpoint, config, number, drop)?;
     worker.register(number, &connection);

@@ -19,12 +19,15 @@ use super::usage::Snapshot;
 use crate::args::{BenchArgs, BenchKind, WorkerArgs};
 use crate::connect::reflect;
 use crate::failure::{Context, Failure};
-use crate::terminal::now;
+use crate::inspect::Inspection;
+use crate::terminal::{Screen, now};
 
 /// What all parts of a worker share.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) bench: BenchArgs,
+    /// At the offerer; both would write down the same.
+    pub(super) inspection: Inspection,
     started: Instant,
     received: AtomicU64,
     reported_ready: AtomicBool,
@@ -34,8 +37,14 @@ pub(super) struct Worker {
 }
 
 pub(crate) async fn run(args: WorkerArgs) -> Result<(), Failure> {
+    let inspection = match args.offerer {
+        true => Inspection::start(&args.bench.inspect, &Screen::new()),
+        false => Ok(Inspection::default()),
+    };
+    let inspection = inspection.inspect_err(|failure| report(&Report::Failed(failure.to_string())))?;
     let worker = Arc::new(Worker {
         bench: args.bench,
+        inspection,
         started: now(),
         received: AtomicU64::new(0),
         reported_ready: AtomicBool::new(false),

@@ -30,6 +30,7 @@ use tracing::{info, warn};
 use crate::args::ConnectArgs;
 use crate::channel_spec::{ChannelSpec, DcmapSpec};
 use crate::failure::{Context, Failure};
+use crate::inspect::Inspection;
 use crate::negotiation::{Incoming, candidate_signal, description_signal};
 use crate::terminal::Screen;
 use crate::transfer;
@@ -64,8 +65,10 @@ enum Outcome {
 
 pub(crate) async fn run(args: ConnectArgs, screen: &Screen) -> Result<(), Failure> {
     let mode = mode(&args).await?;
+    let inspection = Inspection::start(&args.inspect, screen)?;
     let endpoint = crate::endpoint(&args.bind, false).await?;
-    let config = PeerConfig { congestion: args.congestion.into(), ..Default::default() };
+    let mut config = PeerConfig { congestion: args.congestion.into(), ..Default::default() };
+    inspection.configure(&mut config);
     let peer = endpoint.peer_connection(config)?;
     let mut connection = Connection::new(peer, mode, screen.clone(), args.offer);
     connection.open_channels(&args)?;

@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::args::ServeArgs;
 use crate::connect::check_directory;
 use crate::failure::{Context, Failure};
+use crate::inspect::Inspection;
 use crate::terminal::Screen;
 use crate::transfer::Store;
 use control::Shelf;
@@ -26,6 +27,7 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
     for directory in args.files.iter().chain(&args.save) {
         check_directory(directory)?;
     }
+    let inspection = Inspection::start(&args.inspect, screen)?;
     let addr = SocketAddr::new(args.host, args.port);
     let mut config = ServerConfig::new(addr);
     config.allowed_hosts = args.allow_host;
@@ -43,6 +45,7 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
         store: Store { directory: args.save, max_size: args.max_size },
         screen: screen.clone(),
         congestion: args.congestion.into(),
+        inspection,
     });
     let url = url(server.local_addr());
     screen.say(format!("Open {url} in a browser. Ctrl-C ends."));

@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use super::control::{self, Shelf};
 use crate::connect::reflect;
 use crate::failure::Failure;
+use crate::inspect::Inspection;
 use crate::negotiation::{Incoming, candidate_signal};
 use crate::terminal::Screen;
 use crate::transfer::{self, Store};
@@ -38,6 +39,7 @@ pub(super) struct Host {
     pub(super) store: Store,
     pub(super) screen: Screen,
     pub(super) congestion: Congestion,
+    pub(super) inspection: Inspection,
 }
 
 /// The part of a visit that its channels' tasks share.
@@ -58,7 +60,9 @@ impl Visit {
 /// From the first message to the end of the connection.
 pub(super) async fn run(host: &Arc<Host>, number: u64, visitor: Visitor) {
     let Visitor { session, remote } = visitor;
-    let config = PeerConfig { max_channels: MAX_CHANNELS, congestion: host.congestion, ..Default::default() };
+    let mut config =
+        PeerConfig { max_channels: MAX_CHANNELS, congestion: host.congestion, ..Default::default() };
+    host.inspection.configure(&mut config);
     let peer = match host.endpoint.peer_connection(config) {
         Ok(peer) => peer,
         Err(error) => {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::process::{SOON, Sinnet, command, library_peer, next_channel};
 
 /// Carries the lines of each to the other, for as long as they run.
-fn join(a: &mut Sinnet, b: &mut Sinnet) {
+pub(crate) fn join(a: &mut Sinnet, b: &mut Sinnet) {
     let carry = |mut lines: mpsc::UnboundedReceiver<String>, mut input: ChildStdin| async move {
         while let Some(line) = lines.recv().await {
             serde_json::from_str::<Value>(&line).expect("nothing but JSON on standard output");

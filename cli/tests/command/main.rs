@@ -2,5 +2,6 @@
 
 mod bench;
 mod connect;
+mod inspect;
 mod process;
 mod serve;
