@@ -49,9 +49,14 @@ pub struct PeerConfig {
     /// and grows with what the application reads per round trip, so this is reached on long fast paths only, which need twice
     /// their bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms.
     pub receive_buffer: usize,
-    /// Memory for what is unsent or not acknowledged, over all channels of the connection, at the most: 16 MiB by default. The
-    /// limit in force is twice the congestion window, 1 MiB at least.
+    /// Memory for what is unsent or not acknowledged on a channel that sends alone, at the most: 16 MiB by default. The
+    /// limit in force is twice the congestion window, 1 MiB at least. Channels that send at the same time share five
+    /// quarters of it in proportion to their priorities, so a full one starves no other; a channel of which nothing is
+    /// unacknowledged may always queue one message, and small ones up to 16 KiB.
     pub send_buffer: usize,
+    /// The most of it that one channel may hold. Not limited by default but by its share.
+    /// [`DataChannel::set_send_buffer`](crate::DataChannel::set_send_buffer) changes it for one.
+    pub channel_send_buffer: usize,
     /// Channels at once; 1024 by default.
     pub max_channels: usize,
     /// Largest UDP payload as long as nothing is known of the path, bytes; 1200 by default. Taken as 548 if less, and as
@@ -79,6 +84,7 @@ impl Default for PeerConfig {
             max_message_size: 256 * 1024,
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
+            channel_send_buffer: usize::MAX,
             max_channels: 1024,
             mtu: 1200,
             max_mtu: 1452,
@@ -95,6 +101,7 @@ impl std::fmt::Debug for PeerConfig {
             .field("max_message_size", &self.max_message_size)
             .field("receive_buffer", &self.receive_buffer)
             .field("send_buffer", &self.send_buffer)
+            .field("channel_send_buffer", &self.channel_send_buffer)
             .field("max_channels", &self.max_channels)
             .field("mtu", &self.mtu)
             .field("max_mtu", &self.max_mtu)

@@ -153,7 +153,7 @@ impl DataChannel {
                 Err(TrySendError::Never(error)) => return Err(error),
                 Err(TrySendError::Full(message) | TrySendError::NotOpen(message)) => message,
             };
-            let writable = self.0.peer.shared.writable.notified();
+            let writable = self.0.signals.writable.notified();
             let state = self.0.signals.state.notified();
             message = match self.try_send(message) {
                 Ok(()) => return Ok(()),
@@ -227,6 +227,15 @@ impl DataChannel {
     /// Bytes accepted for sending and not yet handed to the network.
     pub fn buffered_amount(&self) -> usize {
         self.0.peer.shared.lock().peer.buffered_amount(self.0.key)
+    }
+
+    /// The most that the channel may hold of the send buffer, in bytes that the peer has not acknowledged (and about 400
+    /// for each message); [`PeerConfig::channel_send_buffer`](crate::PeerConfig::channel_send_buffer) at first. What it may hold
+    /// in fact is its share, if that is less. One message may be larger when nothing else is unacknowledged.
+    pub fn set_send_buffer(&self, bytes: usize) {
+        self.0.peer.shared.lock().peer.set_channel_send_buffer(self.0.key, bytes);
+        // There may be room now.
+        self.0.peer.shared.touch();
     }
 
     /// What [`DataChannel::buffered_amount_low`] waits for; 0 by default.

@@ -66,6 +66,7 @@ impl Endpoint {
             max_message_size,
             receive_buffer,
             send_buffer,
+            channel_send_buffer,
             max_channels,
             mtu,
             max_mtu,
@@ -81,6 +82,7 @@ impl Endpoint {
         core.max_message_size = max_message_size;
         core.receive_buffer = receive_buffer;
         core.send_buffer = send_buffer;
+        core.channel_send_buffer = channel_send_buffer;
         core.max_channels = max_channels;
         core.mtu = mtu;
         core.max_mtu = max_mtu;

@@ -91,8 +91,6 @@ pub(crate) struct PeerShared {
     pub(crate) events: Notify,
     /// The connection's state changed.
     pub(crate) state: Notify,
-    /// There is room in the send buffer again.
-    pub(crate) writable: Notify,
     /// The connection has ended and said goodbye.
     pub(crate) finished: Latch,
 }
@@ -120,6 +118,8 @@ pub(crate) struct ChannelSignals {
     pub(crate) readable: Notify,
     pub(crate) state: Notify,
     pub(crate) low: Notify,
+    /// There is room in the send buffer again.
+    pub(crate) writable: Notify,
 }
 
 impl PeerShared {
@@ -137,7 +137,6 @@ impl PeerShared {
             index: AtomicUsize::new(usize::MAX),
             events: Notify::new(),
             state: Notify::new(),
-            writable: Notify::new(),
             finished: Latch::default(),
         }
     }
@@ -177,7 +176,11 @@ impl PeerShared {
                         signals.readable.notify_waiters();
                     }
                 }
-                Event::Writable => self.writable.notify_waiters(),
+                Event::Writable(key) => {
+                    if let Some(signals) = core.channels.get(&key) {
+                        signals.writable.notify_waiters();
+                    }
+                }
                 Event::BufferedAmountLow(key) => {
                     if let Some(signals) = core.channels.get(&key) {
                         signals.low.notify_waiters();
@@ -188,8 +191,8 @@ impl PeerShared {
                         signals.state.notify_waiters();
                         signals.readable.notify_waiters();
                         signals.low.notify_waiters();
+                        signals.writable.notify_waiters();
                     }
-                    self.writable.notify_waiters();
                 }
                 Event::ChannelOpened(key) if core.nobody_takes_channels => {
                     core.peer.release_channel(now(), key);
@@ -199,7 +202,6 @@ impl PeerShared {
                     core.closed = Some(reason.clone());
                     self.enqueue(core, Queued::Core(Event::Closed(reason)));
                     self.state.notify_waiters();
-                    self.writable.notify_waiters();
                 }
                 event => {
                     self.enqueue(core, Queued::Core(event));

@@ -64,7 +64,7 @@ impl Default for ChannelOptions {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChannelState {
-    /// Waiting for the association, or for room in the send buffer.
+    /// Waiting for the association.
     Connecting,
     /// Messages can be sent.
     Open,
@@ -111,8 +111,6 @@ pub(crate) struct Channel {
     pub(crate) stream: Option<StreamId>,
     /// We sent OPEN and have no ACK yet: everything goes ordered until then (RFC 8832 §6).
     pub(crate) awaiting_ack: bool,
-    /// The peer's OPEN is to be acknowledged when the send buffer has room.
-    pub(crate) ack_due: bool,
     pub(crate) closing: Closing,
     /// Messages taken out of SCTP: what came before the channel was there, and what was unread when it closed.
     pub(crate) inbox: VecDeque<Message>,
@@ -121,6 +119,8 @@ pub(crate) struct Channel {
     /// The application has let go of the channel: drop what comes, forget the entry when it is closed.
     pub(crate) released: bool,
     pub(crate) low_threshold: usize,
+    /// The most that it may hold of the send buffer, if that was said of this channel.
+    pub(crate) send_buffer: Option<usize>,
     /// How far SDP has come with it, if it is SDP that opens it (RFC 8864).
     pub(crate) by_sdp: Option<BySdp>,
 }
@@ -155,7 +155,7 @@ impl Channel {
             state,
             stream,
             awaiting_ack: false,
-            ack_due: false,
+            send_buffer: None,
             closing: Closing::default(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,

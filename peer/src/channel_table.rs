@@ -36,8 +36,6 @@ pub(crate) struct Channels {
     pub(crate) max: usize,
     /// Streams the peer accepts from us; unknown before the association is up.
     pub(crate) stream_limit: Option<u16>,
-    /// An OPEN or ACK waits for room in the send buffer.
-    pub(crate) dcep_waits: bool,
     /// Streams whose channel has closed with the next one's OPEN waiting behind it, and whether that one is reset, too.
     pub(crate) revisit: Vec<(StreamId, bool)>,
     /// The channels that SDP opens, by id, closed ones included until an exchange has taken them out.
@@ -70,7 +68,6 @@ impl Channels {
             count: 0,
             max,
             stream_limit: None,
-            dcep_waits: false,
             revisit: Vec::new(),
             by_sdp: HashMap::new(),
             unnamed: Vec::new(),

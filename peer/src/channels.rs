@@ -55,7 +55,7 @@ pub enum OpenError {
 /// What the application does with channels.
 impl Peer {
     /// Opens a channel by DCEP, or by an id that both sides know ([`ChannelOptions::negotiated`]). It is
-    /// [`ChannelState::Connecting`] until the association is up and the send buffer has room for the OPEN, then open.
+    /// [`ChannelState::Connecting`] until the association is up, then open.
     /// [`Peer::offer_channel`] is for those that SDP opens.
     pub fn open_channel(&mut self, now: Instant, options: ChannelOptions) -> Result<ChannelKey, OpenError> {
         self.now = now;
@@ -109,9 +109,33 @@ impl Peer {
     /// Queues a message.
     ///
     /// # Errors
-    /// [`TrySendError::Full`] gives the message back; [`Event::Writable`] tells when to try again. The other errors are
-    /// final for this message.
+    /// [`TrySendError::Full`] gives the message back when the channel's budget is spent; the channel's [`Event::Writable`]
+    /// tells when to try again. The other errors are final for this message.
     pub fn try_send(&mut self, now: Instant, key: ChannelKey, message: Message) -> Result<(), TrySendError> {
+        self.send_with(now, key, message, false)
+    }
+
+    /// Queues a message even if the channel's budget is spent. For adapters that have been told of room
+    /// ([`Peer::has_room_for`]) before they know what they have to send.
+    ///
+    /// # Errors
+    /// As [`Peer::try_send`], but never [`TrySendError::Full`].
+    pub fn send_over_budget(
+        &mut self,
+        now: Instant,
+        key: ChannelKey,
+        message: Message,
+    ) -> Result<(), TrySendError> {
+        self.send_with(now, key, message, true)
+    }
+
+    fn send_with(
+        &mut self,
+        now: Instant,
+        key: ChannelKey,
+        message: Message,
+        over_budget: bool,
+    ) -> Result<(), TrySendError> {
         self.now = now;
         let closing = self.is_closing();
         let channel = self.channels.get(key).ok_or(TrySendError::Closed)?;
@@ -128,6 +152,7 @@ impl Peer {
             return Err(TrySendError::TooLarge { size, limit: transport.peer_max_message_size });
         }
         let mut options = SendOptions::default();
+        options.over_budget = over_budget;
         options.unordered = !channel.options.ordered && !channel.awaiting_ack;
         match channel.options.reliability {
             Reliability::Reliable => {}
@@ -145,6 +170,28 @@ impl Peer {
             },
             Err(SendError::TooLarge) => Err(TrySendError::TooLarge { size, limit: u64::from(u32::MAX) }),
             Err(_) => Err(TrySendError::Closed),
+        }
+    }
+
+    /// Whether [`Peer::try_send`] would take a message of `len` bytes, as far as the channel's budget goes. If not, the
+    /// channel's [`Event::Writable`] tells when it does. False on a channel that has no stream, without an event.
+    pub fn has_room_for(&mut self, key: ChannelKey, len: usize) -> bool {
+        let stream = self.channels.get(key).and_then(|channel| channel.stream);
+        match (stream, &mut self.transport) {
+            // An empty message is a byte on the wire.
+            (Some(stream), Some(transport)) => transport.sctp.has_room_for(stream, len.max(1)),
+            _ => false,
+        }
+    }
+
+    /// The most that the channel may hold of the send buffer, in bytes as [`Config::send_buffer`](crate::Config::send_buffer)
+    /// counts them; [`Config::channel_send_buffer`](crate::Config::channel_send_buffer) at first. One message may be larger
+    /// when it is alone.
+    pub fn set_channel_send_buffer(&mut self, key: ChannelKey, bytes: usize) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.send_buffer = Some(bytes);
+        if let (Some(stream), Some(transport)) = (channel.stream, &mut self.transport) {
+            transport.sctp.set_stream_send_buffer(stream, bytes);
         }
     }
 
@@ -234,28 +281,11 @@ impl Peer {
         }
     }
 
-    /// There is room in the send buffer: the OPENs and ACKs that wait for it go before all messages.
-    pub(crate) fn send_waiting_dcep(&mut self) {
-        if !std::mem::take(&mut self.channels.dcep_waits) {
-            return;
-        }
-        for key in self.channels.keys() {
-            match self.channels.get(key) {
-                Some(channel) if channel.state == ChannelState::Connecting => self.start_channel(key),
-                Some(channel) if channel.ack_due => self.send_ack(key),
-                _ => {}
-            }
-        }
-    }
-
     fn send_ack(&mut self, key: ChannelKey) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
+        let Some(channel) = self.channels.get(key) else { return };
         let (Some(stream), Some(transport)) = (channel.stream, &mut self.transport) else { return };
         let ack = Bytes::from_static(sinnet_dcep::ACK);
-        let sent = transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), ack, SendOptions::default());
-        channel.ack_due = matches!(sent, Err(SendError::BufferFull));
-        self.channels.dcep_waits |= channel.ack_due;
-        if let Err(error) = sent {
+        if let Err(error) = transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), ack, dcep_options()) {
             // Without an ACK the peer's messages stay ordered, nothing else.
             tracing::debug!(stream = stream.0, %error, "ACK was not accepted");
         }
@@ -284,16 +314,12 @@ impl Peer {
             let sent = match open_message(&channel.options) {
                 Some(open) => {
                     let open = Bytes::from(open);
-                    transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), open, SendOptions::default())
+                    transport.sctp.send(self.now, stream, Ppid(ppid::DCEP), open, dcep_options())
                 }
                 None => Err(SendError::TooLarge),
             };
             match sent {
                 Ok(()) => channel.awaiting_ack = true,
-                Err(SendError::BufferFull) => {
-                    self.channels.dcep_waits = true;
-                    return;
-                }
                 Err(error) => {
                     tracing::debug!(stream = stream.0, %error, "OPEN was not accepted; channel closed");
                     self.set_closed(key);
@@ -303,9 +329,11 @@ impl Peer {
         }
         channel.stream = Some(stream);
         channel.state = ChannelState::Open;
-        let (threshold, priority) = (channel.low_threshold, channel.options.priority);
-        transport.sctp.set_buffered_amount_low_threshold(stream, threshold);
-        transport.sctp.set_stream_priority(stream, priority);
+        transport.sctp.set_buffered_amount_low_threshold(stream, channel.low_threshold);
+        transport.sctp.set_stream_priority(stream, channel.options.priority);
+        transport
+            .sctp
+            .set_stream_send_buffer(stream, channel.send_buffer.unwrap_or(self.config.channel_send_buffer));
         let theirs = channel.take_theirs();
         self.channels.by_stream.insert(stream.0, key);
         self.events.push_back(match theirs {
@@ -470,10 +498,11 @@ impl Peer {
             priority: open.priority,
             negotiated: None,
         };
+        let mut channel = Channel::new(options, ChannelState::Open);
         if let Some(transport) = &mut self.transport {
             transport.sctp.set_stream_priority(stream, open.priority);
+            transport.sctp.set_stream_send_buffer(stream, self.config.channel_send_buffer);
         }
-        let mut channel = Channel::new(options, ChannelState::Open);
         channel.stream = Some(stream);
         channel.label_bytes = label_bytes;
         let key = self.channels.insert(channel);
@@ -507,6 +536,12 @@ impl Peer {
             if reset {
                 self.streams_reset_by_peer(&[stream]);
             }
+        }
+    }
+
+    pub(crate) fn stream_writable(&mut self, stream: StreamId) {
+        if let Some(key) = self.channels.of_stream(stream) {
+            self.events.push_back(Event::Writable(key));
         }
     }
 
@@ -707,6 +742,12 @@ impl Peer {
 }
 
 /// `None` for texts that are too long, which `open_channel` has refused.
+/// DCEP is ordered and reliable (RFC 8832 §6), and it is the first thing that is sent on its stream: there is no budget
+/// to keep to.
+fn dcep_options() -> SendOptions {
+    SendOptions { over_budget: true, ..SendOptions::default() }
+}
+
 fn open_message(options: &ChannelOptions) -> Option<Vec<u8>> {
     let limit = match options.reliability {
         Reliability::Reliable => Limit::None,

@@ -39,9 +39,15 @@ pub struct Config {
     /// fast path needs twice its bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms. It also limits how many large
     /// messages a peer may have under way at once, on different channels, when messages are interleaved: about 60 of 256 KiB.
     pub receive_buffer: usize,
-    /// How much `try_send` takes at the most before it says [`TrySendError::Full`](crate::TrySendError::Full), in bytes and
-    /// over all channels; 16 MiB by default. The limit in force is twice the congestion window, 1 MiB at least.
+    /// How much `try_send` takes at the most on one channel before it says [`TrySendError::Full`](crate::TrySendError::Full),
+    /// in bytes that are not acknowledged; 16 MiB by default. The limit in force is twice the congestion window, 1 MiB at
+    /// least. That is for a channel that sends alone: channels that send at the same time share five quarters of it in
+    /// proportion to their priorities. A channel of which nothing is unacknowledged may always queue one message, and small ones up to
+    /// 16 KiB.
     pub send_buffer: usize,
+    /// The most that one channel may hold of the send buffer, bytes. Not limited by default, but by its share of it. See
+    /// [`Peer::set_channel_send_buffer`](crate::Peer::set_channel_send_buffer).
+    pub channel_send_buffer: usize,
     /// Channels that may be there at once, opened by either side; 1024 by default. What the peer opens beyond it is
     /// closed at once.
     pub max_channels: usize,
@@ -72,6 +78,7 @@ impl Config {
             max_message_size: 256 * 1024,
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
+            channel_send_buffer: usize::MAX,
             max_channels: 1024,
             dtls_initial_timeout: Duration::from_millis(50),
             answer_active: true,
@@ -109,6 +116,7 @@ impl std::fmt::Debug for Config {
             .field("max_message_size", &self.max_message_size)
             .field("receive_buffer", &self.receive_buffer)
             .field("send_buffer", &self.send_buffer)
+            .field("channel_send_buffer", &self.channel_send_buffer)
             .field("max_channels", &self.max_channels)
             .field("congestion", &self.congestion)
             .field("key_log", &self.key_log.is_some())

@@ -4,7 +4,8 @@ use crate::message::Message;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
-    /// The send buffer is full: wait for [`Event::Writable`](crate::Event::Writable). The message is given back.
+    /// The channel's share of the send buffer is full: wait for its [`Event::Writable`](crate::Event::Writable). The message
+    /// is given back.
     #[error("the send buffer is full; wait until there is room")]
     Full(Message),
     /// The message is larger than the peer said it accepts (`a=max-message-size`, RFC 8841 §6).

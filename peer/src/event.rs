@@ -102,8 +102,9 @@ pub enum Event {
     /// At least one message can be taken with [`Peer::recv`](crate::Peer::recv). Comes again only after `recv`
     /// returned `None`.
     Readable(ChannelKey),
-    /// [`Peer::try_send`](crate::Peer::try_send) was refused for want of room, and there is room again.
-    Writable,
+    /// [`Peer::try_send`](crate::Peer::try_send) was refused on this channel for want of room, and there is room again.
+    /// Channels are told in the order in which they were refused, as far as there is room for them.
+    Writable(ChannelKey),
     /// The channel's buffered amount fell to its low threshold or below.
     BufferedAmountLow(ChannelKey),
     /// An offer is due, to open a channel or to close one by SDP: see [`Peer::negotiation_needed`](crate::Peer::negotiation_needed).

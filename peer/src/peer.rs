@@ -315,10 +315,7 @@ impl Peer {
                 }
                 SctpEvent::Readable(stream) => self.stream_readable(stream),
                 SctpEvent::BufferedAmountLow(stream) => self.stream_low(stream),
-                SctpEvent::SendCapacity => {
-                    self.send_waiting_dcep();
-                    self.events.push_back(Event::Writable);
-                }
+                SctpEvent::SendCapacity(stream) => self.stream_writable(stream),
                 SctpEvent::StreamsResetByPeer(streams) => self.streams_reset_by_peer(&streams),
                 SctpEvent::ResetRequestedByPeer(streams) => self.close_streams(&streams),
                 SctpEvent::StreamsChanged { outbound_streams, .. } => self.set_stream_limit(outbound_streams),

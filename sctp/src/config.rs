@@ -36,9 +36,12 @@ pub struct Config {
     pub receive_buffer: usize,
     /// How large the receive buffer is at first. Default 1 MiB.
     pub initial_receive_buffer: usize,
-    /// How many bytes [`send`](crate::Association::send) accepts at the most that are not acknowledged yet, a fixed
-    /// overhead per message included. The limit in force is twice the congestion window, and at least
-    /// [`initial_send_buffer`](Self::initial_send_buffer). Default 16 MiB.
+    /// How many bytes [`send`](crate::Association::send) accepts at the most on one stream that are not acknowledged
+    /// yet, a fixed overhead per message included. The limit in force is twice the congestion window, and at least
+    /// [`initial_send_buffer`](Self::initial_send_buffer). That is for a stream that sends alone. Streams that send at
+    /// the same time share five quarters of it in proportion to their priorities, and a stream of which nothing is
+    /// unacknowledged may always queue one message, and small ones up to 16 KiB; so the bound for all of them is five
+    /// quarters of this, and one message or 16 KiB per stream. Default 16 MiB.
     pub send_buffer: usize,
     /// How much `send` accepts at first, and on any path. Default 1 MiB.
     pub initial_send_buffer: usize,
@@ -150,4 +153,7 @@ pub struct SendOptions {
     pub max_retransmits: Option<u32>,
     /// Give up when it is older than this (RFC 3758 §3.1). Takes effect as `max_retransmits` does.
     pub lifetime: Option<Duration>,
+    /// Take it even if the stream's budget has no room for it. For a caller who has asked
+    /// [`has_room_for`](crate::Association::has_room_for) a byte, and then must send what it gets.
+    pub over_budget: bool,
 }

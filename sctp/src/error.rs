@@ -7,8 +7,8 @@ pub enum SendError {
     /// SCTP has no empty messages; data channels send one byte with a PPID that says so (RFC 8831 §6.6).
     #[error("a message must not be empty")]
     Empty,
-    /// The send buffer can't take it now; wait for `Event::SendCapacity`. A message larger than the whole
-    /// buffer is accepted when nothing else is buffered.
+    /// The stream's share of the send buffer is full; wait for its `Event::SendCapacity`. A message larger than the
+    /// whole buffer is accepted when nothing of the stream is unacknowledged.
     #[error("the send buffer is full")]
     BufferFull,
     /// More than 2^32 − 1 bytes.

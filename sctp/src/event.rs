@@ -35,8 +35,10 @@ pub enum Event {
     Readable(StreamId),
     /// The stream's `buffered_amount` has fallen from above its threshold to the threshold or below.
     BufferedAmountLow(StreamId),
-    /// A `send` was refused because the buffer was full; now a quarter of it or more is free.
-    SendCapacity,
+    /// A `send` on this stream was refused because its budget was spent; now a quarter of it or more is free, and there
+    /// is room for what was refused, or nothing of the stream is unacknowledged any more. Streams are told in the order
+    /// in which they were refused, as far as there is room for them.
+    SendCapacity(StreamId),
     /// The peer has reset its outgoing side of these streams, after everything it sent on them has arrived:
     /// the channel is to be closed from our side too. Comes after the `Readable` of those last messages.
     StreamsResetByPeer(Vec<StreamId>),

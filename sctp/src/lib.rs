@@ -80,7 +80,7 @@
 //! | what has arrived and is not read, parts of messages included | the receive buffer: [`Config::initial_receive_buffer`] at first, [`Config::receive_buffer`] at the most; and a reserve of an eighth, or of one message, and 64 KiB for what fills a gap or completes a message when nothing else can be read. It is charged for the memory that it takes (buffers by their size, tables, allocations), not for its payload |
 //! | incomplete messages | DATA: 2048 rows of fragments. I-DATA: as many rows on each stream, all charged to the receive buffer |
 //! | a sender that begins more messages than that holds | the association ends: [`CloseReason::OutOfReceiveBuffer`] |
-//! | what is sent and not acknowledged | the send buffer: [`Config::initial_send_buffer`], or twice the congestion window, at most [`Config::send_buffer`]; a fixed overhead per message is counted. One message may be larger when it is alone. What else the allocation behind a `Bytes` holds is not known and not counted |
+//! | what is sent and not acknowledged | the send buffer: [`Config::initial_send_buffer`], or twice the congestion window, at most [`Config::send_buffer`], for a stream that sends alone, and a quarter more for all together; a fixed overhead per message is counted. Besides, a stream of which nothing is unacknowledged may always queue one message of any size. What else the allocation behind a `Bytes` holds is not known and not counted |
 //! | chunks outstanding | 65,000 of 32 bytes (2 MiB) |
 //! | gaps in the TSNs | 8192 |
 //! | streams | 64 bytes for each that the peer has used, 32 more with I-DATA, and 128 KiB of tables: 8 MiB if it uses all 65,535; tables of the last streams that were active, below 400 KiB |

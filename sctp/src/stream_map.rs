@@ -39,6 +39,10 @@ impl<T> StreamMap<T> {
         self.at_mut(slot)
     }
 
+    pub(crate) fn at(&self, slot: u16) -> Option<&T> {
+        self.slots.get(usize::from(slot))?.as_ref()
+    }
+
     pub(crate) fn at_mut(&mut self, slot: u16) -> Option<&mut T> {
         self.slots.get_mut(usize::from(slot))?.as_mut()
     }

@@ -9,6 +9,7 @@
 //! | a larger packet size is looked for | a probe that is out, and its timer |
 //! | the peer does not know that the receive window has opened | a SACK on its way out |
 //! | nothing is left to send | nothing in the send buffer |
+//! | a stream waits for room in the send buffer | something of its own there, whose end will make room |
 
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ impl Association {
         let rules = [
             (self.tx.outstanding.flight() == 0 || t3, "data in flight and no timer"),
             (!self.tx.is_drained() || self.tx.unacked() == 0, "all is sent and the send buffer is not empty"),
+            (self.tx.queue.waits_end(), "a stream waits for room that will never come"),
             (self.tx.congestion.ssthresh() > 0, "a slow-start threshold of zero"),
         ];
         first_broken(&rules).or_else(|| match self.state {

@@ -199,8 +199,8 @@ impl Association {
         if let Some(stream) = self.tx.queue.pop_low() {
             return Some(Event::BufferedAmountLow(stream));
         }
-        if self.tx.take_capacity_event() {
-            return Some(Event::SendCapacity);
+        if let Some(stream) = self.tx.queue.pop_writable() {
+            return Some(Event::SendCapacity(stream));
         }
         self.events.next_late()
     }
@@ -235,7 +235,7 @@ impl Association {
         if self.tx.queue.stream(stream).is_some_and(|stream| stream.reset != ResetState::Open) {
             return Err(SendError::StreamResetting);
         }
-        if !self.tx.accepts(payload.len()) {
+        if !options.over_budget && !self.tx.accepts(stream, payload.len()) {
             return Err(SendError::BufferFull);
         }
         let message = QueuedMessage {
@@ -279,7 +279,7 @@ impl Association {
     /// Payload bytes that [`send`](Self::send) has accepted on this stream and that the peer has not
     /// acknowledged, the buffered ones included.
     pub fn unacked_bytes(&self, stream: StreamId) -> usize {
-        self.tx.queue.stream(stream).map_or(0, |stream| stream.unacked)
+        self.tx.queue.stream(stream).map_or(0, |stream| stream.held.payload)
     }
 
     /// At which [`buffered_amount`](Self::buffered_amount) to say [`Event::BufferedAmountLow`]. 0 at first,
@@ -295,9 +295,7 @@ impl Association {
     /// below normal, 256 normal, 512 high, 1024 extra high; 0 stands for 256, which it is at first, and again
     /// after the stream was reset.
     pub fn set_stream_priority(&mut self, stream: StreamId, priority: u16) {
-        if let Some(stream) = self.tx.queue.stream_or_new(stream) {
-            stream.set_priority(priority);
-        }
+        self.tx.queue.set_priority(stream, priority);
     }
 
     /// Whether messages of different streams are interleaved in both directions (RFC 8260): both sides have
@@ -311,10 +309,23 @@ impl Association {
         self.tx.unacked()
     }
 
-    /// The largest message that fits the send buffer now. (A larger one is accepted all the same when
-    /// nothing else is buffered.)
-    pub fn send_capacity(&self) -> usize {
-        self.tx.capacity()
+    /// The largest message, in bytes, that the stream's budget has room for now. (A larger one is accepted all the same
+    /// when nothing of the stream is unacknowledged.)
+    pub fn send_capacity(&self, stream: StreamId) -> usize {
+        self.tx.capacity(stream)
+    }
+
+    /// Whether [`send`](Self::send) would take a message of `len` bytes on this stream, as far as its budget goes. If
+    /// not, [`Event::SendCapacity`] tells when it does, as if `send` had been called.
+    pub fn has_room_for(&mut self, stream: StreamId, len: usize) -> bool {
+        self.tx.accepts(stream, len)
+    }
+
+    /// The most that the stream may hold of the send buffer, in bytes as [`Config::send_buffer`] counts them: less than
+    /// its budget, if it shall. Without limit at first, and again after the stream was reset. One message may be larger
+    /// when it is alone.
+    pub fn set_stream_send_buffer(&mut self, stream: StreamId, bytes: usize) {
+        self.tx.set_stream_cap(stream, bytes);
     }
 
     /// Whether the handshake is done and nobody has begun to close.
@@ -381,6 +392,11 @@ impl Association {
     /// Pages and streams with state, outgoing and incoming.
     pub(crate) fn stream_memory_for_tests(&self) -> [(usize, usize); 2] {
         [self.tx.queue.memory_for_tests(), self.rx.streams.memory_for_tests()]
+    }
+
+    /// What the stream holds of the send buffer.
+    pub(crate) fn held_for_tests(&self, stream: StreamId) -> usize {
+        self.tx.queue.stream(stream).map_or(0, |stream| stream.held.bytes())
     }
 
     /// As if both sides had agreed on so many streams.

@@ -247,14 +247,14 @@ fn buffered_amount_falls_as_data_is_sent_and_says_so_once() {
 fn a_full_send_buffer_refuses_and_says_when_there_is_room() {
     let config = Config { send_buffer: 100_000, ..Config::default() };
     let mut pair = Pair::connected(config);
-    while pair.ends[A].send_capacity() >= 10_000 {
+    while pair.ends[A].send_capacity(StreamId(1)) >= 10_000 {
         pair.send(A, 1, &[1; 10_000]);
     }
     let options = SendOptions::default();
     assert_eq!(pair.try_send(A, 1, &[1; 10_000], options), Err(SendError::BufferFull));
     assert_eq!(pair.ends[A].stats().messages_sent, 9);
     pair.run_for(ms(500));
-    assert_eq!(pair.events[A].iter().filter(|event| **event == Event::SendCapacity).count(), 1);
+    assert_eq!(pair.events[A].iter().filter(|event| **event == Event::SendCapacity(StreamId(1))).count(), 1);
     assert_eq!(pair.try_send(A, 1, &[], options), Err(SendError::Empty));
     // Larger than the buffer: only alone.
     assert_eq!(pair.try_send(A, 1, &[1; 200_000], options), Ok(()));

@@ -133,13 +133,13 @@ fn the_send_buffer_counts_what_small_messages_take() {
     pair.script = Box::new(|_, _| Fate::Drop);
     let message = Bytes::from_static(b"x");
     let mut used = 0;
-    let before = pair.ends[A].send_capacity();
+    let before = pair.ends[A].send_capacity(StreamId(1));
     let allocations = measure(|| {
         for i in 0..20_000u16 {
             let options = SendOptions::default();
             pair.ends[A].send(pair.now, StreamId(i % 7), Ppid(53), message.clone(), options).expect("room");
         }
-        used = before - pair.ends[A].send_capacity();
+        used = before - pair.ends[A].send_capacity(StreamId(1));
         let mut out = [0; 1160];
         // Some of it is sent.
         for _ in 0..5 {

@@ -1,6 +1,7 @@
 //! Two associations, a network of ours between them, and virtual time.
 
 mod bbr;
+mod budget;
 mod close;
 mod data;
 mod flow;

@@ -54,7 +54,7 @@ impl Sender {
         if let Some(cutting) = self.queue.stop_cutting(slot, chunk.message) {
             let rest = cutting.len - cutting.offset;
             self.queue.unbuffer(slot, rest);
-            self.release(slot, rest);
+            self.queue.release(slot, rest, false);
             let tsn = self.outstanding.push_abandoned(chunk.message, FLAG_END);
             self.messages.hold(chunk.message, tsn);
             self.messages.release(chunk.message);

@@ -7,10 +7,12 @@
 //! Nothing is copied before a chunk is written into the caller's buffer: a message stays one [`Bytes`], and
 //! a chunk is an offset into it.
 //!
-//! Limits: the send buffer (bytes, with an overhead per message), and [`MAX_OUTSTANDING`] chunks. The send buffer
-//! follows the congestion window: what is in flight, and as much again that waits, so that an application which
-//! is told of room in time never leaves the path idle, and one that writes without end queues no more than that.
+//! Limits: the send buffer (bytes, with an overhead per message; `budget` shares it out), and [`MAX_OUTSTANDING`]
+//! chunks. The send buffer follows the congestion window: what is in flight, and as much again that waits, so that an
+//! application which is told of room in time never leaves the path idle, and one that writes without end queues no
+//! more than that.
 
+pub(crate) mod budget;
 pub(crate) mod congestion;
 mod delivery;
 pub(crate) mod forward;
@@ -35,7 +37,7 @@ use self::path_mtu::PathMtu;
 use self::recovery::Recovery;
 use self::rto::RetransmissionTimeout;
 use self::scheduler::Scheduler;
-use self::send_queue::{Cutting, MESSAGE_OVERHEAD, QueuedMessage, SendQueue};
+use self::send_queue::{Cutting, SendQueue};
 use crate::config::Config;
 use crate::stats::Stats;
 use crate::timer::{Backoff, Timer};
@@ -108,16 +110,9 @@ pub(crate) struct Sender {
     /// The congestion window was last full when this was the next TSN.
     full_at: u64,
     last_sent: Option<Instant>,
-    /// Bytes in the send buffer: payload not yet acknowledged.
-    unacked: usize,
-    /// Messages in the send buffer.
-    message_count: usize,
     /// The limits of the send buffer's limit.
     buffer_floor: usize,
     buffer_cap: usize,
-    /// `send` was refused since the last `SendCapacity`.
-    was_full: bool,
-    capacity_event: bool,
     /// The peer understands FORWARD TSN: messages can be given up.
     pub(crate) partial_reliability: bool,
     /// A FORWARD TSN is due.
@@ -157,12 +152,8 @@ impl Sender {
             pacer: Pacer::default(),
             full_at: 0,
             last_sent: None,
-            unacked: 0,
-            message_count: 0,
             buffer_floor: config.initial_send_buffer.min(config.send_buffer),
             buffer_cap: config.send_buffer,
-            was_full: false,
-            capacity_event: false,
             partial_reliability: false,
             forward_due: false,
             hurry: false,
@@ -248,57 +239,6 @@ impl Sender {
     /// The TSN that the next new chunk gets, less one (RFC 6525 §5.1.2, A3).
     pub(crate) fn last_assigned_tsn(&self) -> u64 {
         self.outstanding.next_tsn() - 1
-    }
-
-    pub(crate) fn unacked(&self) -> usize {
-        self.unacked
-    }
-
-    fn buffer_used(&self) -> usize {
-        self.unacked + self.message_count * MESSAGE_OVERHEAD
-    }
-
-    /// How much the send buffer may hold now. Messages in flight are counted with their overhead, since the
-    /// congestion window does not know it.
-    fn buffer_limit(&self) -> usize {
-        let in_flight = self.congestion.cwnd().saturating_add(self.messages.len() * MESSAGE_OVERHEAD);
-        in_flight.saturating_mul(2).clamp(self.buffer_floor, self.buffer_cap)
-    }
-
-    /// The largest message that fits now.
-    pub(crate) fn capacity(&self) -> usize {
-        self.buffer_limit().saturating_sub(self.buffer_used() + MESSAGE_OVERHEAD)
-    }
-
-    /// Whether a message of this size is taken: it fits, or there is nothing else.
-    pub(crate) fn accepts(&mut self, len: usize) -> bool {
-        let accepted = self.message_count == 0 || len <= self.capacity();
-        self.was_full |= !accepted;
-        accepted
-    }
-
-    /// Queues a message that [`accepts`](Self::accepts) said yes to.
-    pub(crate) fn enqueue(&mut self, stream: StreamId, message: QueuedMessage) -> bool {
-        let len = message.payload.len();
-        self.note_app_limit();
-        if !self.queue.push(stream, message) {
-            return false;
-        }
-        self.unacked += len;
-        self.message_count += 1;
-        true
-    }
-
-    /// Whether the owner is to be told that there is room again. Asking takes it back.
-    pub(crate) fn take_capacity_event(&mut self) -> bool {
-        std::mem::take(&mut self.capacity_event)
-    }
-
-    fn note_capacity(&mut self) {
-        if self.was_full && self.buffer_used() <= self.buffer_limit() / 4 * 3 {
-            self.was_full = false;
-            self.capacity_event = true;
-        }
     }
 
     /// Everything handed over has been sent and acknowledged.
@@ -485,11 +425,7 @@ impl Sender {
         let message = self.queue.pop(slot)?;
         let len = message.payload.len();
         if self.partial_reliability && message.expires.is_some_and(|expires| expires <= now) {
-            self.queue.unbuffer(slot, len);
-            self.release(slot, len);
-            self.message_count -= 1;
-            stats.messages_abandoned += 1;
-            self.note_capacity();
+            self.drop_unsent(slot, len, stats);
             return None;
         }
         let stream = self.queue.at_mut(slot)?;
@@ -593,24 +529,18 @@ impl Sender {
         let probe = self.rtt_probe.filter(|&(tsn, _)| self.probe_is_good(tsn));
 
         let (queue, messages) = (&mut self.queue, &mut self.messages);
-        let (mut released, mut messages_done) = (0, 0);
         let mut summary = self.outstanding.on_sack(
             cumulative,
             sack.gap_ack_blocks(),
             in_fast_recovery,
             count_reports,
             |chunk| {
-                let len = usize::from(chunk.len);
-                released += len;
                 if let Some((slot, done)) = messages.release(chunk.message) {
-                    queue.release(slot, len);
-                    messages_done += usize::from(done);
+                    queue.release(slot, usize::from(chunk.len), done);
                 }
             },
         );
         stats.dropped_chunks += u64::from(summary.bad_blocks > 0);
-        self.unacked -= released;
-        self.message_count -= messages_done;
         if let Some((tsn, sent)) = probe {
             let acked = tsn <= cumulative
                 || self.outstanding.get(tsn).is_some_and(|c| c.state == outstanding::ChunkState::Acked);
@@ -715,11 +645,6 @@ impl Sender {
         })
     }
 
-    fn release(&mut self, slot: u16, bytes: usize) {
-        self.queue.release(slot, bytes);
-        self.unacked -= bytes;
-    }
-
     /// T3-rtx ran out (RFC 9260 §6.3.3).
     pub(crate) fn on_t3(&mut self, now: Instant, stats: &mut Stats) {
         stats.t3_expirations += 1;
@@ -747,10 +672,7 @@ impl Sender {
 
     /// The peer has fewer streams than we hoped for: what was queued on the others is given up.
     pub(crate) fn drop_streams_from(&mut self, id: StreamId, stats: &mut Stats) {
-        let (bytes, messages) = self.queue.drop_from(id);
-        self.unacked -= bytes;
-        self.message_count -= messages;
-        stats.messages_abandoned += messages as u64;
+        stats.messages_abandoned += self.queue.drop_from(id) as u64;
     }
 
     /// The end: nothing will be sent any more, and the memory is given back.
@@ -762,8 +684,6 @@ impl Sender {
         self.t3.stop();
         self.recovery = Recovery::default();
         self.pacer.reset();
-        self.unacked = 0;
-        self.message_count = 0;
         self.forward_due = false;
     }
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::budget::{Budget, FEW, Held, Wait};
 use super::messages::ENTRY;
 use super::outstanding::SentChunk;
 use super::scheduler::{Scheduler, Turns};
@@ -88,8 +89,8 @@ pub(crate) struct OutStream {
     cutting: Option<Cutting>,
     /// Payload bytes never sent.
     pub(crate) buffered: usize,
-    /// Payload bytes not acknowledged, the buffered ones included.
-    pub(crate) unacked: usize,
+    /// What of it is not acknowledged, the buffered included.
+    pub(crate) held: Held,
     pub(crate) low_threshold: usize,
     next_mid: Mid,
     next_unordered_mid: Mid,
@@ -110,7 +111,7 @@ impl OutStream {
             queue: VecDeque::new(),
             cutting: None,
             buffered: 0,
-            unacked: 0,
+            held: Held::new(),
             low_threshold: 0,
             next_mid: Mid(0),
             next_unordered_mid: Mid(0),
@@ -124,7 +125,7 @@ impl OutStream {
 
     /// Everything handed over has been sent and acknowledged.
     pub(crate) fn is_drained(&self) -> bool {
-        self.queue.is_empty() && self.unacked == 0
+        self.queue.is_empty() && self.held.messages == 0
     }
 
     /// Nothing was ever sent on it, or nothing since its last reset.
@@ -146,11 +147,6 @@ impl OutStream {
         let mid = *counter;
         *counter = mid.add(1);
         mid
-    }
-
-    /// The weight of its share; 0 says nothing, as in Firefox's OPEN.
-    pub(crate) fn set_priority(&mut self, priority: u16) {
-        self.priority = if priority == 0 { DEFAULT_PRIORITY } else { priority };
     }
 }
 
@@ -174,6 +170,14 @@ pub(crate) struct SendQueue {
     low: VecDeque<StreamId>,
     /// Streams in `ResetState::Draining` that are drained; each once.
     drained: VecDeque<StreamId>,
+    /// What all streams hold of the send buffer.
+    pub(crate) budget: Budget,
+    /// Streams in `Wait::For`, by slot, in the order in which they were refused.
+    waiting: VecDeque<u16>,
+    /// What was held when they were last looked at.
+    looked_at: usize,
+    /// Streams in `Wait::Over`.
+    writable: VecDeque<StreamId>,
 }
 
 impl SendQueue {
@@ -189,6 +193,10 @@ impl SendQueue {
             mid_message: false,
             low: VecDeque::new(),
             drained: VecDeque::new(),
+            budget: Budget::default(),
+            waiting: VecDeque::new(),
+            looked_at: 0,
+            writable: VecDeque::new(),
         }
     }
 
@@ -245,7 +253,7 @@ impl SendQueue {
         let Some(slot) = self.streams.slot_or_insert_with(id, || OutStream::new(id)) else { return false };
         let Some(stream) = self.streams.at_mut(slot) else { return false };
         stream.buffered += message.payload.len();
-        stream.unacked += message.payload.len();
+        self.budget.take(&mut stream.held, stream.priority, message.payload.len());
         self.active += usize::from(!stream.is_active());
         if !stream.has_turn {
             stream.has_turn = true;
@@ -363,13 +371,101 @@ impl SendQueue {
         }
     }
 
-    /// These payload bytes have been acknowledged or given up.
-    pub(crate) fn release(&mut self, slot: u16, bytes: usize) {
-        if let Some(stream) = self.streams.at_mut(slot) {
-            stream.unacked = stream.unacked.saturating_sub(bytes);
-            if bytes > 0 && stream.reset == ResetState::Draining && stream.is_drained() {
-                self.drained.push_back(stream.id);
+    /// These payload bytes have been acknowledged or given up, and their message with them if it is `done`.
+    #[inline]
+    pub(crate) fn release(&mut self, slot: u16, bytes: usize, done: bool) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        self.budget.give_back(&mut stream.held, stream.priority, bytes, usize::from(done));
+        if !done || stream.held.messages > 0 {
+            return;
+        }
+        if stream.reset == ResetState::Draining && stream.is_drained() {
+            self.drained.push_back(stream.id);
+        }
+        if matches!(stream.held.wait, Wait::For(_)) {
+            stream.held.wait = Wait::Over;
+            self.writable.push_back(stream.id);
+            self.waiting.retain(|&waiting| waiting != slot);
+        }
+    }
+
+    /// How many bytes more the stream may hold.
+    pub(crate) fn room(&self, id: StreamId, limit: usize) -> usize {
+        match self.streams.get(id) {
+            Some(stream) => self.budget.room(limit, &stream.held, stream.priority, 0),
+            None => self.budget.room(limit, &Held::new(), DEFAULT_PRIORITY, 0),
+        }
+    }
+
+    /// Whether something of the stream is not acknowledged.
+    pub(crate) fn holds_something(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|stream| stream.held.messages > 0)
+    }
+
+    /// A message of this size was refused: the stream's owner is to be told when there is room.
+    pub(crate) fn wait(&mut self, id: StreamId, len: usize) {
+        let Some(slot) = self.streams.slot(id) else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        stream.held.wait = match stream.held.wait {
+            Wait::No => {
+                self.waiting.push_back(slot);
+                Wait::For(len)
             }
+            Wait::For(before) => Wait::For(before.min(len)),
+            Wait::Over => Wait::Over,
+        };
+    }
+
+    /// Whether a stream waits for room.
+    #[inline]
+    pub(crate) fn anybody_waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether every stream that waits for room holds something, whose end will wake it.
+    pub(crate) fn waits_end(&self) -> bool {
+        self.waiting.iter().all(|&slot| self.streams.at(slot).is_some_and(|stream| stream.held.messages > 0))
+    }
+
+    /// Looks at the streams that wait for room.
+    pub(crate) fn tell_of_room(&mut self, limit: usize) {
+        let used = self.budget.payload();
+        let step = if self.waiting.len() > FEW { limit / 64 } else { 0 };
+        if used < self.looked_at && self.looked_at - used < step {
+            return;
+        }
+        self.looked_at = used;
+        let mut assumed = 0;
+        let (streams, budget, writable) = (&mut self.streams, &self.budget, &mut self.writable);
+        self.waiting.retain(|&slot| {
+            let Some(stream) = streams.at_mut(slot) else { return false };
+            let Wait::For(wanted) = stream.held.wait else { return false };
+            let room = budget.room(limit, &stream.held, stream.priority, assumed);
+            let Some(taken) = Budget::is_enough(&stream.held, room, wanted) else { return true };
+            assumed += taken;
+            stream.held.wait = Wait::Over;
+            writable.push_back(stream.id);
+            false
+        });
+    }
+
+    /// The next stream whose owner is to be told that there is room.
+    pub(crate) fn pop_writable(&mut self) -> Option<StreamId> {
+        let id = self.writable.pop_front()?;
+        if let Some(stream) = self.streams.get_mut(id)
+            && stream.held.wait == Wait::Over
+        {
+            stream.held.wait = Wait::No;
+        }
+        Some(id)
+    }
+
+    /// The weight of a stream's share; 0 says nothing, as in Firefox's OPEN.
+    pub(crate) fn set_priority(&mut self, id: StreamId, priority: u16) {
+        let priority = if priority == 0 { DEFAULT_PRIORITY } else { priority };
+        if let Some(stream) = self.streams.get_or_insert_with(id, || OutStream::new(id)) {
+            self.budget.reweigh(&stream.held, stream.priority, priority);
+            stream.priority = priority;
         }
     }
 
@@ -433,22 +529,24 @@ impl SendQueue {
         !self.drained.is_empty()
     }
 
-    /// Drops the streams from this id on, which the peer turns out not to have. Returns payload bytes and
-    /// messages.
-    pub(crate) fn drop_from(&mut self, id: StreamId) -> (usize, usize) {
+    /// Drops the streams from this id on, which the peer turns out not to have, and the messages that wait on them.
+    /// Returns how many.
+    pub(crate) fn drop_from(&mut self, id: StreamId) -> usize {
         let ids: Vec<StreamId> = self.streams.iter().map(|s| s.id).filter(|s| s.0 >= id.0).collect();
-        let mut dropped = (0, 0);
+        let mut dropped = 0;
         for id in ids {
             let slot = self.streams.slot(id);
-            if let Some(slot) = slot {
-                self.turns.remove(slot);
-            }
             self.drained.retain(|&drained| drained != id);
             self.low.retain(|&low| low != id);
-            if let Some(stream) = self.streams.remove(id) {
+            if let Some(mut stream) = self.streams.remove(id) {
                 self.active -= usize::from(stream.is_active());
-                dropped.0 += stream.unacked;
-                dropped.1 += stream.queue.len();
+                dropped += stream.held.messages;
+                let (payload, messages) = (stream.held.payload, stream.held.messages);
+                self.budget.give_back(&mut stream.held, stream.priority, payload, messages);
+            }
+            if let Some(slot) = slot {
+                self.turns.remove(slot);
+                self.waiting.retain(|&waiting| waiting != slot);
             }
         }
         dropped

@@ -94,6 +94,7 @@ impl Endpoint for Ours {
             unordered: message.unordered,
             max_retransmits: message.max_retransmits.map(u32::from),
             lifetime: message.lifetime,
+            ..SendOptions::default()
         };
         let payload = message.payload.clone();
         match self.association.send(now, StreamId(message.stream), Ppid(message.id), payload, options) {
