@@ -8,7 +8,7 @@
 
 use crate::alert::AlertDescription;
 use crate::config::{Config, Role};
-use crate::crypto::TAG_LEN;
+use crate::crypto::{Provider, TAG_LEN};
 use crate::error::{Error, ExportError, SealError};
 use crate::event::{Event, Negotiated};
 use crate::fingerprint::Fingerprint;
@@ -74,7 +74,32 @@ impl Connection {
         now: Instant,
         seed: [u8; 32],
     ) -> Self {
-        let mut session = Session::new(config, role, &crate::crypto::ring::RING, remote_fingerprints, now);
+        Self::with_crypto(&crate::crypto::ring::RING, config, role, remote_fingerprints, now, seed)
+    }
+
+    /// A connection that protects nothing: no secrets, no signatures, plaintext in its records. For fuzzing and profiling.
+    #[cfg(any(test, feature = "null-crypto"))]
+    #[doc(hidden)]
+    pub fn new_without_security(
+        config: Arc<Config>,
+        role: Role,
+        remote_fingerprints: Vec<Fingerprint>,
+        now: Instant,
+        seed: [u8; 32],
+    ) -> Self {
+        tracing::warn!("a DTLS connection without any security was made");
+        Self::with_crypto(&crate::crypto::null::NULL, config, role, remote_fingerprints, now, seed)
+    }
+
+    pub(crate) fn with_crypto(
+        crypto: &'static dyn Provider,
+        config: Arc<Config>,
+        role: Role,
+        remote_fingerprints: Vec<Fingerprint>,
+        now: Instant,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut session = Session::new(config, role, crypto, remote_fingerprints, now);
         let machine = match role {
             Role::Client => Client::start(&mut session, now, &seed).map(Machine::Client),
             Role::Server => Server::start(&session, &seed).map(Machine::Server),

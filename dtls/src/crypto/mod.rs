@@ -1,9 +1,13 @@
 //! The boundary to the cryptographic library: everything the protocol needs of it, and nothing about the protocol.
 //!
-//! [`ring::RING`] is the provider. The state machines only know [`Provider`].
+//! [`ring::RING`] is the provider. The state machines only know [`Provider`]. A second one, `null`, protects nothing and
+//! exists for fuzzing and profiling alone.
 
+#[cfg(any(test, feature = "null-crypto"))]
+pub(crate) mod null;
 pub(crate) mod ring;
 
+use crate::certificate::Certificate;
 use crate::fingerprint::HashAlgorithm;
 use crate::key::PublicKey;
 use crate::suite::AeadAlgorithm;
@@ -86,6 +90,13 @@ pub(crate) trait Provider: Send + Sync {
     fn key_exchange(&self, group: NamedGroup) -> Result<Box<dyn KeyExchange>, CryptoError>;
     /// The AEAD with this key.
     fn aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn Aead>, CryptoError>;
+    /// A signature over `message` with the certificate's key.
+    fn sign(
+        &self,
+        certificate: &Certificate,
+        scheme: SignatureScheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, CryptoError>;
     /// Whether the key made `signature` over `message`.
     fn verify(
         &self,

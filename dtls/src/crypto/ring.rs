@@ -1,6 +1,7 @@
 //! The provider on `ring`.
 
 use super::{Aead, CryptoError, Digest, KeyExchange, NONCE_LEN, Provider, TAG_LEN};
+use crate::certificate::Certificate;
 use crate::fingerprint::HashAlgorithm;
 use crate::key::{KeyType, PublicKey as PeerKey};
 use crate::suite::AeadAlgorithm;
@@ -63,6 +64,15 @@ impl Provider for Ring {
         };
         let key = UnboundKey::new(algorithm, key).map_err(|_| CryptoError)?;
         Ok(Box::new(AeadKey(LessSafeKey::new(key))))
+    }
+
+    fn sign(
+        &self,
+        certificate: &Certificate,
+        scheme: SignatureScheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        certificate.sign(scheme, message).ok_or(CryptoError)
     }
 
     fn verify(

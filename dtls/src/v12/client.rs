@@ -268,7 +268,7 @@ impl Client {
         let secrets = Secrets::derive(session.crypto, accepted.suite, self.randoms, &premaster, transcript);
         secrets.install(session)?;
         if let Answer::SignWith(scheme) = self.answer {
-            let signature = sign(&session.config, scheme, session.transcript.bytes())?;
+            let signature = sign(session, scheme, session.transcript.bytes())?;
             let proof = CertificateVerify { scheme, signature: &signature };
             session.send(certificate_verify::TYPE, proof.to_bytes());
         }

@@ -84,9 +84,9 @@ pub(crate) fn signing_scheme(
 }
 
 /// A signature with our certificate's key.
-pub(crate) fn sign(config: &Config, scheme: SignatureScheme, content: &[u8]) -> Result<Vec<u8>, Error> {
-    let certificate = config.certificate.as_ref().ok_or(Error::OwnCertificateMissing)?;
-    certificate.sign(scheme, content).ok_or(Error::Crypto)
+pub(crate) fn sign(session: &Session, scheme: SignatureScheme, content: &[u8]) -> Result<Vec<u8>, Error> {
+    let certificate = session.config.certificate.as_ref().ok_or(Error::OwnCertificateMissing)?;
+    session.crypto.sign(certificate, scheme, content).map_err(|_| Error::Crypto)
 }
 
 /// Our Certificate message; empty if we have none.

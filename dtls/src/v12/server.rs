@@ -204,7 +204,7 @@ impl Server {
         let exchange = session.crypto.key_exchange(choice.group).map_err(|_| Error::Crypto)?;
         let params = server_key_exchange::params(choice.group, exchange.public_key());
         let signed = server_key_exchange::signed_content(&self.randoms.client, &self.randoms.server, &params);
-        let signature = sign(&session.config, choice.scheme, &signed)?;
+        let signature = sign(session, choice.scheme, &signed)?;
 
         session.flight.begin(Some(answers));
         session.send(server_hello::TYPE, answer.to_bytes());

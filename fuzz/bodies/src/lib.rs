@@ -14,7 +14,7 @@ mod sctp;
 mod stun;
 mod text;
 
-pub use dtls::dtls_handshake;
+pub use dtls::{dtls_handshake, dtls_near_valid, dtls_session};
 pub use ice::ice_agent;
 pub use sctp::sctp_packet;
 pub use stun::stun_message;
@@ -29,6 +29,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("dcep_message", dcep_message),
     ("dtls_handshake", dtls_handshake),
+    ("dtls_near_valid", dtls_near_valid),
+    ("dtls_session", dtls_session),
     ("ice_agent", ice_agent),
     ("ice_candidate_text", ice_candidate_text),
     ("sctp_packet", sctp_packet),

@@ -46,6 +46,8 @@ macro_rules! replays {
 replays! {
     dcep_messages_of_the_corpus_are_harmless: "dcep_message",
     dtls_datagrams_of_the_corpus_are_harmless: "dtls_handshake",
+    dtls_datagrams_behind_the_handshake_are_harmless: "dtls_near_valid",
+    dtls_scripts_of_the_corpus_are_harmless: "dtls_session",
     ice_datagrams_of_the_corpus_are_harmless: "ice_agent",
     candidate_lines_of_the_corpus_are_harmless: "ice_candidate_text",
     sctp_packets_of_the_corpus_are_harmless: "sctp_packet",
