@@ -6,6 +6,7 @@ mod browsers;
 mod handshake;
 mod hostile_messages;
 mod negotiation;
+mod nonces;
 mod pair;
 mod patterns;
 mod records;
