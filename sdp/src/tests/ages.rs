@@ -1,5 +1,5 @@
 //! The form before RFC 8841, in descriptions of 2013 to 2018: written down by others in tests, logs and articles of that
-//! time, addresses replaced. `firefox-59-2018` and `chrome-31-2013` are put together of several.
+//! time, addresses replaced. `firefox-59-2018`, `chrome-31-2013` and `firefox-20-2013` are put together of several.
 
 use std::fs;
 use std::path::Path;
