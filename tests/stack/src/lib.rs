@@ -7,6 +7,8 @@
 //! - no deadline stays due after it was handled, and the world does not spin at one instant.
 #![forbid(unsafe_code)]
 
+pub mod conversation;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
