@@ -325,7 +325,7 @@ globalThis.sn = (() => {
 
   return {
     start, accept, take, open, opened: async (label) => { await opened(label); }, facts, close, closed, echo, burst, say, reflect,
-    sendFile, receiveFile, connected, settled, stats, hangUp, describe,
+    sendFile, receiveFile, connected, settled, stats, hangUp, describe, record: opened,
     bytes: (seed, length) => pattern(seed, length).bytes,
     sha256: (seed, length) => new Sha256().update(pattern(seed, length).bytes).hex(),
   };

@@ -98,7 +98,12 @@ impl Drop for Tab {
 ///
 /// When it does not run there.
 pub async fn load(page: &Page) {
-    for script in [include_str!("../page/sha256.js"), include_str!("../page/page.js")] {
+    let scripts = [
+        include_str!("../page/sha256.js"),
+        include_str!("../page/page.js"),
+        include_str!("../page/converse.js"),
+    ];
+    for script in scripts {
         page.run(script).await.unwrap_or_else(|e| panic!("the page's script: {e}"));
     }
 }

@@ -1,5 +1,7 @@
 //! The library itself against both browsers: what the native side sees, which `sinnet connect` does not print.
 
+mod matrix;
+mod relay;
 mod side;
 
 use std::time::Duration;
@@ -37,6 +39,11 @@ macro_rules! cell {
             run!(channels_closed_by_the_browser_end_after_their_last_message);
             run!(a_connection_closed_by_the_browser_ends_in_order);
             run!(a_connection_closed_by_the_native_side_closes_the_browsers_channels);
+
+            #[test]
+            fn every_kind_of_channel_keeps_its_promise_over_a_bad_network() {
+                lab::run(async |lab| crate::matrix::converse(lab, CELL).await);
+            }
         }
     };
 }

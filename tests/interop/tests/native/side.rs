@@ -14,6 +14,8 @@ use sinnet_interop::session::{Cell, Offers};
 use sinnet_interop::tab::Tab;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::relay::{self, BadNetwork};
+
 /// The native end of a test.
 pub(crate) struct Native {
     /// The connection.
@@ -35,12 +37,24 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 
 /// Connects a page with the channels `theirs` and the library with plain channels of the labels `ours`.
 pub(crate) async fn start(lab: &mut Lab, cell: Cell, theirs: Value, ours: &[&str]) -> (Tab, Native) {
+    let ours: Vec<_> =
+        ours.iter().map(|label| ((*label).to_owned(), DataChannelOptions::default())).collect();
+    start_with(lab, cell, theirs, ours, None).await
+}
+
+/// As [`start`], with channels of any options, and over a bad network if there is one.
+pub(crate) async fn start_with(
+    lab: &mut Lab,
+    cell: Cell,
+    theirs: Value,
+    ours: Vec<(String, DataChannelOptions)>,
+    bad: Option<BadNetwork>,
+) -> (Tab, Native) {
     let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
     let offers = cell.offers == Offers::TheBrowser;
     tab.ask("start", json!([{ "offer": offers, "open": theirs }])).await;
 
-    let labels: Vec<String> = ours.iter().map(|&label| label.to_owned()).collect();
-    let (from_page, to_page) = (tab.take_lines().expect("taken once"), tab.input());
+    let (mut from_page, mut to_page) = (tab.take_lines().expect("taken once"), tab.input());
     let (arrivals, arrived) = mpsc::unbounded_channel();
     let (end, closed) = oneshot::channel();
     let (made, connection) = oneshot::channel();
@@ -51,10 +65,13 @@ pub(crate) async fn start(lab: &mut Lab, cell: Cell, theirs: Value, ours: &[&str
         runtime.block_on(async {
             let endpoint = Endpoint::new(EndpointConfig::default()).await.expect("an endpoint");
             let connection = endpoint.peer_connection(PeerConfig::default()).expect("a connection");
-            let ours = labels.iter().map(|label| {
-                connection.create_data_channel(label, DataChannelOptions::default()).expect("a channel")
-            });
+            let ours = ours
+                .into_iter()
+                .map(|(label, options)| connection.create_data_channel(&label, options).expect("a channel"));
             let ours: Vec<DataChannel> = ours.collect();
+            if let Some(bad) = bad {
+                (from_page, to_page) = relay::put_between(bad, from_page, to_page).await;
+            }
             if !offers {
                 let offer = connection.create_offer().expect("an offer");
                 to_page.send(json!({ "type": "offer", "sdp": offer.sdp })).expect("the page");
