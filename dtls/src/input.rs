@@ -7,7 +7,7 @@
 //! | epoch 0, ChangeCipherSpec | once: epoch 1 may be opened from now on | dropped |
 //! | epoch 0, data or unknown | dropped; or ends it, see `Config::refuse_stray_plaintext` | dropped |
 //! | epoch 1, no keys or no ChangeCipherSpec yet | kept, [`MAX_EARLY`] of them | – |
-//! | epoch 1, handshake | opened, reassembled | a repeated Finished is answered, renegotiation refused |
+//! | epoch 1, handshake | opened, reassembled | a repeated Finished is answered, anything else ends it |
 //! | epoch 1, alert | opened, obeyed | opened, obeyed |
 //! | epoch 1, data | kept, [`MAX_EARLY`] of them | opened, delivered |
 //! | epoch 1, anything else | opened, ends it | opened, ends it |
@@ -18,7 +18,7 @@ use crate::alert::{Alert, AlertDescription, AlertLevel};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handshake::{FragmentHeader, client_hello};
+use crate::handshake::FragmentHeader;
 use crate::reassembly::Inserted;
 use crate::record::open::OpenError;
 use crate::record::{HEADER_LEN, RecordHeader};
@@ -228,7 +228,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Handshake messages under the keys of a complete handshake.
+    /// Handshake messages under the keys of a complete handshake. A HelloRequest or ClientHello would begin a
+    /// renegotiation, which we don't do, and a peer that speaks RFC 5746 with us knows it: whoever asks all the same
+    /// would wait for an answer in vain, or take the session for one that it is not.
     fn handle_late_handshake(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
         let mut reader = Reader::new(bytes);
         if reader.is_empty() {
@@ -242,7 +244,6 @@ impl Connection {
                     self.session.peer_repeated_finished(now, header.message_seq);
                 }
                 HandshakeType::FINISHED => self.session.stats.fragments_dropped += 1,
-                HandshakeType::HELLO_REQUEST | client_hello::TYPE => self.session.refuse_renegotiation(),
                 got => return Err(Error::UnexpectedMessage { got }),
             }
         }

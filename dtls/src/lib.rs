@@ -23,7 +23,6 @@
 //! | replay window | 960 records |
 //! | records refused by the AEAD | 2^36, then the connection fails |
 //! | records sealed | 2^48 - 1; under AES-GCM 388 GB in all |
-//! | warning alerts answered | 4 |
 //! | resends of a flight because the peer repeated its own | one per half of the initial timeout |
 //!
 //! # Example

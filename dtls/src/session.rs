@@ -20,9 +20,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Warning alerts that we answer, so that a flood of requests is not a flood of answers.
-const MAX_WARNINGS_SENT: u8 = 4;
-
 /// How far the session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -75,7 +72,6 @@ pub(crate) struct Session {
     pub(crate) alert: Option<Alert>,
     /// `Event::Closed` was told.
     pub(crate) closed_told: bool,
-    warnings_sent: u8,
     /// At most `Connected` and one final event.
     pub(crate) events: VecDeque<Event>,
     pub(crate) stats: Stats,
@@ -116,7 +112,6 @@ impl Session {
             version_agreed: false,
             alert: None,
             closed_told: false,
-            warnings_sent: 0,
             events: VecDeque::new(),
             stats: Stats::default(),
             handshake_deadline: config.handshake_timeout.and_then(|timeout| now.checked_add(timeout)),
@@ -215,15 +210,6 @@ impl Session {
         self.handshake_deadline = None;
         self.transcript.clear();
         self.reassembly.clear();
-    }
-
-    /// Refuses a renegotiation (RFC 5246 §7.2.2), a few times.
-    pub(crate) fn refuse_renegotiation(&mut self) {
-        self.stats.unexpected += 1;
-        if self.warnings_sent < MAX_WARNINGS_SENT && self.alert.is_none() {
-            self.warnings_sent += 1;
-            self.alert = Some(Alert::warning(AlertDescription::NO_RENEGOTIATION));
-        }
     }
 
     /// A plaintext message came again, and it was the last of what our flight answers. Anybody may have sent it.

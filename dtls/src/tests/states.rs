@@ -15,12 +15,11 @@ use std::time::Duration;
 /// * `X` fatal, unexpected_message, and never connected
 /// * `I` ignored and counted
 /// * `K` kept, as there are no keys yet, and the rest of the handshake completes
-/// * `W` answered with the warning no_renegotiation
 /// * `R` answered with our last flight again
 const SERVER: &str = "
                      ClientHello  Certificate  ClientKeyExchange  CertificateVerify  Finished  (connected)
-HELLO_REQUEST        XK           XK           XK                 XX                 XX        IW
-CLIENT_HELLO         LK           XK           XK                 XX                 XX        IW
+HELLO_REQUEST        XK           XK           XK                 XX                 XX        IX
+CLIENT_HELLO         LK           XK           XK                 XX                 XX        IX
 SERVER_HELLO         XK           XK           XK                 XX                 XX        IX
 HELLO_VERIFY_REQUEST XK           XK           XK                 XX                 XX        IX
 CERTIFICATE          XK           LK           XK                 XX                 XX        IX
@@ -35,8 +34,8 @@ FINISHED             XK           XK           XK                 XX            
 /// `HelloVerify`: ServerHello or HelloVerifyRequest is awaited; `ServerHello`: the cookie was returned.
 const CLIENT: &str = "
                      HelloVerify  ServerHello  Certificate  ServerKeyExchange  RequestOrDone  Done  Finished  (connected)
-HELLO_REQUEST        IK           IK           IK           IK                 IK             IK    IX        IW
-CLIENT_HELLO         XK           XK           XK           XK                 XK             XK    XX        IW
+HELLO_REQUEST        IK           IK           IK           IK                 IK             IK    IX        IX
+CLIENT_HELLO         XK           XK           XK           XK                 XK             XK    XX        IX
 SERVER_HELLO         LK           LK           XK           XK                 XK             XK    XX        IX
 HELLO_VERIFY_REQUEST LK           XK           XK           XK                 XK             XK    XX        IX
 CERTIFICATE          XK           XK           LK           XK                 XK             XK    XX        IX
@@ -208,10 +207,6 @@ impl Scene {
             None if after.resends > before.resends => 'R',
             // Legal, though this peer did not send it: a cookie of another server's, no wish for a certificate.
             None if !connected && answer.first().is_some_and(|datagram| datagram[0] == 22) => 'L',
-            None if !answer.is_empty() => {
-                assert_eq!(answer[0][0], 21);
-                'W'
-            }
             None if after.unexpected + after.fragments_dropped
                 > before.unexpected + before.fragments_dropped =>
             {
