@@ -55,8 +55,9 @@ pub enum Error {
     /// A ChangeCipherSpec that is not the one byte 1.
     #[error("the peer's ChangeCipherSpec is malformed")]
     BadChangeCipherSpec,
-    /// Handshake bytes in the old epoch behind the last message that belongs there.
-    #[error("the peer sent handshake bytes behind its ChangeCipherSpec in the old epoch")]
+    /// Handshake bytes behind the last message that belongs into their epoch: in the old one behind what
+    /// ChangeCipherSpec ends, in the new one behind Finished.
+    #[error("the peer sent handshake bytes behind the last message of their epoch")]
     ExcessHandshakeData,
     /// A genuine record with more than 2^14 bytes (RFC 6347 §4.1).
     #[error("the peer sealed more than 16 KiB into one record")]

@@ -212,6 +212,12 @@ impl Connection {
                 self.session.stats.unexpected += 1;
                 continue;
             }
+            // This record has just completed the handshake, and goes on.
+            if self.session.phase == Phase::Connected
+                && header.message_seq >= self.session.reassembly.awaited()
+            {
+                return Err(Error::ExcessHandshakeData);
+            }
             match self.session.reassembly.insert(epoch, &header, fragment)? {
                 Inserted::Kept => {}
                 Inserted::Old { latest: true } if header.is_end() => {
@@ -232,6 +238,7 @@ impl Connection {
     /// renegotiation, which we don't do, and a peer that speaks RFC 5746 with us knows it: whoever asks all the same
     /// would wait for an answer in vain, or take the session for one that it is not.
     fn handle_late_handshake(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
+        let awaited = self.session.reassembly.awaited();
         let mut reader = Reader::new(bytes);
         if reader.is_empty() {
             self.session.stats.malformed += 1;
@@ -240,10 +247,13 @@ impl Connection {
             let (header, _) = FragmentHeader::parse(&mut reader).ok_or(Error::BadHandshakeRecord)?;
             match header.msg_type {
                 // The first piece counts: once per repetition.
-                HandshakeType::FINISHED if header.fragment_offset == 0 => {
-                    self.session.peer_repeated_finished(now, header.message_seq);
+                HandshakeType::FINISHED if header.message_seq < awaited => {
+                    if header.fragment_offset == 0 {
+                        self.session.peer_repeated_finished(now, header.message_seq);
+                    } else {
+                        self.session.stats.fragments_dropped += 1;
+                    }
                 }
-                HandshakeType::FINISHED => self.session.stats.fragments_dropped += 1,
                 got => return Err(Error::UnexpectedMessage { got }),
             }
         }

@@ -163,8 +163,12 @@ impl Session {
         if self.reassembly.holds_epoch(0) { Err(Error::ExcessHandshakeData) } else { Ok(()) }
     }
 
-    /// The handshake is over and both ends have proven themselves.
-    pub(crate) fn connected(&mut self, secrets: Secrets) {
+    /// The handshake is over and both ends have proven themselves. The peer has nothing to say behind its Finished: a
+    /// piece of a further message under the keys is an error.
+    pub(crate) fn connected(&mut self, secrets: Secrets) -> Result<(), Error> {
+        if self.reassembly.holds_epoch(1) {
+            return Err(Error::ExcessHandshakeData);
+        }
         self.secrets = Some(secrets);
         self.phase = Phase::Connected;
         self.flight.stop_timer();
@@ -173,6 +177,7 @@ impl Session {
         self.reassembly.clear();
         self.events.push_back(Event::Connected);
         tracing::debug!(negotiated = ?self.negotiated, "DTLS connected");
+        Ok(())
     }
 
     /// The connection is dead: one event, and an alert if the error has one.

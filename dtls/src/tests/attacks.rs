@@ -1,12 +1,13 @@
 //! Attacks known from other stacks: floods, replays, injected records, impostors. The D numbers are the project's
 //! list of such things.
 
-use super::alerts::plain;
+use super::alerts::{plain, sealed};
 use super::pair::*;
 use super::records::connected;
 use crate::flight::Item;
-use crate::handshake::FragmentHeader;
+use crate::handshake::{FragmentHeader, Message};
 use crate::input::MAX_EARLY;
+use crate::types::ContentType;
 use crate::*;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -178,6 +179,58 @@ fn finished_belongs_under_the_keys_and_the_rest_does_not() {
     pair.server.input(now, &fragment(HandshakeType::FINISHED, 1, 12, 0, &[0; 12]));
     let got = HandshakeType::FINISHED;
     assert_eq!(pair.server.error, Some(Error::UnexpectedMessage { got }));
+}
+
+/// A client that has sent its last flight, and a server that has its own ready.
+fn before_the_last_flight() -> Pair {
+    let mut pair = Pair::new(config(0), config(1));
+    let now = pair.now;
+    while !pair.server.connection.is_connected() {
+        for datagram in pair.server.output(now) {
+            pair.client.input(now, &datagram);
+        }
+        for datagram in pair.client.output(now) {
+            pair.server.input(now, &datagram);
+        }
+    }
+    pair
+}
+
+#[test]
+fn nothing_may_follow_the_last_finished_under_the_keys() {
+    let excess = Some(Error::ExcessHandshakeData);
+    let unexpected = Some(Error::UnexpectedMessage { got: HandshakeType::FINISHED });
+    // Before Finished, in its record, behind it; and what it then says.
+    for (place, expected) in [(0, excess.clone()), (1, excess), (2, unexpected)] {
+        let mut pair = before_the_last_flight();
+        let now = pair.now;
+        let items = pair.server.connection.session.flight.items_mut();
+        let finished = items.iter().find_map(|item| match item {
+            Item::Message(message) => Some(message.clone()),
+            Item::ChangeCipherSpec => None,
+        });
+        let finished = finished.unwrap();
+        let extra = Message { message_seq: finished.message_seq + 1, ..finished.clone() };
+        let [finished, extra] =
+            [finished, extra].map(|message| [&message.whole_header().to_bytes()[..], &message.body].concat());
+        let mut handshake = |bytes: &[u8]| sealed(&mut pair.server, ContentType::HANDSHAKE, bytes);
+        let records = match place {
+            0 => vec![handshake(&extra), handshake(&finished)],
+            1 => vec![handshake(&[finished, extra].concat())],
+            _ => vec![handshake(&finished), handshake(&extra)],
+        };
+        pair.client.input(now, &plain(20, &[1]));
+        for record in records {
+            assert_eq!(pair.client.error, None);
+            pair.client.input(now, &record);
+        }
+        assert_eq!(pair.client.error, expected, "{place}");
+        pair.client.drain_events();
+        assert_eq!(pair.client.events.contains(&Event::Connected), place > 0);
+        let alert = pair.client.output(now);
+        pair.server.input(now, &alert[0]);
+        assert_eq!(pair.server.error, Some(Error::PeerAlert(AlertDescription::UNEXPECTED_MESSAGE)));
+    }
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl Client {
                 secrets.check_finished(session, Role::Server, &message.body)?;
                 // Flight 5 has arrived; nobody will ask for it again.
                 session.flight.clear();
-                session.connected(secrets);
+                session.connected(secrets)?;
                 State::Connected
             }
             (_, got) => return Err(Error::UnexpectedMessage { got }),

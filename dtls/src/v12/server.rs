@@ -269,8 +269,7 @@ impl Server {
         session.flight.begin(Some(message.message_seq));
         send_finished(session, &secrets, Role::Server);
         session.flight.arm(now, false);
-        session.connected(secrets);
-        Ok(())
+        session.connected(secrets)
     }
 }
 
