@@ -77,6 +77,9 @@ fn a_server_refuses_hellos_that_it_cannot_serve_safely() {
         let error = server_says(&good(), |hello| hello.client_version = version);
         assert_eq!(error, Some(Error::ProtocolVersion(version)));
     }
+    for newer in [ProtocolVersion::DTLS_1_3, ProtocolVersion(0xfdff), ProtocolVersion(0xfcfe)] {
+        assert_eq!(server_says(&good(), |hello| hello.client_version = newer), None);
+    }
     let only = |suite| move |hello: &mut ClientHello<'_>| hello.cipher_suites = vec![CipherSuite(suite)];
     assert_eq!(alert(server_says(&good(), only(0xc009))), Some(AlertDescription::HANDSHAKE_FAILURE));
     assert_eq!(

@@ -121,11 +121,15 @@ impl Choice {
 
 const MALFORMED: Error = decode_error(client_hello::TYPE);
 
-/// DTLS versions count downwards. A client of 1.3 says 1.2 in the old field and lists both in the new one
-/// (RFC 8446 §4.2.1).
+/// Versions of DTLS that are 1.2 or newer.
+const NEGOTIABLE: std::ops::RangeInclusive<u16> = 0x8000..=ProtocolVersion::DTLS_1_2.0;
+
+/// DTLS versions count downwards, from 0xfeff; TLS's own are far below and no versions of DTLS. To a client of a newer
+/// one, of another major number too, we say ours (RFC 5246 §E.1). A client of 1.3 says 1.2 in the old field and lists
+/// both in the new one (RFC 8446 §4.2.1).
 fn check_version(hello: &ClientHello<'_>) -> Result<(), Error> {
     let version = hello.client_version;
-    if version.0 >> 8 != 0xfe || version.0 > ProtocolVersion::DTLS_1_2.0 {
+    if !NEGOTIABLE.contains(&version.0) {
         return Err(Error::ProtocolVersion(version));
     }
     if let Some(body) = hello.extensions.get(ExtensionType::SUPPORTED_VERSIONS) {
