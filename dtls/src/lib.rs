@@ -17,7 +17,7 @@
 //! | what | limit |
 //! |---|---|
 //! | one handshake message received | [`Config::max_handshake_message`], 16 KiB unless set |
-//! | handshake bytes kept for reassembly | that, and 32 KiB for the 7 messages ahead of the awaited one |
+//! | handshake bytes kept for reassembly | that, and 32 KiB for the 6 messages behind the awaited one |
 //! | separate ranges kept of one message | 1024 |
 //! | records of the next epoch kept | 8, of at most 2 KiB each |
 //! | replay window | 960 records |

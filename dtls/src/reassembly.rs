@@ -9,8 +9,9 @@ use crate::handshake::{FragmentHeader, Message};
 use crate::types::HandshakeType;
 use std::collections::VecDeque;
 
-/// Messages behind the awaited one that are kept.
-pub(crate) const AHEAD: u16 = 7;
+/// Messages behind the awaited one that are kept: with it seven, one more than the longest flight of DTLS 1.2 with
+/// ServerHello, Certificate, CertificateStatus, ServerKeyExchange, CertificateRequest and ServerHelloDone.
+pub(crate) const AHEAD: u16 = 6;
 /// Separate ranges of one message that are kept.
 const MAX_RANGES: usize = 1024;
 /// Bytes that the messages behind the awaited one may take together, their ranges' bookkeeping included.
@@ -328,12 +329,12 @@ mod tests {
     #[test]
     fn messages_come_out_in_order_and_too_far_ahead_is_dropped() {
         let mut reassembly = Reassembly::new(16384);
-        assert_eq!(reassembly.insert(0, &header(8, 1, 0, 1), b"x"), Ok(Inserted::Dropped));
-        for seq in (0..=7).rev() {
+        assert_eq!(reassembly.insert(0, &header(7, 1, 0, 1), b"x"), Ok(Inserted::Dropped));
+        for seq in (0..=6).rev() {
             assert!(reassembly.pop().is_none());
             assert_eq!(reassembly.insert(0, &header(seq, 1, 0, 1), &[seq as u8]), Ok(Inserted::Kept));
         }
-        for seq in 0..=7 {
+        for seq in 0..=6 {
             assert_eq!(reassembly.pop().unwrap().message_seq, seq);
         }
         assert_eq!(reassembly.insert(0, &header(3, 1, 0, 1), b"x"), Ok(Inserted::Old { latest: false }));
