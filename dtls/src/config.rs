@@ -99,6 +99,9 @@ pub struct Config {
     /// Fail the handshake over plaintext records that have no place in it (application data, unknown types) with the
     /// alert unexpected_message, as some test suites ask for. Default: false, they are dropped.
     pub refuse_stray_plaintext: bool,
+    /// Keep application data that overtakes the peer's Finished, and deliver it behind that; otherwise it is dropped, as
+    /// some test suites ask for. Default: true, as datagrams do overtake each other.
+    pub keep_overtaking_data: bool,
     /// Where to tell the session's secrets, for debugging. Default: nowhere.
     pub key_log: Option<KeyLog>,
 }
@@ -134,6 +137,7 @@ impl Default for Config {
             handshake_timeout: Some(Duration::from_secs(30)),
             max_handshake_message: 16 * 1024,
             refuse_stray_plaintext: false,
+            keep_overtaking_data: true,
             key_log: None,
         }
     }
@@ -158,6 +162,7 @@ impl fmt::Debug for Config {
             .field("handshake_timeout", &self.handshake_timeout)
             .field("max_handshake_message", &self.max_handshake_message)
             .field("refuse_stray_plaintext", &self.refuse_stray_plaintext)
+            .field("keep_overtaking_data", &self.keep_overtaking_data)
             .field("key_log", &self.key_log.is_some())
             .finish()
     }

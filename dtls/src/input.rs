@@ -9,7 +9,7 @@
 //! | epoch 1, no keys or no ChangeCipherSpec yet | kept, [`MAX_EARLY`] of them | – |
 //! | epoch 1, handshake | opened, reassembled | a repeated Finished is answered, anything else ends it |
 //! | epoch 1, alert | opened, obeyed | opened, obeyed |
-//! | epoch 1, data | kept, [`MAX_EARLY`] of them | opened, delivered |
+//! | epoch 1, data | kept, [`MAX_EARLY`] of them; or dropped, see `Config::keep_overtaking_data` | opened, delivered |
 //! | epoch 1, anything else | opened, ends it | opened, ends it |
 //!
 //! What is dropped is counted and never answered. Nothing of epoch 0 ends a session that is connected.
@@ -156,7 +156,11 @@ impl Connection {
         let is_data = header.content_type == ContentType::APPLICATION_DATA;
         let ready = self.session.change_cipher_spec_seen && (connected || !is_data);
         let Some(key) = self.session.read.as_mut().filter(|_| ready) else {
-            self.keep_early(record);
+            if is_data && !self.session.config.keep_overtaking_data {
+                self.session.stats.early_dropped += 1;
+            } else {
+                self.keep_early(record);
+            }
             return Ok(());
         };
         let fragment = record.get_mut(HEADER_LEN..).unwrap_or_default();

@@ -189,9 +189,9 @@ fn a_lost_last_flight_is_answered_for_minutes() {
     pair.assert_connected();
 }
 
-#[test]
-fn data_that_overtakes_the_last_flight_is_delivered_behind_it() {
-    let mut pair = Pair::new(config(0), config(1));
+/// A client that was given ten records of data ahead of the server's last flight, and then that.
+fn overtaken(client: Config) -> Pair {
+    let mut pair = Pair::new(client, config(1));
     // Until the server is connected; its last flight stays unsent.
     for _ in 0..3 {
         let now = pair.now;
@@ -214,8 +214,26 @@ fn data_that_overtakes_the_last_flight_is_delivered_behind_it() {
     for datagram in pair.server.output(now) {
         pair.client.input(now, &datagram);
     }
+    pair
+}
+
+#[test]
+fn data_that_overtakes_the_last_flight_is_delivered_behind_it() {
+    let pair = overtaken(config(0));
     assert_eq!(pair.client.received, (0..8u8).map(|n| vec![n]).collect::<Vec<_>>());
     assert_eq!(pair.client.connection.stats().early_dropped, 2);
+}
+
+#[test]
+fn data_that_overtakes_the_last_flight_is_dropped_if_that_is_asked_for() {
+    let mut client = config(0);
+    client.keep_overtaking_data = false;
+    let mut pair = overtaken(client);
+    assert!(pair.client.received.is_empty());
+    assert_eq!(pair.client.connection.stats().early_dropped, 10);
+    pair.client.drain_events();
+    pair.server.drain_events();
+    pair.assert_connected();
 }
 
 #[test]

@@ -37,6 +37,7 @@ impl Settings {
         // The runner has no extended master secret in some cases.
         config.require_extended_master_secret = false;
         config.refuse_stray_plaintext = true;
+        config.keep_overtaking_data = false;
         config.retransmit.initial = flags.initial_timeout.unwrap_or(INITIAL_TIMEOUT);
         config.retransmit.max = MAX_TIMEOUT;
         config.retransmit.limit = RETRANSMISSIONS;
