@@ -138,6 +138,8 @@ impl SrtpProfile {
 code_points! {
     /// A hello extension (IANA registry "TLS ExtensionType Values").
     pub ExtensionType(u16) {
+        /// RFC 6066 §3.
+        SERVER_NAME = 0;
         /// RFC 8422 §5.1.1.
         SUPPORTED_GROUPS = 10;
         /// RFC 8422 §5.1.2.

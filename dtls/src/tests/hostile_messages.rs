@@ -103,6 +103,10 @@ fn a_server_refuses_hellos_that_it_cannot_serve_safely() {
         (ExtensionType::SUPPORTED_VERSIONS, Some(&[4, 0xfe, 0xfc, 0xfe, 0xfd]), None),
         (ExtensionType::SUPPORTED_VERSIONS, Some(&[2, 0xfe, 0xfc]), Some(AlertDescription::PROTOCOL_VERSION)),
         (ExtensionType::SUPPORTED_VERSIONS, Some(&[9, 0xfe, 0xfd]), Some(AlertDescription::DECODE_ERROR)),
+        (ExtensionType::SERVER_NAME, Some(&[0, 4, 0, 0, 1, b'a']), None),
+        (ExtensionType::SERVER_NAME, Some(&[0, 4, 0, 0, 1, b'a', 0]), Some(AlertDescription::DECODE_ERROR)),
+        (ExtensionType::SERVER_NAME, Some(&[0, 3, 0, 0, 0]), Some(AlertDescription::DECODE_ERROR)),
+        (ExtensionType::SERVER_NAME, Some(&[0, 0]), Some(AlertDescription::DECODE_ERROR)),
         (ExtensionType(0x0a0a), Some(&[1, 2, 3]), None),
     ];
     for (kind, body, expected) in cases {

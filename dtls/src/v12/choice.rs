@@ -34,6 +34,7 @@ impl Choice {
     ) -> Result<Self, Error> {
         let extension = |kind| hello.extensions.get(kind);
         check_version(hello)?;
+        check_server_name(&hello.extensions)?;
         if !hello.compression_methods.contains(&0) {
             return Err(Error::IllegalParameter("no null compression"));
         }
@@ -143,6 +144,21 @@ fn check_version(hello: &ClientHello<'_>) -> Result<(), Error> {
                 versions.first().map_or(version, |&first| ProtocolVersion(first)),
             ));
         }
+    }
+    Ok(())
+}
+
+/// RFC 6066 §3: a list of names, none of them empty. What they say is nothing to us: a certificate is known by its
+/// fingerprint.
+fn check_server_name(extensions: &Extensions<'_>) -> Result<(), Error> {
+    let Some(body) = extensions.get(ExtensionType::SERVER_NAME) else { return Ok(()) };
+    let mut reader = Reader::new(body);
+    let list = reader.vec16().filter(|list| !list.is_empty()).ok_or(MALFORMED)?;
+    reader.finish().ok_or(MALFORMED)?;
+    let mut names = Reader::new(list);
+    while !names.is_empty() {
+        let _name_type = names.u8();
+        names.vec16().filter(|name| !name.is_empty()).ok_or(MALFORMED)?;
     }
     Ok(())
 }
