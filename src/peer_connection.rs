@@ -278,6 +278,14 @@ impl PeerConnection {
         }
     }
 
+    /// Has the next offer restart ICE: both sides look for a path anew, while data goes on over the old one. For when the
+    /// network has changed, or the connection stays disconnected. [`PeerEvent::NegotiationNeeded`] asks for the offer. Does
+    /// nothing before the first exchange is complete.
+    pub fn restart_ice(&self) {
+        self.0.shared.lock().peer.restart_ice(now());
+        self.0.shared.touch();
+    }
+
     /// Waits until the connection is up.
     ///
     /// # Errors

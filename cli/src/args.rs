@@ -132,6 +132,8 @@ pub(crate) struct ServeArgs {
 /// Carry the lines that it writes to the other side, and the other side's lines to its standard input. Nothing else
 /// goes to standard output. The end of standard input does not hang up.
 ///
+/// When the connection is disconnected, or on SIGUSR1, ICE is restarted: a new offer goes out, and data goes on meanwhile.
+///
 /// The exit status is 0 after an orderly close by either side, and 1 after a failure, with the reason as the last line
 /// on standard error.
 #[derive(Debug, Args)]

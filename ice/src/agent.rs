@@ -351,6 +351,14 @@ impl Agent {
         ours
     }
 
+    /// Whether a datagram answers a check of this agent: for owners that have several, as during an ICE restart.
+    pub fn awaits(&self, datagram: &[u8]) -> bool {
+        Message::parse(datagram).is_ok_and(|message| {
+            let id = message.transaction_id();
+            self.checks.iter().any(|check| check.transaction.id() == id)
+        })
+    }
+
     /// Does what is due at `now`. Early, late and repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.wake.is_some_and(|at| at <= now) {

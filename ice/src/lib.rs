@@ -5,13 +5,15 @@
 //! keeps the peer's consent fresh (RFC 7675). Time and randomness are arguments; datagrams are pushed in and
 //! pulled out. BUNDLE is assumed: one data stream, one component (RFC 8445 §4).
 //!
+//! An agent is one ICE session: a restart (RFC 8445 §9) is a new agent with the role of the old one, and its owner has both
+//! until the new one has found a path.
+//!
 //! # Left out, and why
 //!
 //! - A second component and several checklists (RFC 8445 §6.1.2.1): data channels have one.
 //! - Acting as a lite agent (§2.5): a full agent serves everywhere; a lite *peer* is supported.
 //! - ICE over TCP (RFC 6544): its candidates are read and ignored.
 //! - Resolving names: `.local` candidates are accepted and ignored; the peer's checks reveal its address.
-//! - ICE restart (§9).
 #![forbid(unsafe_code)]
 
 mod agent;

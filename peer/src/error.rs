@@ -34,11 +34,6 @@ pub enum NegotiationError {
     /// The ICE credentials in the description can't be used.
     #[error(transparent)]
     Credentials(#[from] sinnet_ice::CredentialsError),
-    /// The description restarts ICE (RFC 8445 §9), which the agent does not do yet. The session goes on as it is.
-    #[error(
-        "the peer's description restarts ICE, which is not supported; go on without it or open a new connection"
-    )]
-    IceRestart,
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,

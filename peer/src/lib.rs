@@ -27,6 +27,7 @@
 //! | `input.rs` | a datagram in: demultiplexing (RFC 7983), the ICE gate, early datagrams |
 //! | `transmit.rs` | datagrams out: batches of equal segments |
 //! | `negotiate.rs` | descriptions and candidates |
+//! | `generations.rs` | the ICE agents before and after a restart |
 //! | `channels.rs`, `channel.rs`, `channel_table.rs` | data channels over SCTP streams and DCEP |
 //! | `sdp_channels.rs` | data channels that SDP opens and closes (RFC 8864) |
 //! | `message.rs` | messages and their PPIDs (RFC 8831 §8) |
@@ -46,6 +47,7 @@ mod config;
 mod demux;
 mod error;
 mod event;
+mod generations;
 mod input;
 mod message;
 mod negotiate;

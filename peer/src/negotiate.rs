@@ -39,14 +39,15 @@ impl Peer {
         if matches!(self.signaling_state(), SignalingState::Stable | SignalingState::HaveLocalOffer) {
             self.name_channels();
         }
-        let local = self.local_transport();
+        let local = self.local_transport(self.restart_wanted);
         Ok(self.negotiator.create_offer(&local)?)
     }
 
     /// The answer to the offer that was set.
     pub fn create_answer(&mut self) -> Result<String, NegotiationError> {
         self.check_open()?;
-        let local = self.local_transport();
+        // RFC 8839 §4.4.3: a restart is answered by one.
+        let local = self.local_transport(self.is_restart_offered());
         Ok(self.negotiator.create_answer(&local)?)
     }
 
@@ -63,7 +64,7 @@ impl Peer {
         match kind {
             SdpType::Offer => {
                 if self.transport.is_none() {
-                    self.ice.set_role(Role::Controlling);
+                    self.ice.negotiated_mut().set_role(Role::Controlling);
                 }
                 self.note_offered(true);
             }
@@ -123,6 +124,7 @@ impl Peer {
         self.apply_remote(negotiator, kind, sdp)?;
         if rolled_back {
             self.note_offered(false);
+            self.ice.forget_offered();
         }
         Ok(if kind == SdpType::Offer { Received::AnswerDue } else { Received::Applied })
     }
@@ -135,10 +137,7 @@ impl Peer {
     ) -> Result<(), NegotiationError> {
         let before = self.negotiator.remote().map(|before| before.ufrag.clone());
         let remote = negotiator.set_remote(kind, sdp)?.clone();
-        if remote.ice_restart {
-            return Err(NegotiationError::IceRestart);
-        }
-        let local = self.ice.local_credentials();
+        let local = self.ice.negotiated().local_credentials();
         if remote.ufrag == local.ufrag && remote.pwd == local.pwd {
             return Err(CredentialsError::Own.into());
         }
@@ -152,8 +151,8 @@ impl Peer {
             self.held.clear();
         }
         match kind {
-            SdpType::Offer if self.transport.is_some() => self.add_described_candidates(&remote),
-            SdpType::Offer => {}
+            SdpType::Offer if self.must_hold_candidates() => {}
+            SdpType::Offer => self.add_described_candidates(&remote),
             SdpType::Answer => self.complete(),
         }
         self.drive();
@@ -167,6 +166,7 @@ impl Peer {
         self.check_open()?;
         self.negotiator.rollback()?;
         self.note_offered(false);
+        self.ice.forget_offered();
         self.held.clear();
         self.negotiation_told = false;
         self.tell_negotiation_needed();
@@ -176,23 +176,46 @@ impl Peer {
     /// An answer, ours or the peer's, has made the exchange complete.
     fn complete(&mut self) {
         self.start_transport();
+        // What a description had that is not this one.
+        self.ice.forget_offered();
         self.apply_channel_changes();
         self.negotiation_told = false;
         self.tell_negotiation_needed();
     }
 
-    /// ICE begins when an answer is there, not with the offer: that one may be taken back, and the agent can't forget
-    /// credentials.
-    fn start_ice(&mut self, remote: &RemoteTransport) -> Result<(), NegotiationError> {
-        if self.transport.is_none() {
-            if self.negotiator.signaling_state() != SignalingState::HaveLocalOffer {
-                // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
-                self.ice.set_role(if remote.ice_lite { Role::Controlling } else { Role::Controlled });
-            }
-            self.ice.set_remote_lite(remote.ice_lite);
+    /// Has the next offer restart ICE (RFC 8445 §9): both sides look for a path anew, with new credentials, while data goes on
+    /// over the old one. For when the network has changed, or [`ConnectionState::Disconnected`](crate::ConnectionState) lasts.
+    /// [`Event::NegotiationNeeded`](crate::Event) asks for the offer. Does nothing before the first exchange is complete.
+    pub fn restart_ice(&mut self, now: Instant) {
+        self.now = now;
+        if self.transport.is_some() && !self.has_ended() {
+            self.restart_wanted = true;
+            self.tell_negotiation_needed();
         }
+    }
+
+    /// Whether the peer's pending offer restarts ICE.
+    fn is_restart_offered(&self) -> bool {
+        self.transport.is_some()
+            && self.signaling_state() == SignalingState::HaveRemoteOffer
+            && self.negotiator.remote().is_some_and(|remote| remote.ice_restart)
+    }
+
+    /// Whether the peer's candidates are for an agent that has not begun.
+    fn must_hold_candidates(&self) -> bool {
+        self.transport.is_none() || self.is_restart_offered()
+    }
+
+    /// ICE begins, or restarts, when an answer is there, not with the offer: that one may be taken back, and an agent can't
+    /// forget credentials.
+    fn start_ice(&mut self, remote: &RemoteTransport) -> Result<(), NegotiationError> {
         let credentials = Credentials { ufrag: remote.ufrag.clone(), pwd: remote.pwd.clone() };
-        self.ice.set_remote_credentials(self.now, credentials)?;
+        if self.transport.is_some() && remote.ice_restart {
+            self.ice.restart(self.now, credentials, remote.ice_lite)?;
+            self.restart_wanted = false;
+        } else {
+            self.begin_ice(remote, credentials)?;
+        }
         self.add_described_candidates(remote);
         for held in std::mem::take(&mut self.held) {
             match held {
@@ -205,6 +228,22 @@ impl Peer {
             }
         }
         Ok(())
+    }
+
+    fn begin_ice(
+        &mut self,
+        remote: &RemoteTransport,
+        credentials: Credentials,
+    ) -> Result<(), CredentialsError> {
+        if self.transport.is_none() {
+            if self.negotiator.signaling_state() != SignalingState::HaveLocalOffer {
+                // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
+                let role = if remote.ice_lite { Role::Controlling } else { Role::Controlled };
+                self.ice.negotiated_mut().set_role(role);
+            }
+            self.ice.negotiated_mut().set_remote_lite(remote.ice_lite);
+        }
+        self.ice.negotiated_mut().set_remote_credentials(self.now, credentials)
     }
 
     fn add_described_candidates(&mut self, remote: &RemoteTransport) {
@@ -290,7 +329,7 @@ impl Peer {
 
     fn take_candidate(&mut self, line: &str) -> Result<(), CandidateError> {
         let candidate = if line.is_empty() { None } else { Some(line.parse::<Candidate>()?) };
-        if self.transport.is_none() {
+        if self.must_hold_candidates() {
             if self.held.len() >= MAX_CANDIDATES {
                 return Err(AddCandidateError::TooMany.into());
             }
@@ -312,12 +351,15 @@ impl Peer {
         self.ice.local_candidates().iter().map(ToString::to_string).collect()
     }
 
-    fn local_transport(&self) -> LocalTransport {
-        let credentials = self.ice.local_credentials();
+    fn local_transport(&mut self, restart: bool) -> LocalTransport {
+        let credentials = match restart {
+            true => self.ice.offer_restart(self.now, self.rng.random()),
+            false => self.ice.negotiated().local_credentials().clone(),
+        };
         let fingerprint = self.config.certificate.fingerprint(sinnet_dtls::HashAlgorithm::Sha256);
         LocalTransport {
-            ufrag: credentials.ufrag.clone(),
-            pwd: credentials.pwd.clone(),
+            ufrag: credentials.ufrag,
+            pwd: credentials.pwd,
             fingerprints: vec![sinnet_sdp::Fingerprint {
                 algorithm: fingerprint.algorithm.name().to_owned(),
                 digest: fingerprint.digest,

@@ -15,13 +15,14 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sinnet_ice::{Agent, Candidate, Path, State as IceState};
+use sinnet_ice::{Candidate, Path, State as IceState};
 use sinnet_sctp::{Association, StreamId};
 use sinnet_sdp::{DtlsRole, Negotiator};
 
 use crate::channel_table::Channels;
 use crate::config::Config;
 use crate::event::{CloseReason, ConnectionState, Event};
+use crate::generations::Generations;
 use crate::input::Early;
 use crate::stats::Stats;
 
@@ -45,7 +46,7 @@ impl Transport {
 /// One WebRTC data connection. See the [crate documentation](crate) for the contract.
 pub struct Peer {
     pub(crate) config: Arc<Config>,
-    pub(crate) ice: Agent,
+    pub(crate) ice: Generations,
     pub(crate) negotiator: Negotiator,
     pub(crate) transport: Option<Transport>,
     pub(crate) channels: Channels,
@@ -63,6 +64,8 @@ pub struct Peer {
     pub(crate) held: Vec<Option<Candidate>>,
     /// The peer's last offer crossed ours and was ignored; so are the candidates that come with it.
     pub(crate) ignoring: bool,
+    /// An offer of ours is to restart ICE.
+    pub(crate) restart_wanted: bool,
     /// [`Event::NegotiationNeeded`] has been said, and nothing has been negotiated since.
     pub(crate) negotiation_told: bool,
     state: ConnectionState,
@@ -84,7 +87,7 @@ impl Peer {
     pub fn new(config: Arc<Config>, now: Instant, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         // The offerer controls (RFC 8445 §6.1.1); the role is set again when we know who offers.
-        let ice = Agent::new(config.ice.clone(), sinnet_ice::Role::Controlling, now, rng.random());
+        let ice = Generations::new(config.ice.clone(), sinnet_ice::Role::Controlling, now, rng.random());
         // 62 bits, so that it fits a signed 64-bit number everywhere (RFC 8829 §5.2.1).
         let mut negotiator = Negotiator::new(rng.random::<u64>() >> 2);
         negotiator.prefer_role(if config.answer_active { DtlsRole::Client } else { DtlsRole::Server });
@@ -103,6 +106,7 @@ impl Peer {
             local_candidates_ended: false,
             held: Vec::new(),
             ignoring: false,
+            restart_wanted: false,
             negotiation_told: false,
             state: ConnectionState::New,
             ice_state: IceState::New,
@@ -124,9 +128,19 @@ impl Peer {
         self.ice_state
     }
 
-    /// The username fragment by which the first datagrams of this connection are recognised.
+    /// The username fragment that is in our descriptions, by which the first datagrams of this connection are recognised.
     pub fn local_ufrag(&self) -> &str {
-        &self.ice.local_credentials().ufrag
+        &self.ice.negotiated().local_credentials().ufrag
+    }
+
+    /// All username fragments by which datagrams are recognised: several while ICE restarts.
+    pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.ice.local_ufrags()
+    }
+
+    /// A number that changes whenever [`Peer::local_ufrags`] does, for owners that route datagrams by them.
+    pub fn local_ufrags_version(&self) -> u32 {
+        self.ice.version()
     }
 
     /// The path data travels on, once there is one.
@@ -144,6 +158,7 @@ impl Peer {
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters;
         stats.ice = self.ice.stats();
+        stats.ice_restarts = self.ice.restarts();
         if let Some(transport) = &self.transport {
             stats.dtls = transport.dtls.stats();
             stats.sctp = transport.sctp.stats();
@@ -259,7 +274,7 @@ impl Peer {
     }
 
     fn drive_ice(&mut self) {
-        while let Some(event) = self.ice.poll_event() {
+        while let Some(event) = self.ice.poll_event(self.now) {
             match event {
                 sinnet_ice::Event::StateChange(state) => {
                     self.ice_state = state;

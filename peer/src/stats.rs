@@ -20,7 +20,9 @@ pub struct Stats {
     pub dropped_unknown_ppid: u64,
     /// Text messages that were not UTF-8 and were delivered as binary.
     pub invalid_text: u64,
-    /// The ICE agent's counters.
+    /// ICE restarts that have led to a path (RFC 8445 §9).
+    pub ice_restarts: u64,
+    /// The counters of the ICE agent whose path carries the data.
     pub ice: sinnet_ice::Stats,
     /// The DTLS connection's counters; zeros before there is one.
     pub dtls: sinnet_dtls::Stats,

@@ -85,6 +85,9 @@ pub enum Error {
     /// those that ours was to be made with.
     #[error("the offer restarts ICE; its answer needs another ufrag and pwd than before")]
     IceRestartUnanswered,
+    /// An answer has other ICE credentials than before, and its offer had the same (RFC 8839 §4.4.3).
+    #[error("the answer restarts ICE, which the offer did not; ask for a restart by an offer")]
+    IceRestartNotOffered,
     /// The operation has no place in this state (RFC 8829 §3.2).
     #[error("{operation} is not possible in the state {state}")]
     WrongState {

@@ -188,6 +188,9 @@ impl Negotiator {
                 if restarts && !remote.transport.ice_restart {
                     return Err(Error::IceRestartUnanswered);
                 }
+                if remote.transport.ice_restart && !restarts {
+                    return Err(Error::IceRestartNotOffered);
+                }
                 self.created = None;
                 self.role = remote.transport.setup.role().map(DtlsRole::peer);
                 match self.role {

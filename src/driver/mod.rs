@@ -26,7 +26,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use quinn_udp::RecvMeta;
-use sinnet_peer::{Path, binding_request_local_ufrag};
+use sinnet_peer::{Path, Peer, binding_request_local_ufrag};
 use tokio::time::Sleep;
 
 use self::routes::Routes;
@@ -75,7 +75,8 @@ struct Driver {
 
 struct Entry {
     shared: Arc<PeerShared>,
-    ufrag: String,
+    ufrags: Vec<String>,
+    ufrags_version: u32,
     deadline: Option<Instant>,
     /// Is in `concerned`.
     concerned: bool,
@@ -86,6 +87,11 @@ struct Blocked {
     path: Path,
     size: usize,
     segment_size: Option<usize>,
+}
+
+/// What first datagrams name a connection by.
+fn known_by(peer: &Peer) -> (Vec<String>, u32) {
+    (peer.local_ufrags().map(str::to_owned).collect(), peer.local_ufrags_version())
 }
 
 impl Driver {
@@ -265,9 +271,14 @@ impl Driver {
             (std::mem::take(&mut commands.added), std::mem::take(&mut commands.touched), commands.close)
         };
         for shared in added {
-            let ufrag = shared.lock().peer.local_ufrag().to_owned();
-            let entry =
-                Entry { shared: shared.clone(), ufrag: ufrag.clone(), deadline: None, concerned: false };
+            let (ufrags, ufrags_version) = known_by(&shared.lock().peer);
+            let entry = Entry {
+                shared: shared.clone(),
+                ufrags: ufrags.clone(),
+                ufrags_version,
+                deadline: None,
+                concerned: false,
+            };
             let peer = match self.free.pop() {
                 Some(peer) => {
                     self.peers[peer] = Some(entry);
@@ -280,7 +291,7 @@ impl Driver {
             };
             self.live += 1;
             shared.index.store(peer, Ordering::Release);
-            self.routes.add_ufrag(&ufrag, peer);
+            ufrags.iter().for_each(|ufrag| self.routes.add_ufrag(ufrag, peer));
             self.concern(peer);
         }
         for shared in touched {
@@ -342,6 +353,11 @@ impl Driver {
         let (deadline, finished) = {
             let mut core = shared.lock();
             more |= shared.dispatch(&mut core);
+            if entry.ufrags_version != core.peer.local_ufrags_version() {
+                entry.ufrags.iter().for_each(|ufrag| self.routes.remove_ufrag(ufrag));
+                (entry.ufrags, entry.ufrags_version) = known_by(&core.peer);
+                entry.ufrags.iter().for_each(|ufrag| self.routes.add_ufrag(ufrag, peer));
+            }
             (core.peer.poll_timeout(), core.peer.is_finished())
         };
         if finished {
@@ -376,7 +392,7 @@ impl Driver {
         if let Some(entry) = self.peers[peer].take() {
             self.live -= 1;
             self.timers.set(peer, entry.deadline, None);
-            self.routes.remove_ufrag(&entry.ufrag);
+            entry.ufrags.iter().for_each(|ufrag| self.routes.remove_ufrag(ufrag));
             self.routes.forget(peer);
             self.free.push(peer);
         }

@@ -112,6 +112,8 @@ struct Connection {
     peer: PeerConnection,
     mode: Mode,
     screen: Screen,
+    /// Whether the first offer was ours; a lost path is then for us to look for anew.
+    offerer: bool,
     incoming: Incoming,
     tasks: JoinSet<Outcome>,
     /// For the chat: the lines to send, and the first channel, which they go to.
@@ -132,6 +134,7 @@ impl Connection {
             peer,
             mode,
             screen,
+            offerer,
             incoming: Incoming::of(offerer),
             tasks: JoinSet::new(),
             chat: None,
@@ -195,6 +198,7 @@ impl Connection {
     async fn run(&mut self, offer: bool) -> Result<(), Failure> {
         let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for Ctrl-C")?;
         let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+        let mut restart = signal(SignalKind::user_defined1()).context("can't wait for SIGUSR1")?;
         let mut input = lines::read(tokio::io::stdin());
         let mut input_open = true;
         if offer {
@@ -222,6 +226,7 @@ impl Connection {
                 Some(outcome) = self.tasks.join_next() => self.outcome(outcome.unwrap_or(Outcome::Nothing)),
                 Some(()) = interrupt.recv() => self.interrupt()?,
                 Some(()) = terminate.recv() => self.interrupt()?,
+                Some(()) = restart.recv() => self.peer.restart_ice(),
             }
         }
     }
@@ -252,6 +257,9 @@ impl Connection {
             PeerEvent::ConnectionStateChange(state) => {
                 info!(%state, "connection");
                 self.was_connected |= state == ConnectionState::Connected;
+                if state == ConnectionState::Disconnected && self.offerer {
+                    self.peer.restart_ice();
+                }
             }
             // The first offer is made by who was told to.
             PeerEvent::NegotiationNeeded

@@ -169,20 +169,58 @@ fn glare_before_the_first_connection_is_solved_and_the_candidates_are_not_lost()
     let received = a.receive_description(now, Politeness::Impolite, SdpType::Answer, &answer).unwrap();
     assert_eq!(received, Received::Applied);
     assert_eq!(a.ice.stats().pairs, 1);
-    assert_eq!((a.ice.role(), b.ice.role()), (sinnet_ice::Role::Controlling, sinnet_ice::Role::Controlled));
+    assert_eq!(
+        (a.ice.negotiated().role(), b.ice.negotiated().role()),
+        (sinnet_ice::Role::Controlling, sinnet_ice::Role::Controlled)
+    );
 }
 
 #[test]
-fn an_ice_restart_is_refused_by_a_typed_error_and_the_session_goes_on() {
+fn an_offer_that_restarts_ice_is_answered_by_new_credentials_and_can_be_taken_back() {
     let now = base();
     let (mut a, mut z) = super::negotiated(now, |_| {});
+    let before = (a.local_ufrag().to_owned(), z.local_ufrag().to_owned());
+    z.restart_ice(now);
+    assert_eq!((needed(&mut z), z.negotiation_needed()), (1, true));
     let offer = z.create_offer().unwrap();
-    let ufrag = z.local_ufrag().to_owned();
-    let restart = offer.replace(&format!("ice-ufrag:{ufrag}"), "ice-ufrag:anew");
-    let result = a.set_remote_description(now, SdpType::Offer, &restart);
-    assert!(matches!(result, Err(NegotiationError::IceRestart)), "{result:?}");
-    assert_eq!(a.signaling_state(), SignalingState::Stable);
+    assert!(!offer.contains(&before.1), "{offer}");
+    assert_eq!(offer, z.create_offer().unwrap(), "the same until it is answered");
+    z.set_local_description(now, SdpType::Offer, "").unwrap();
     a.set_remote_description(now, SdpType::Offer, &offer).unwrap();
+    assert!(!a.create_answer().unwrap().contains(&before.0));
+    for peer in [&mut a, &mut z] {
+        assert_eq!(peer.local_ufrags().count(), 2);
+        peer.rollback(now).unwrap();
+        assert_eq!(peer.local_ufrags().count(), 1);
+    }
+    assert_eq!((a.local_ufrag(), z.local_ufrag()), (before.0.as_str(), before.1.as_str()));
+    // It is still wanted, with other credentials: the peer may have seen those.
+    assert_eq!(needed(&mut z), 1);
+    assert_ne!(z.create_offer().unwrap(), offer);
+}
+
+#[test]
+fn candidates_for_a_restart_wait_for_its_answer() {
+    let now = base();
+    let (mut a, mut z) = super::negotiated(now, |_| {});
+    z.restart_ice(now);
+    let offer = z.create_offer().unwrap();
+    a.add_local_host(now, "10.0.0.1:1".parse().unwrap());
+    a.set_remote_description(now, SdpType::Offer, &offer).unwrap();
+    a.add_remote_candidate(now, "candidate:1 1 udp 1 10.0.0.2 2 typ host", None, None).unwrap();
+    assert_eq!((a.held.len(), a.ice.negotiated().stats().pairs), (1, 0));
+    a.create_answer().unwrap();
+    a.set_local_description(now, SdpType::Answer, "").unwrap();
+    assert_eq!((a.held.len(), a.ice.negotiated().stats().pairs, a.ice.stats().pairs), (0, 1, 0));
+}
+
+#[test]
+fn a_restart_before_the_first_exchange_means_nothing() {
+    let now = base();
+    let mut a = super::peer(now, 1, |_| {});
+    a.restart_ice(now);
+    assert!(!a.negotiation_needed());
+    assert_eq!(a.local_ufrags().count(), 1);
 }
 
 fn needed(peer: &mut Peer) -> usize {

@@ -223,3 +223,17 @@ fn an_ice_restart_must_be_answered_by_new_credentials() {
     assert_eq!(a.signaling_state(), SignalingState::HaveLocalOffer);
     assert!(a.set_remote(SdpType::Answer, &answer).unwrap().ice_restart);
 }
+
+#[test]
+fn an_answer_may_not_restart_ice_by_itself() {
+    let (mut a, mut z) = (Negotiator::new(1), Negotiator::new(2));
+    exchange(&mut a, &mut z);
+    a.create_offer(&transport('a')).unwrap();
+    a.set_local(SdpType::Offer, "").unwrap();
+    z.set_remote(SdpType::Offer, &a.local_description_with(&[], false).unwrap().1).unwrap();
+    let answer = z.create_answer(&transport('z')).unwrap();
+    let restart = answer.replace("zzzzzzzz", "ssssssss");
+    assert_eq!(a.set_remote(SdpType::Answer, &restart), Err(Error::IceRestartNotOffered));
+    assert_eq!(a.signaling_state(), SignalingState::HaveLocalOffer);
+    a.set_remote(SdpType::Answer, &answer).unwrap();
+}

@@ -49,6 +49,7 @@ globalThis.sn = (() => {
     pc = new RTCPeerConnection({});
     pc.onconnectionstatechange = () => { log(`connection ${pc.connectionState}`); changed(); };
     pc.oniceconnectionstatechange = () => { log(`ice ${pc.iceConnectionState}`); changed(); };
+    pc.onsignalingstatechange = changed;
     pc.onicecandidateerror = (e) => log(`candidate error ${e.errorText}`);
     pc.ondatachannel = ({ channel }) => { watch(channel, true); };
     pc.onicecandidate = ({ candidate }) => {
@@ -321,11 +322,29 @@ globalThis.sn = (() => {
     };
   }
 
+  /** The username fragments in force: the page's and the peer's. */
+  function ufrags() {
+    return [pc.currentLocalDescription, pc.currentRemoteDescription].map((d) => /a=ice-ufrag:(\S+)/.exec(d.sdp)[1]);
+  }
+
+  async function restart() {
+    pc.restartIce();
+    await pc.setLocalDescription();
+    signal({ type: 'offer', sdp: pc.localDescription.sdp });
+  }
+
+  /** Waits until ICE has been restarted since `before`, and is up. */
+  async function restarted(before, milliseconds = 15000) {
+    await until(() => pc.signalingState === 'stable' && ufrags().every((u, i) => u !== before[i])
+      && ['connected', 'completed'].includes(pc.iceConnectionState), milliseconds, 'the ICE restart');
+    return ufrags();
+  }
+
   const hangUp = () => { pc.close(); log('pc.close()'); };
 
   return {
     start, accept, take, open, opened: async (label) => { await opened(label); }, facts, close, closed, echo, burst, say, reflect,
-    sendFile, receiveFile, connected, settled, stats, hangUp, describe, record: opened,
+    sendFile, receiveFile, connected, settled, stats, ufrags, restart, restarted, hangUp, describe, record: opened,
     bytes: (seed, length) => pattern(seed, length).bytes,
     sha256: (seed, length) => new Sha256().update(pattern(seed, length).bytes).hex(),
   };

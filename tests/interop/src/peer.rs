@@ -96,6 +96,11 @@ impl Peer {
         self.process.stdin.clone()
     }
 
+    /// Has it restart ICE.
+    pub fn restart_ice(&self) {
+        self.process.prompt();
+    }
+
     /// Waits until it ends.
     ///
     /// # Panics

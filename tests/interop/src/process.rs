@@ -104,6 +104,11 @@ impl Process {
         self.signal(Signal::SIGTERM);
     }
 
+    /// Sends it SIGUSR1.
+    pub fn prompt(&self) {
+        self.signal(Signal::SIGUSR1);
+    }
+
     /// Ends it, by SIGKILL.
     pub fn kill(&self) {
         self.signal(Signal::SIGKILL);

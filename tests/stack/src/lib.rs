@@ -31,8 +31,10 @@ const STEPS_PER_INSTANT: usize = 100_000;
 pub struct End {
     /// The peer.
     pub peer: Peer,
-    /// Its only address.
+    /// Its address.
     pub addr: SocketAddr,
+    /// More of them, after its network has changed.
+    pub more_addrs: Vec<SocketAddr>,
     /// Events not yet asked for by a test.
     pub events: Vec<Event>,
     buf: Vec<u8>,
@@ -75,9 +77,14 @@ impl End {
         Self {
             peer: Peer::new(Arc::new(config), now, rng.random()),
             addr: addr.parse().expect("an address"),
+            more_addrs: Vec::new(),
             events: Vec::new(),
             buf: vec![0; MAX_SEGMENTS * 1500],
         }
+    }
+
+    fn has(&self, addr: SocketAddr) -> bool {
+        self.addr == addr || self.more_addrs.contains(&addr)
     }
 
     /// Whether an event of this kind has come; it is taken.
@@ -156,7 +163,7 @@ impl World {
                 let count = datagrams.chunks(size).len();
                 assert!(count <= MAX_SEGMENTS, "{count} segments");
                 assert!(count > 1 || transmit.segment_size.is_none(), "one datagram is no batch");
-                assert_eq!(transmit.path.local, end.addr, "an address that we don't have");
+                assert!(end.has(transmit.path.local), "an address that we don't have");
                 for datagram in datagrams.chunks(size) {
                     self.net.send(self.now, transmit.path.local, transmit.path.remote, datagram.to_vec());
                 }
@@ -182,7 +189,7 @@ impl World {
         while let Some(mut datagram) = self.net.recv(self.now) {
             let path = Path { local: datagram.dst, remote: datagram.src };
             for end in [&mut self.a, &mut self.b] {
-                if end.addr == datagram.dst {
+                if end.has(datagram.dst) {
                     end.peer.handle_datagram(self.now, path, &mut datagram.payload);
                 }
             }

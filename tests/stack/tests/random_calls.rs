@@ -136,7 +136,7 @@ fn renegotiate(from: &mut End, to: &mut End, now: std::time::Instant, rng: &mut 
 
 /// Calls that are wrong here, or too early, or repeated; whatever they answer, nothing must break.
 fn meddle(end: &mut End, now: std::time::Instant, rng: &mut StdRng) {
-    match rng.random_range(0..8) {
+    match rng.random_range(0..10) {
         0 => drop(end.peer.create_answer()),
         1 => drop(end.peer.set_remote_description(now, SdpType::Answer, "v=0\r\n")),
         2 => {
@@ -158,6 +158,8 @@ fn meddle(end: &mut End, now: std::time::Instant, rng: &mut StdRng) {
         6 => {
             end.peer.end_of_local_candidates(now);
         }
+        // The next offer has it.
+        7 | 8 => end.peer.restart_ice(now),
         _ => drop(end.peer.set_local_description(now, SdpType::Offer, "not ours")),
     }
 }

@@ -6,6 +6,7 @@ mod closing;
 mod files;
 mod fingerprint;
 mod messages;
+mod restart;
 mod serve;
 
 /// The tests of one cell of the matrix. They run sorted by name, so that four browsers are started in all.
@@ -38,6 +39,7 @@ macro_rules! cell {
             run!(closing, a_channel_closed_by_the_browser_closes_at_the_peer);
             run!(closing, a_connection_closed_by_the_browser_ends_the_peer_with_status_0);
             run!(closing, a_connection_closed_by_the_peer_closes_the_browsers_channels);
+            run!(restart, ice_restarts_by_either_side_lose_nothing);
             run!(fingerprint, a_wrong_fingerprint_from_the_browser_fails_the_connection);
             run!(fingerprint, a_wrong_fingerprint_from_the_peer_fails_the_connection);
         }

@@ -1,0 +1,282 @@
+//! The ICE agents of a connection: one, and during a restart (RFC 8445 §9) one more for each set of credentials.
+//!
+//! ```text
+//!   offered ── the exchange is complete ──▶ next ── it has a path ──▶ current ── replaced ──▶ retired ── 5 s ──▶ gone
+//! ```
+//!
+//! A restart is a session of its own but for the roles, so it has an agent of its own. Data stays on the path of `current`
+//! until `next` has one (§12.1.1). If it finds none, the old path serves for as long as it has the peer's consent. The
+//! replaced agent still answers for a while, and its paths are still good to receive on: the peer may change over later.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sinnet_ice::{
+    AddCandidateError, Agent, Candidate, Config, Credentials, CredentialsError, Event, Path, Role, State,
+    Stats, Transmit, binding_request_local_ufrag,
+};
+
+/// How long an agent that was replaced still answers: some retransmissions of the peer's checks.
+const RETIREMENT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Generations {
+    config: Arc<Config>,
+    /// Carries the data.
+    current: Agent,
+    /// Looks for its path, or has found none.
+    next: Option<Agent>,
+    /// Its credentials are in a description of ours that is not in force yet.
+    offered: Option<Agent>,
+    retired: Option<(Agent, Instant)>,
+    /// Where a new agent's host candidates are.
+    bases: Vec<SocketAddr>,
+    local_ended: bool,
+    /// A state that the change to another agent has brought.
+    news: Option<State>,
+    /// How often agents have come or gone.
+    version: u32,
+    restarts: u64,
+}
+
+impl Generations {
+    pub(crate) fn new(config: Arc<Config>, role: Role, now: Instant, seed: [u8; 32]) -> Self {
+        Self {
+            current: Agent::new(config.clone(), role, now, seed),
+            config,
+            next: None,
+            offered: None,
+            retired: None,
+            bases: Vec::new(),
+            local_ended: false,
+            news: None,
+            version: 0,
+            restarts: 0,
+        }
+    }
+
+    /// The agent whose credentials are in the descriptions in force.
+    pub(crate) fn negotiated(&self) -> &Agent {
+        self.next.as_ref().unwrap_or(&self.current)
+    }
+
+    pub(crate) fn negotiated_mut(&mut self) -> &mut Agent {
+        self.next.as_mut().unwrap_or(&mut self.current)
+    }
+
+    fn agents(&self) -> impl Iterator<Item = &Agent> {
+        let retired = self.retired.as_ref().map(|(agent, _)| agent);
+        [Some(&self.current), self.next.as_ref(), retired, self.offered.as_ref()].into_iter().flatten()
+    }
+
+    fn agents_mut(&mut self) -> impl Iterator<Item = &mut Agent> {
+        let retired = self.retired.as_mut().map(|(agent, _)| agent);
+        [Some(&mut self.current), self.next.as_mut(), retired, self.offered.as_mut()].into_iter().flatten()
+    }
+
+    /// The local username fragments by which first datagrams are recognised.
+    pub(crate) fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.agents().map(|agent| agent.local_credentials().ufrag.as_str())
+    }
+
+    /// Changes whenever `local_ufrags` does.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+/// Restarts.
+impl Generations {
+    /// The credentials of a description that restarts ICE; the same until it is answered or taken back.
+    pub(crate) fn offer_restart(&mut self, now: Instant, seed: [u8; 32]) -> Credentials {
+        if let Some(offered) = &self.offered {
+            return offered.local_credentials().clone();
+        }
+        // RFC 8445 §6.1.1: a restart keeps the roles.
+        let mut agent = Agent::new(self.config.clone(), self.negotiated().role(), now, seed);
+        for base in &self.bases {
+            agent.add_local_host(now, *base);
+        }
+        if self.local_ended {
+            agent.end_of_local_candidates(now);
+        }
+        let credentials = agent.local_credentials().clone();
+        self.offered = Some(agent);
+        self.version = self.version.wrapping_add(1);
+        credentials
+    }
+
+    /// The description with the restart has been taken back, or passed over by another.
+    pub(crate) fn forget_offered(&mut self) {
+        if self.offered.take().is_some() {
+            self.version = self.version.wrapping_add(1);
+        }
+    }
+
+    /// The exchange that restarts ICE is complete: the agent whose credentials were offered begins. An error changes
+    /// nothing.
+    pub(crate) fn restart(
+        &mut self,
+        now: Instant,
+        remote: Credentials,
+        lite: bool,
+    ) -> Result<(), CredentialsError> {
+        let Some(offered) = &mut self.offered else { return Ok(()) };
+        offered.set_remote_lite(lite);
+        offered.set_remote_credentials(now, remote)?;
+        self.next = self.offered.take();
+        self.version = self.version.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Lets the restarted agent take over once it has a path, or a working one where the old one has none any more.
+    fn consider_takeover(&mut self, now: Instant) {
+        let without_path = self.current.can_send().is_none();
+        let ready =
+            |next: &Agent| next.selected_path().is_some() || without_path && next.can_send().is_some();
+        let Some(next) = self.next.take_if(|next| ready(next)) else { return };
+        tracing::debug!("ICE has restarted");
+        if next.state() != self.current.state() {
+            self.news = Some(next.state());
+        }
+        let old = std::mem::replace(&mut self.current, next);
+        while self.current.poll_event().is_some() {}
+        self.retired = Some((old, now + RETIREMENT));
+        self.version = self.version.wrapping_add(1);
+        self.restarts += 1;
+    }
+}
+
+/// The verbs of an agent, for all of them.
+impl Generations {
+    pub(crate) fn handle_input(&mut self, now: Instant, path: Path, datagram: &[u8]) -> bool {
+        if self.next.is_none() && self.offered.is_none() && self.retired.is_none() {
+            return self.current.handle_input(now, path, datagram);
+        }
+        let ufrag = binding_request_local_ufrag(datagram);
+        let addressed = |agent: &Agent| match ufrag {
+            Some(ufrag) => agent.local_credentials().ufrag == ufrag,
+            None => agent.awaits(datagram),
+        };
+        if let Some(agent) = self.agents_mut().find(|agent| addressed(agent)) {
+            return agent.handle_input(now, path, datagram);
+        }
+        // It counts what is nobody's.
+        self.current.handle_input(now, path, datagram)
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.retired.take_if(|(_, until)| *until <= now).is_some() {
+            self.version = self.version.wrapping_add(1);
+        }
+        self.agents_mut().for_each(|agent| agent.handle_timeout(now));
+    }
+
+    pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        self.agents_mut().find_map(|agent| agent.poll_transmit(now, out))
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let retirement = self.retired.as_ref().map(|(_, until)| *until);
+        self.agents().filter_map(Agent::poll_timeout).chain(retirement).min()
+    }
+
+    /// What there is to know of the agent that carries the data. The end of a restart's agent is none as long as that one
+    /// lives, nor is the end of that one while a restart may still find a path.
+    pub(crate) fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        self.consider_takeover(now);
+        if let Some(state) = self.news.take() {
+            return Some(Event::StateChange(state));
+        }
+        let restarting = self.next.as_ref().is_some_and(|next| next.state() != State::Failed);
+        loop {
+            match self.current.poll_event() {
+                Some(Event::Failed(_) | Event::StateChange(State::Failed)) if restarting => {}
+                Some(event) => return Some(event),
+                None => break,
+            }
+        }
+        let next = self.next.as_mut()?;
+        while let Some(event) = next.poll_event() {
+            if let Event::Failed(reason) = event {
+                tracing::debug!(%reason, "the ICE restart failed");
+                if self.current.state() == State::Failed {
+                    return Some(event);
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.next = None;
+        self.offered = None;
+        self.retired = None;
+        self.current.close();
+    }
+}
+
+/// What the agents know.
+impl Generations {
+    pub(crate) fn add_local_host(&mut self, now: Instant, base: SocketAddr) -> Option<Candidate> {
+        let mut line = None;
+        for agent in self.agents_mut() {
+            line = agent.add_local_host(now, base).or(line);
+        }
+        if line.is_some() {
+            self.bases.push(base);
+        }
+        line
+    }
+
+    pub(crate) fn end_of_local_candidates(&mut self, now: Instant) {
+        self.local_ended = true;
+        self.agents_mut().for_each(|agent| agent.end_of_local_candidates(now));
+    }
+
+    /// The candidates of the newest agent. All have the same sockets, so they differ in order at most.
+    pub(crate) fn local_candidates(&self) -> &[Candidate] {
+        self.offered.as_ref().unwrap_or(self.negotiated()).local_candidates()
+    }
+
+    pub(crate) fn add_remote_candidate(
+        &mut self,
+        now: Instant,
+        candidate: &Candidate,
+    ) -> Result<(), AddCandidateError> {
+        match self.negotiated_mut() {
+            // It comes too late for a restart that has found nothing, and the old path goes on.
+            agent if agent.state() == State::Failed => Ok(()),
+            agent => agent.add_remote_candidate(now, candidate),
+        }
+    }
+
+    pub(crate) fn end_of_remote_candidates(&mut self, now: Instant) {
+        self.negotiated_mut().end_of_remote_candidates(now);
+    }
+
+    pub(crate) fn is_validated(&self, path: Path) -> bool {
+        self.current.is_validated(path) || self.agents().any(|agent| agent.is_validated(path))
+    }
+
+    pub(crate) fn can_send(&self) -> Option<Path> {
+        self.current.can_send()
+    }
+
+    pub(crate) fn selected_path(&self) -> Option<Path> {
+        self.current.selected_path()
+    }
+
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.current.rtt()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.current.stats()
+    }
+
+    /// Restarts that have led to a path.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.restarts
+    }
+}

@@ -1,0 +1,238 @@
+//! ICE restarts (RFC 8445 §9) while data flows.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sinnet_netsim::{LinkConfig, Loss, seed};
+use sinnet_peer::{
+    ChannelKey, ChannelOptions, ConnectionState, Event, Message, Peer, Politeness, Received, SdpType,
+};
+use sinnet_stack_tests::World;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn link() -> LinkConfig {
+    LinkConfig { delay: ms(20), loss: Loss::Bernoulli(0.02), ..LinkConfig::default() }
+}
+
+/// A connection with a channel on which both sides send a numbered message every 10 ms.
+struct Talk {
+    world: World,
+    keys: [ChannelKey; 2],
+    sent: [u32; 2],
+    expected: [u32; 2],
+    next: Duration,
+}
+
+impl Talk {
+    fn new(seed: u64) -> Self {
+        println!("seed {seed:#x}");
+        let mut world = World::new(seed, link());
+        world.connect();
+        let keys = world.channel(ChannelOptions::default()).into();
+        let next = world.elapsed();
+        Self { world, keys, sent: [0; 2], expected: [0; 2], next }
+    }
+
+    /// Lets time pass and the talk go on.
+    fn run(&mut self, time: Duration) {
+        let end = self.world.elapsed() + time;
+        while self.next < end {
+            let pause = self.next.saturating_sub(self.world.elapsed());
+            self.world.run_for(pause);
+            self.next += ms(10);
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.world.now;
+        for (i, end) in [&mut self.world.a, &mut self.world.b].into_iter().enumerate() {
+            let message = Message::from(self.sent[i].to_be_bytes().to_vec());
+            if end.peer.try_send(now, self.keys[i], message).is_ok() {
+                self.sent[i] += 1;
+            }
+            while let Some(message) = end.peer.recv(self.keys[i]) {
+                assert_eq!(message.as_bytes(), self.expected[i].to_be_bytes(), "in order, and none missing");
+                self.expected[i] += 1;
+            }
+        }
+    }
+
+    /// Stops the talk; everything that was said has been heard.
+    fn finish(mut self) {
+        self.world.run_for(Duration::from_secs(5));
+        let said = self.sent;
+        self.turn();
+        assert_eq!(self.expected, [said[1], said[0]]);
+        assert!(said[0] > 100 && said[1] > 100);
+        for end in [&self.world.a, &self.world.b] {
+            assert_eq!(end.peer.connection_state(), ConnectionState::Connected);
+            assert_eq!(end.peer.local_ufrags().count(), 1, "nothing is left of older sessions");
+        }
+    }
+
+    fn restarts(&self) -> [u64; 2] {
+        [&self.world.a, &self.world.b].map(|end| end.peer.stats().ice_restarts)
+    }
+
+    fn ufrags(&self) -> [String; 2] {
+        [&self.world.a, &self.world.b].map(|end| end.peer.local_ufrag().to_owned())
+    }
+
+    fn peers(&mut self, by_a: bool) -> (&mut Peer, &mut Peer) {
+        let (a, b) = (&mut self.world.a.peer, &mut self.world.b.peer);
+        if by_a { (a, b) } else { (b, a) }
+    }
+
+    fn offer(&mut self, by_a: bool) -> String {
+        let now = self.world.now;
+        let (peer, _) = self.peers(by_a);
+        peer.create_offer().unwrap();
+        peer.set_local_description(now, SdpType::Offer, "").unwrap();
+        peer.local_description().unwrap().1
+    }
+
+    fn answer(&mut self, by_a: bool, offer: &str) -> String {
+        let now = self.world.now;
+        let (peer, _) = self.peers(by_a);
+        peer.set_remote_description(now, SdpType::Offer, offer).unwrap();
+        peer.create_answer().unwrap();
+        peer.set_local_description(now, SdpType::Answer, "").unwrap();
+        peer.local_description().unwrap().1
+    }
+
+    /// A restart, with 200 ms for every way by signalling.
+    fn restart(&mut self, by_a: bool) {
+        let now = self.world.now;
+        self.peers(by_a).0.restart_ice(now);
+        let offer = self.offer(by_a);
+        self.run(ms(200));
+        let answer = self.answer(!by_a, &offer);
+        self.run(ms(200));
+        let now = self.world.now;
+        self.peers(by_a).0.set_remote_description(now, SdpType::Answer, &answer).unwrap();
+        assert!(!self.peers(by_a).0.negotiation_needed());
+    }
+}
+
+#[test]
+fn data_goes_on_over_a_restart_by_either_side_and_none_is_lost() {
+    for by_a in [true, false] {
+        let mut talk = Talk::new(seed(0x1ce));
+        talk.run(ms(500));
+        let before = talk.ufrags();
+        talk.world.a.events.clear();
+        talk.world.b.events.clear();
+        talk.restart(by_a);
+        talk.run(ms(7_000));
+        assert_eq!(talk.restarts(), [1, 1]);
+        let after = talk.ufrags();
+        assert!(before[0] != after[0] && before[1] != after[1]);
+        for end in [&talk.world.a, &talk.world.b] {
+            let disturbed =
+                end.events.iter().any(|e| matches!(e, Event::ConnectionState(_) | Event::Closed(_)));
+            assert!(!disturbed, "{:?}", end.events);
+        }
+        talk.finish();
+    }
+}
+
+#[test]
+fn a_restart_takes_the_connection_to_another_network() {
+    let mut talk = Talk::new(seed(0x2ce));
+    talk.run(ms(300));
+    let dead = talk.world.a.addr.ip();
+    talk.world.net.set_filter(move |_, datagram| datagram.src.ip() != dead && datagram.dst.ip() != dead);
+    talk.run(ms(15_000));
+    assert_eq!(talk.world.a.peer.connection_state(), ConnectionState::Disconnected);
+    let (now, moved) = (talk.world.now, "10.0.0.9:5009".parse().unwrap());
+    talk.world.a.more_addrs.push(moved);
+    assert!(talk.world.a.peer.add_local_host(now, moved).is_some());
+    talk.restart(true);
+    talk.run(ms(7_000));
+    assert_eq!(talk.world.a.peer.selected_path().unwrap().local, moved);
+    assert_eq!(talk.world.b.peer.selected_path().unwrap().remote, moved);
+    talk.finish();
+}
+
+#[test]
+fn a_restart_that_finds_no_path_leaves_the_old_one_in_use() {
+    let mut talk = Talk::new(seed(0x3ce));
+    talk.run(ms(300));
+    let old = talk.ufrags();
+    // Checks of the new session never arrive; nor do answers, then.
+    talk.world.net.set_filter(move |_, datagram| {
+        let is_request = datagram.payload.starts_with(&[0, 1]);
+        let names = |ufrag: &String| datagram.payload.windows(ufrag.len()).any(|w| w == ufrag.as_bytes());
+        !is_request || old.iter().any(names)
+    });
+    talk.restart(true);
+    talk.run(Duration::from_secs(90));
+    assert_eq!(talk.restarts(), [0, 0]);
+    assert_eq!(talk.world.a.peer.connection_state(), ConnectionState::Connected);
+    // And a later one is free to succeed.
+    talk.world.net.clear_filter();
+    talk.restart(false);
+    talk.run(ms(7_000));
+    assert_eq!(talk.restarts(), [1, 1]);
+    talk.finish();
+}
+
+#[test]
+fn when_neither_path_works_the_connection_ends() {
+    let mut talk = Talk::new(seed(0x4ce));
+    talk.run(ms(300));
+    talk.restart(true);
+    talk.world.net.set_filter(|_, _| false);
+    let ended = talk.world.run_until(Duration::from_secs(120), |world| {
+        world.a.peer.is_finished() && world.b.peer.is_finished()
+    });
+    assert!(ended);
+    assert!(talk.world.a.closed().is_some_and(|reason| !reason.is_orderly()));
+}
+
+#[test]
+fn restarts_that_cross_become_one() {
+    let mut talk = Talk::new(seed(0x5ce));
+    let now = talk.world.now;
+    for by_a in [true, false] {
+        talk.peers(by_a).0.restart_ice(now);
+    }
+    let (from_a, from_b) = (talk.offer(true), talk.offer(false));
+    talk.run(ms(200));
+    let now = talk.world.now;
+    let (a, b) = talk.peers(true);
+    let ignored = a.receive_description(now, Politeness::Impolite, SdpType::Offer, &from_b).unwrap();
+    assert_eq!(ignored, Received::Ignored);
+    let due = b.receive_description(now, Politeness::Polite, SdpType::Offer, &from_a).unwrap();
+    assert_eq!(due, Received::AnswerDue);
+    let answer = b.create_answer().unwrap();
+    b.set_local_description(now, SdpType::Answer, "").unwrap();
+    a.receive_description(now, Politeness::Impolite, SdpType::Answer, &answer).unwrap();
+    assert!(!a.negotiation_needed() && !b.negotiation_needed(), "it has been done for both");
+    talk.run(ms(7_000));
+    assert_eq!(talk.restarts(), [1, 1]);
+    talk.finish();
+}
+
+#[test]
+fn a_restart_on_the_heels_of_another_is_the_one_that_counts() {
+    let mut talk = Talk::new(seed(0x6ce));
+    let mut seen = VecDeque::from(talk.ufrags());
+    for by_a in [true, false, true, true] {
+        // The checks of the one before have had no time to come back.
+        talk.restart(by_a);
+        let ufrags = talk.ufrags();
+        assert!(ufrags.iter().all(|ufrag| !seen.contains(ufrag)));
+        seen.extend(ufrags);
+        for by_a in [true, false] {
+            assert!(talk.peers(by_a).0.local_ufrags().count() <= 4);
+        }
+    }
+    talk.run(ms(7_000));
+    assert_eq!(talk.ufrags()[0], seen[seen.len() - 2]);
+    talk.finish();
+}
