@@ -153,6 +153,8 @@ impl Peer {
         }
         let mut options = SendOptions::default();
         options.over_budget = over_budget;
+        // The byte that stands for an empty message is ours (RFC 8831 §6.6).
+        options.uncounted = message.is_empty();
         options.unordered = !channel.options.ordered && !channel.awaiting_ack;
         match channel.options.reliability {
             Reliability::Reliable => {}
@@ -211,7 +213,8 @@ impl Peer {
         message
     }
 
-    /// Bytes accepted by `try_send` and not yet handed to the network once (W3C `bufferedAmount`).
+    /// Payload bytes accepted by `try_send` and not yet handed to the network once, or given up (W3C `bufferedAmount`).
+    /// Neither headers nor the OPEN count, and empty messages count nothing.
     pub fn buffered_amount(&self, key: ChannelKey) -> usize {
         let stream = self.channels.get(key).and_then(|channel| channel.stream);
         match (stream, &self.transport) {
@@ -220,12 +223,23 @@ impl Peer {
         }
     }
 
+    /// Whether everything that was accepted has been handed to the network once, or given up. If not,
+    /// [`Event::Flushed`] tells when it has. True on a channel that has no stream.
+    pub fn is_flushed(&mut self, key: ChannelKey) -> bool {
+        let stream = self.channels.get(key).and_then(|channel| channel.stream);
+        match (stream, &mut self.transport) {
+            (Some(stream), Some(transport)) => transport.sctp.is_flushed(stream),
+            _ => true,
+        }
+    }
+
     /// Whether the buffered amount is at or below the low threshold.
     pub fn is_buffered_amount_low(&self, key: ChannelKey) -> bool {
         self.channels.get(key).is_none_or(|channel| self.buffered_amount(key) <= channel.low_threshold)
     }
 
-    /// [`Event::BufferedAmountLow`] comes when the buffered amount falls from above `bytes` to it or below.
+    /// [`Event::BufferedAmountLow`] comes when the buffered amount falls from above `bytes` to it or below. As in W3C's
+    /// definition, it is the amount that must fall: a threshold that is raised above it causes no event.
     pub fn set_buffered_amount_low_threshold(&mut self, key: ChannelKey, bytes: usize) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         channel.low_threshold = bytes;
@@ -545,6 +559,12 @@ impl Peer {
         }
     }
 
+    pub(crate) fn stream_flushed(&mut self, stream: StreamId) {
+        if let Some(key) = self.channels.of_stream(stream) {
+            self.events.push_back(Event::Flushed(key));
+        }
+    }
+
     pub(crate) fn stream_low(&mut self, stream: StreamId) {
         if let Some(key) = self.channels.of_stream(stream) {
             self.events.push_back(Event::BufferedAmountLow(key));
@@ -745,7 +765,7 @@ impl Peer {
 /// DCEP is ordered and reliable (RFC 8832 §6), and it is the first thing that is sent on its stream: there is no budget
 /// to keep to.
 fn dcep_options() -> SendOptions {
-    SendOptions { over_budget: true, ..SendOptions::default() }
+    SendOptions { over_budget: true, uncounted: true, ..SendOptions::default() }
 }
 
 fn open_message(options: &ChannelOptions) -> Option<Vec<u8>> {

@@ -107,6 +107,9 @@ pub enum Event {
     Writable(ChannelKey),
     /// The channel's buffered amount fell to its low threshold or below.
     BufferedAmountLow(ChannelKey),
+    /// Everything that was accepted on the channel has been handed to the network once, which
+    /// [`Peer::is_flushed`](crate::Peer::is_flushed) had denied before.
+    Flushed(ChannelKey),
     /// An offer is due, to open a channel or to close one by SDP: see [`Peer::negotiation_needed`](crate::Peer::negotiation_needed).
     /// Comes once until an exchange is complete or taken back.
     NegotiationNeeded,

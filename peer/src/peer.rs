@@ -330,6 +330,7 @@ impl Peer {
                 }
                 SctpEvent::Readable(stream) => self.stream_readable(stream),
                 SctpEvent::BufferedAmountLow(stream) => self.stream_low(stream),
+                SctpEvent::Flushed(stream) => self.stream_flushed(stream),
                 SctpEvent::SendCapacity(stream) => self.stream_writable(stream),
                 SctpEvent::StreamsResetByPeer(streams) => self.streams_reset_by_peer(&streams),
                 SctpEvent::ResetRequestedByPeer(streams) => self.close_streams(&streams),

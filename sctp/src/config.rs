@@ -156,4 +156,6 @@ pub struct SendOptions {
     /// Take it even if the stream's budget has no room for it. For a caller who has asked
     /// [`has_room_for`](crate::Association::has_room_for) a byte, and then must send what it gets.
     pub over_budget: bool,
+    /// Leave it out of [`buffered_amount`](crate::Association::buffered_amount): it is not the application's.
+    pub uncounted: bool,
 }

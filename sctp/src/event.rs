@@ -35,6 +35,9 @@ pub enum Event {
     Readable(StreamId),
     /// The stream's `buffered_amount` has fallen from above its threshold to the threshold or below.
     BufferedAmountLow(StreamId),
+    /// Everything that was accepted on this stream has been sent once or given up, which
+    /// [`is_flushed`](crate::Association::is_flushed) had denied before.
+    Flushed(StreamId),
     /// A `send` on this stream was refused because its budget was spent; now a quarter of it or more is free, and there
     /// is room for what was refused, or nothing of the stream is unacknowledged any more. Streams are told in the order
     /// in which they were refused, as far as there is room for them.

@@ -199,6 +199,9 @@ impl Association {
         if let Some(stream) = self.tx.queue.pop_low() {
             return Some(Event::BufferedAmountLow(stream));
         }
+        if let Some(stream) = self.tx.queue.pop_flushed() {
+            return Some(Event::Flushed(stream));
+        }
         if let Some(stream) = self.tx.queue.pop_writable() {
             return Some(Event::SendCapacity(stream));
         }
@@ -244,6 +247,7 @@ impl Association {
             unordered: options.unordered,
             max_retransmits: options.max_retransmits,
             expires: options.lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            counted: !options.uncounted,
         };
         if !self.tx.enqueue(stream, message) {
             return Err(SendError::NoSuchStream);
@@ -270,8 +274,8 @@ impl Association {
         self.rx.streams.readable_bytes(stream)
     }
 
-    /// Payload bytes that [`send`](Self::send) has accepted on this stream and that were never sent: the
-    /// `bufferedAmount` of a data channel.
+    /// Payload bytes that [`send`](Self::send) has accepted on this stream and that were never sent, without those that
+    /// are [uncounted](crate::SendOptions::uncounted): the `bufferedAmount` of a data channel.
     pub fn buffered_amount(&self, stream: StreamId) -> usize {
         self.tx.queue.stream(stream).map_or(0, |stream| stream.buffered)
     }
@@ -280,6 +284,12 @@ impl Association {
     /// acknowledged, the buffered ones included.
     pub fn unacked_bytes(&self, stream: StreamId) -> usize {
         self.tx.queue.stream(stream).map_or(0, |stream| stream.held.payload)
+    }
+
+    /// Whether everything that [`send`](Self::send) has accepted on this stream has been sent once, or given up. If not,
+    /// [`Event::Flushed`] tells when it has.
+    pub fn is_flushed(&mut self, stream: StreamId) -> bool {
+        self.tx.queue.is_flushed(stream)
     }
 
     /// At which [`buffered_amount`](Self::buffered_amount) to say [`Event::BufferedAmountLow`]. 0 at first,

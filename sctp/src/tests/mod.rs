@@ -2,6 +2,7 @@
 
 mod bbr;
 mod budget;
+mod buffered;
 mod close;
 mod data;
 mod flow;

@@ -208,8 +208,9 @@ impl Sender {
     }
 
     /// A message of a stream is given up before anything of it was sent.
-    pub(super) fn drop_unsent(&mut self, slot: u16, len: usize, stats: &mut Stats) {
-        self.queue.unbuffer(slot, len);
+    pub(super) fn drop_unsent(&mut self, slot: u16, message: &QueuedMessage, stats: &mut Stats) {
+        let len = message.payload.len();
+        self.queue.unbuffer(slot, if message.counted { len } else { 0 });
         self.queue.release(slot, len, true);
         stats.messages_abandoned += 1;
         self.note_capacity();

@@ -53,7 +53,7 @@ impl Sender {
         self.outstanding.abandon(chunk.message, message.first_tsn, message.last_tsn);
         if let Some(cutting) = self.queue.stop_cutting(slot, chunk.message) {
             let rest = cutting.len - cutting.offset;
-            self.queue.unbuffer(slot, rest);
+            self.queue.unbuffer(slot, cutting.buffered(rest));
             self.queue.release(slot, rest, false);
             let tsn = self.outstanding.push_abandoned(chunk.message, FLAG_END);
             self.messages.hold(chunk.message, tsn);

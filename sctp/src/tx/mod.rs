@@ -425,11 +425,12 @@ impl Sender {
         let message = self.queue.pop(slot)?;
         let len = message.payload.len();
         if self.partial_reliability && message.expires.is_some_and(|expires| expires <= now) {
-            self.drop_unsent(slot, len, stats);
+            self.drop_unsent(slot, &message, stats);
             return None;
         }
         let stream = self.queue.at_mut(slot)?;
         let tsn = self.outstanding.next_tsn();
+        let counted = message.counted;
         let message = self.messages.insert(SentMessage {
             payload: message.payload,
             slot,
@@ -442,7 +443,7 @@ impl Sender {
             first_tsn: tsn,
             last_tsn: tsn,
         });
-        let cutting = Cutting { message, fsn: 0, offset: 0, len };
+        let cutting = Cutting { message, fsn: 0, offset: 0, len, counted };
         self.queue.begin(slot, cutting);
         Some(cutting)
     }

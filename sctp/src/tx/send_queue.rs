@@ -37,6 +37,8 @@ pub(crate) struct QueuedMessage {
     pub(crate) unordered: bool,
     pub(crate) max_retransmits: Option<u32>,
     pub(crate) expires: Option<Instant>,
+    /// It counts in the stream's buffered amount.
+    pub(crate) counted: bool,
 }
 
 /// Messages up to this size are begun however much is: most go into one packet.
@@ -58,6 +60,15 @@ pub(crate) struct Cutting {
     pub(crate) fsn: u32,
     pub(crate) offset: usize,
     pub(crate) len: usize,
+    /// It counts in the stream's buffered amount.
+    pub(crate) counted: bool,
+}
+
+impl Cutting {
+    /// What these bytes of it count for in the buffered amount.
+    pub(crate) fn buffered(&self, bytes: usize) -> usize {
+        if self.counted { bytes } else { 0 }
+    }
 }
 
 /// What is to be cut next.
@@ -87,7 +98,7 @@ pub(crate) struct OutStream {
     pub(crate) id: StreamId,
     queue: VecDeque<QueuedMessage>,
     cutting: Option<Cutting>,
-    /// Payload bytes never sent.
+    /// Payload bytes never sent, of messages that count.
     pub(crate) buffered: usize,
     /// What of it is not acknowledged, the buffered included.
     pub(crate) held: Held,
@@ -102,6 +113,8 @@ pub(crate) struct OutStream {
     /// It is in the turns, or parked.
     has_turn: bool,
     low_pending: bool,
+    /// The owner is to be told when everything has been sent once.
+    flush_wanted: bool,
 }
 
 impl OutStream {
@@ -120,6 +133,7 @@ impl OutStream {
             tag: 0,
             has_turn: false,
             low_pending: false,
+            flush_wanted: false,
         }
     }
 
@@ -168,6 +182,8 @@ pub(crate) struct SendQueue {
     mid_message: bool,
     /// Streams whose buffered amount fell to the threshold and whose owner has not been told; each once.
     low: VecDeque<StreamId>,
+    /// Streams whose `flush_wanted` has come true.
+    flushed: VecDeque<StreamId>,
     /// Streams in `ResetState::Draining` that are drained; each once.
     drained: VecDeque<StreamId>,
     /// What all streams hold of the send buffer.
@@ -192,6 +208,7 @@ impl SendQueue {
             interleaving: false,
             mid_message: false,
             low: VecDeque::new(),
+            flushed: VecDeque::new(),
             drained: VecDeque::new(),
             budget: Budget::default(),
             waiting: VecDeque::new(),
@@ -252,7 +269,7 @@ impl SendQueue {
     pub(crate) fn push(&mut self, id: StreamId, message: QueuedMessage) -> bool {
         let Some(slot) = self.streams.slot_or_insert_with(id, || OutStream::new(id)) else { return false };
         let Some(stream) = self.streams.at_mut(slot) else { return false };
-        stream.buffered += message.payload.len();
+        stream.buffered += if message.counted { message.payload.len() } else { 0 };
         self.budget.take(&mut stream.held, stream.priority, message.payload.len());
         self.active += usize::from(!stream.is_active());
         if !stream.has_turn {
@@ -319,11 +336,12 @@ impl SendQueue {
         cutting.offset += bytes;
         cutting.fsn += 1;
         let end = cutting.offset >= cutting.len;
+        let buffered = cutting.buffered(bytes);
         self.turns.served(chunk_len, stream.priority, end, self.interleaving);
         if end {
             self.end_cutting(slot);
         }
-        self.unbuffer(slot, bytes);
+        self.unbuffer(slot, buffered);
         end
     }
 
@@ -360,7 +378,7 @@ impl SendQueue {
         self.turns.end_of_packet(self.interleaving);
     }
 
-    /// These payload bytes have been sent for the first time, or given up before that.
+    /// These payload bytes that count have been sent for the first time, or given up before that.
     pub(crate) fn unbuffer(&mut self, slot: u16, bytes: usize) {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         let before = stream.buffered;
@@ -369,6 +387,22 @@ impl SendQueue {
             stream.low_pending = true;
             self.low.push_back(stream.id);
         }
+        if stream.flush_wanted && !stream.is_active() {
+            stream.flush_wanted = false;
+            self.flushed.push_back(stream.id);
+        }
+    }
+
+    /// Whether everything on the stream has been sent once, or given up. If not, its owner is to be told when it has.
+    pub(crate) fn is_flushed(&mut self, id: StreamId) -> bool {
+        let Some(stream) = self.streams.get_mut(id) else { return true };
+        stream.flush_wanted = stream.is_active();
+        !stream.flush_wanted
+    }
+
+    /// The next stream whose owner is to be told that everything has been sent once.
+    pub(crate) fn pop_flushed(&mut self) -> Option<StreamId> {
+        self.flushed.pop_front()
     }
 
     /// These payload bytes have been acknowledged or given up, and their message with them if it is `done`.
@@ -538,6 +572,7 @@ impl SendQueue {
             let slot = self.streams.slot(id);
             self.drained.retain(|&drained| drained != id);
             self.low.retain(|&low| low != id);
+            self.flushed.retain(|&flushed| flushed != id);
             if let Some(mut stream) = self.streams.remove(id) {
                 self.active -= usize::from(stream.is_active());
                 dropped += stream.held.messages;
