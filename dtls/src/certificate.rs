@@ -2,15 +2,17 @@
 
 use crate::error::CertificateError;
 use crate::fingerprint::{Fingerprint, HashAlgorithm};
-use crate::key::KeyType;
+use crate::key::{KeyType, PublicKey};
 use crate::types::SignatureScheme;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::rsa;
 use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+use x509_parser::asn1_rs::{FromDer, Sequence};
 use zeroize::Zeroizing;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -18,6 +20,8 @@ const DAY: u64 = 24 * 60 * 60;
 const LATEST: u64 = 253_370_764_800;
 /// Certificates in a chain, our own included.
 const MAX_CHAIN: usize = 16;
+/// What a PEM file says of an encrypted key: PKCS #8 (RFC 7468 §11), and OpenSSL's older formats (RFC 1421 §4.6.1.1).
+const ENCRYPTED: [&str; 2] = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
 
 /// A certificate and its key. To be made once and shared: RFC 8827 §6.5 lets one identity serve many connections.
 pub struct Certificate {
@@ -79,7 +83,7 @@ impl Certificate {
     }
 
     /// An identity from a DER certificate and its private key: PKCS #8 of ECDSA P-256, P-384, Ed25519 or RSA of
-    /// 2048 to 4096 bits, or PKCS #1 of RSA.
+    /// 2048 to 4096 bits, PKCS #1 of RSA, or SEC 1 (RFC 5915) of ECDSA.
     ///
     /// # Errors
     ///
@@ -100,7 +104,7 @@ impl Certificate {
             return Err(CertificateError::Certificate);
         }
         let certified = crate::peer_certificate::key(leaf).map_err(|_| CertificateError::Certificate)?;
-        let (key_type, key) = SigningKey::parse(private_key).ok_or(CertificateError::Key)?;
+        let (key_type, key) = SigningKey::parse(private_key, &certified)?;
         if (key_type, key.public_key()) != (certified.key_type, &certified.bytes) {
             return Err(CertificateError::KeyMismatch);
         }
@@ -108,8 +112,8 @@ impl Certificate {
         Ok(Self { chain, key_type, key })
     }
 
-    /// An identity from PEM texts: one or more `CERTIFICATE`, our own first, and `PRIVATE KEY` or `RSA PRIVATE KEY`.
-    /// All may stand in one text.
+    /// An identity from PEM texts: one or more `CERTIFICATE`, our own first, and `PRIVATE KEY`, `RSA PRIVATE KEY` or
+    /// `EC PRIVATE KEY`. All may stand in one text.
     ///
     /// # Errors
     ///
@@ -118,6 +122,9 @@ impl Certificate {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(|_| CertificateError::Certificate)?;
+        if ENCRYPTED.iter().any(|mark| key_pem.contains(mark)) {
+            return Err(CertificateError::EncryptedKey);
+        }
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| CertificateError::Key)?;
         let chain: Vec<&[u8]> = chain.iter().map(|der| der.as_ref()).collect();
         let result = Self::from_der_chain(&chain, key.secret_der());
@@ -177,21 +184,37 @@ impl Certificate {
 }
 
 impl SigningKey {
-    fn parse(der: &[u8]) -> Option<(KeyType, Self)> {
+    fn parse(der: &[u8], certified: &PublicKey) -> Result<(KeyType, Self), CertificateError> {
         let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
             EcdsaKeyPair::from_pkcs8(algorithm, der, &SystemRandom::new()).ok().map(Self::Ecdsa)
         };
         if let Some(key) = ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING) {
-            return Some((KeyType::EcdsaP256, key));
+            return Ok((KeyType::EcdsaP256, key));
         }
         if let Some(key) = ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING) {
-            return Some((KeyType::EcdsaP384, key));
+            return Ok((KeyType::EcdsaP384, key));
         }
         if let Ok(key) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
-            return Some((KeyType::Ed25519, Self::Ed25519(key)));
+            return Ok((KeyType::Ed25519, Self::Ed25519(key)));
         }
-        let key = rsa::KeyPair::from_pkcs8(der).or_else(|_| rsa::KeyPair::from_der(der)).ok()?;
-        Some((KeyType::Rsa, Self::Rsa(Box::new(key))))
+        if let Some(private) = sec1(der) {
+            return Self::with_scalar(private, certified);
+        }
+        let key = rsa::KeyPair::from_pkcs8(der).or_else(|_| rsa::KeyPair::from_der(der));
+        Ok((KeyType::Rsa, Self::Rsa(Box::new(key.map_err(|_| CertificateError::Key)?))))
+    }
+
+    /// The scalar alone is a key of the certificate's curve, if it belongs to it: `ring` compares.
+    fn with_scalar(private: &[u8], certified: &PublicKey) -> Result<(KeyType, Self), CertificateError> {
+        let algorithm = match certified.key_type {
+            KeyType::EcdsaP256 => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
+            KeyType::EcdsaP384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
+            KeyType::Ed25519 | KeyType::Rsa => return Err(CertificateError::KeyMismatch),
+        };
+        let random = SystemRandom::new();
+        EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, &certified.bytes, &random)
+            .map(|key| (certified.key_type, Self::Ecdsa(key)))
+            .map_err(|_| CertificateError::KeyMismatch)
     }
 
     fn public_key(&self) -> &[u8] {
@@ -201,6 +224,15 @@ impl SigningKey {
             Self::Rsa(key) => key.public_key().as_ref(),
         }
     }
+}
+
+/// The `privateKey` of an `ECPrivateKey` (RFC 5915 §3). Curve and public key may follow; the certificate has both.
+fn sec1(der: &[u8]) -> Option<&[u8]> {
+    let (_, sequence) = Sequence::from_der(der).ok()?;
+    let Cow::Borrowed(content) = sequence.content else { return None };
+    let (rest, version) = u8::from_der(content).ok()?;
+    let (_, private) = <&[u8]>::from_der(rest).ok()?;
+    (version == 1).then_some(private)
 }
 
 /// Overwrites what was read of a key file.
@@ -280,6 +312,48 @@ mod tests {
             include_str!("tests/identities/rsa-1024.key"),
         );
         assert_eq!(short.err(), Some(CertificateError::Certificate));
+    }
+
+    #[test]
+    fn ecdsa_is_read_in_the_format_of_sec_1_too() {
+        // From `openssl ecparam -name prime256v1 -genkey`, with its EC PARAMETERS in front, and for P-384.
+        for (certificate, key) in [
+            (include_str!("tests/identities/sec1-p256.crt"), include_str!("tests/identities/sec1-p256.key")),
+            (include_str!("tests/identities/sec1-p384.crt"), include_str!("tests/identities/sec1-p384.key")),
+        ] {
+            assert!(key.contains("BEGIN EC PRIVATE KEY"));
+            let identity = Certificate::from_pem(certificate, key).unwrap();
+            let certified = crate::peer_certificate::key(identity.der()).unwrap();
+            let scheme = identity.key_type().signs_with()[0];
+            let signature = identity.sign(scheme, b"message").unwrap();
+            assert_eq!(RING.verify(&certified, scheme, b"message", &signature), Ok(()));
+            let der = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            for len in 0..der.secret_der().len() {
+                assert!(Certificate::from_der(identity.der(), &der.secret_der()[..len]).is_err());
+            }
+            for other in [
+                Certificate::generate(NOW).unwrap().der(),
+                &CertificateDer::from_pem_slice(RSA.as_bytes()).unwrap(),
+            ] {
+                let error = Certificate::from_der(other, der.secret_der()).err();
+                assert_eq!(error, Some(CertificateError::KeyMismatch));
+            }
+        }
+    }
+
+    #[test]
+    fn an_encrypted_key_is_refused_with_the_command_that_helps() {
+        let certificate = include_str!("tests/identities/sec1-p256.crt");
+        for key in [
+            include_str!("tests/identities/encrypted.key"),
+            include_str!("tests/identities/encrypted-sec1.key"),
+        ] {
+            let error = Certificate::from_pem(certificate, key).unwrap_err();
+            assert_eq!(error, CertificateError::EncryptedKey);
+            assert!(error.to_string().contains("openssl pkey -in"), "{error}");
+        }
+        let garbage = Certificate::from_pem(certificate, "no key at all").unwrap_err();
+        assert!(garbage.to_string().contains("openssl pkcs8 -topk8 -nocrypt"), "{garbage}");
     }
 
     #[test]

@@ -310,9 +310,18 @@ pub enum CertificateError {
     /// or too many.
     #[error("the certificate cannot be used")]
     Certificate,
-    /// The private key is not PKCS #8 with ECDSA P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits, nor PKCS #1.
-    #[error("the private key is not one of PKCS #8 or PKCS #1 that can be used")]
+    /// The private key is not ECDSA P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits, or not in PKCS #8, PKCS #1 or
+    /// SEC 1.
+    #[error(
+        "the private key cannot be used: it must be ECDSA P-256 or P-384, Ed25519 or RSA of 2048 to 4096 bits; \
+         `openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW` makes a file that is read"
+    )]
     Key,
+    /// The private key is encrypted, and nobody is asked for the password.
+    #[error(
+        "the private key is encrypted; `openssl pkey -in KEY -out NEW` asks for the password and decrypts it"
+    )]
+    EncryptedKey,
     /// The private key is not the certificate's.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
