@@ -19,6 +19,11 @@ impl Transcript {
         &self.0
     }
 
+    #[cfg(test)]
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0 = Vec::new();
     }

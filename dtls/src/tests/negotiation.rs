@@ -1,6 +1,7 @@
 //! What both ends agree on: certificates, schemes, extensions, exporters, cookies; and what they refuse by name.
 
 use super::pair::*;
+use crate::flight::Item;
 use crate::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -102,35 +103,67 @@ fn without_a_common_scheme_suite_or_group_the_error_says_which() {
     refused(&|_, s| s.groups = vec![NamedGroup(25)], false, Error::NoCommonGroup, failure);
 }
 
+/// Makes a hello one of before RFC 7627, without another length: the extension becomes one that nobody knows.
+fn forget_extended_master_secret(hello: &mut [u8]) {
+    let at = hello.windows(4).position(|four| four == [0, 23, 0, 0]).unwrap();
+    hello[at..at + 2].copy_from_slice(&[0x7a, 0x7a]);
+}
+
 #[test]
-fn sessions_without_the_extended_master_secret_need_a_word_and_export_nothing() {
+fn an_old_peer_without_the_extended_master_secret_is_refused_in_both_roles() {
     for old_client in [true, false] {
-        for allowed in [true, false] {
+        let (mut client, mut server) = (config(0), config(1));
+        client.require_extended_master_secret = !old_client;
+        server.require_extended_master_secret = old_client;
+        let mut pair = Pair::new(client, server);
+        pair.run(Duration::from_secs(40), |from, index, mut datagram| {
+            // An old server sees the extension and doesn't answer it, as if it had not seen it.
+            if from && index == 0 {
+                forget_extended_master_secret(&mut datagram);
+            }
+            fine(from, index, datagram)
+        });
+        let alert = AlertDescription::HANDSHAKE_FAILURE;
+        assert_refused(pair, !old_client, Error::NoExtendedMasterSecret, alert);
+    }
+}
+
+#[test]
+fn with_the_switch_an_old_peer_connects_in_both_roles_and_nothing_is_exported() {
+    for old_client in [true, false] {
+        for suite in Config::default().suites.into_iter().filter(|suite| suite.to_string().contains("ECDSA"))
+        {
             let (mut client, mut server) = (config(0), config(1));
-            client.require_extended_master_secret = !old_client && !allowed;
-            server.require_extended_master_secret = old_client && !allowed;
+            for config in [&mut client, &mut server] {
+                config.require_extended_master_secret = false;
+                config.suites = vec![suite];
+            }
             let mut pair = Pair::new(client, server);
-            // Somebody old leaves the extension out of its hello, and so do both transcripts.
-            let kind = if old_client { HandshakeType::CLIENT_HELLO } else { HandshakeType::SERVER_HELLO };
-            pair.run(Duration::from_secs(40), |from, index, mut datagram| {
-                if from == old_client && index == 0 && datagram[13] == kind.0 {
-                    let body = 13 + 12;
-                    let at = (body..).find(|&at| datagram[at..at + 4] == [0, 23, 0, 0]).unwrap();
-                    // A type that nobody knows, or one that is always welcome.
-                    datagram[at..at + 4].copy_from_slice(if old_client {
-                        &[0x7a, 0x7a, 0, 0]
-                    } else {
-                        &[0, 10, 0, 0]
-                    });
+            let now = pair.now;
+            if old_client {
+                // What it sends and hashes does not have it.
+                let session = &mut pair.client.connection.session;
+                let Some(Item::Message(hello)) = session.flight.items_mut().first_mut() else { panic!() };
+                forget_extended_master_secret(&mut hello.body);
+                forget_extended_master_secret(session.transcript.bytes_mut());
+            }
+            for mut hello in pair.client.output(now) {
+                let as_sent = hello[13..].to_vec();
+                if !old_client {
+                    // It reads a hello without the extension, and hashes the one that was sent.
+                    forget_extended_master_secret(&mut hello);
                 }
-                fine(from, index, datagram)
-            });
-            if allowed {
-                // Both derive the old secret only if both know; here one was deceived, so Finished tells.
-                assert!(!pair.client.connection.is_connected() || !pair.server.connection.is_connected());
-            } else {
-                let (refuses, _) = pair.ends(!old_client);
-                assert_eq!(refuses.events, [Event::Failed(Error::NoExtendedMasterSecret)]);
+                pair.server.input(now, &hello);
+                let hashed = pair.server.connection.session.transcript.bytes_mut();
+                hashed[..as_sent.len()].copy_from_slice(&as_sent);
+            }
+            pair.run(Duration::from_secs(1), fine);
+            pair.assert_connected();
+            for end in [&pair.client, &pair.server] {
+                assert!(!end.connection.negotiated().unwrap().extended_master_secret);
+                // RFC 7627 §5.4.
+                let exported = end.connection.export_keying_material(&mut [0; 20], "EXPORTER-x", None);
+                assert_eq!(exported, Err(ExportError::NoExtendedMasterSecret));
             }
         }
     }
