@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 pub(crate) enum Machine {
     Client(Client),
     Server(Server),
-    /// It could not even start.
+    /// It could not even start, or has ended.
     Dead,
 }
 
@@ -183,6 +183,7 @@ impl Connection {
     pub fn close(&mut self, now: Instant) {
         let _ = now;
         self.early = Vec::new();
+        self.machine = Machine::Dead;
         self.session.close();
     }
 
@@ -243,6 +244,8 @@ impl Connection {
 
     pub(crate) fn fail(&mut self, error: &Error) {
         self.early = Vec::new();
+        // It may hold secrets of a handshake that will not be completed.
+        self.machine = Machine::Dead;
         self.session.fail(error);
     }
 }

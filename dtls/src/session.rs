@@ -19,6 +19,7 @@ use crate::v12::keys::Secrets;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// How far the session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,9 +123,9 @@ impl Session {
     /// 32 bytes for a hello. The seed is mixed in, so that neither a weak seed nor a weak system randomness alone
     /// makes it predictable.
     pub(crate) fn random(&self, seed: &[u8; 32]) -> Result<[u8; 32], Error> {
-        let mut system = [0; 32];
-        self.crypto.fill_random(&mut system).map_err(|_| Error::Crypto)?;
-        let mixed = self.crypto.hmac(HashAlgorithm::Sha256, seed, &[&system]);
+        let mut system = Zeroizing::new([0; 32]);
+        self.crypto.fill_random(&mut system[..]).map_err(|_| Error::Crypto)?;
+        let mixed = self.crypto.hmac(HashAlgorithm::Sha256, seed, &[&system[..]]);
         <[u8; 32]>::try_from(&mixed[..]).map_err(|_| Error::Crypto)
     }
 

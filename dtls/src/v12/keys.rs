@@ -27,9 +27,10 @@ pub(crate) struct Randoms {
     pub(crate) server: [u8; 32],
 }
 
-/// The master secret and what it is used with. Wiped when dropped; has no `Debug`.
+/// The master secret and what it is used with. Wiped when dropped; has no `Debug`. It is boxed, as each move of the bytes
+/// themselves would leave a copy behind.
 pub(crate) struct Secrets {
-    master: Zeroizing<[u8; 48]>,
+    master: Box<Zeroizing<[u8; 48]>>,
     suite: Suite,
     randoms: Randoms,
     extended: bool,
@@ -45,7 +46,7 @@ impl Secrets {
         premaster: &[u8],
         transcript: Option<&[u8]>,
     ) -> Self {
-        let mut master = Zeroizing::new([0; 48]);
+        let mut master = Box::new(Zeroizing::new([0; 48]));
         let out = &mut master[..];
         if let Some(transcript) = transcript {
             let session_hash = provider.hash(suite.hash, transcript);

@@ -49,6 +49,7 @@ use crate::key::{ECDSA_SIGN, KeyType, PublicKey, RSA_SIGN};
 use crate::session::Session;
 use crate::types::{HandshakeType, ProtocolVersion, SignatureScheme};
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// The awaited message; see the table above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub(crate) struct Server {
     state: State,
     randoms: Randoms,
     /// What the cookie is made with; `None` if none is asked for.
-    cookie_secret: Option<[u8; 32]>,
+    cookie_secret: Option<Zeroizing<[u8; 32]>>,
     choice: Option<Choice>,
     exchange: Option<Box<dyn KeyExchange>>,
     /// Of the client's certificate.
@@ -78,7 +79,8 @@ impl Server {
         if session.config.certificate.is_none() {
             return Err(Error::OwnCertificateMissing);
         }
-        let cookie_secret = if session.config.require_cookie { Some(session.random(seed)?) } else { None };
+        let cookie_secret =
+            if session.config.require_cookie { Some(Zeroizing::new(session.random(seed)?)) } else { None };
         Ok(Self {
             state: State::ClientHello,
             randoms: Randoms { client: [0; 32], server: session.random(seed)? },
@@ -160,7 +162,7 @@ impl Server {
     /// RFC 6347 §4.2.1: over everything that the second hello must repeat. The client's address is not in it, as a
     /// connection has one peer and a secret of its own.
     fn cookie_for(&self, session: &Session, hello: &ClientHello<'_>) -> Option<Vec<u8>> {
-        let secret = self.cookie_secret?;
+        let secret = self.cookie_secret.as_ref()?;
         let suites: Vec<u8> = hello.cipher_suites.iter().flat_map(|suite| suite.0.to_be_bytes()).collect();
         let parts: [&[u8]; 7] = [
             &hello.client_version.0.to_be_bytes(),
@@ -171,7 +173,7 @@ impl Server {
             &suites,
             hello.compression_methods,
         ];
-        Some(session.crypto.hmac(HashAlgorithm::Sha256, &secret, &parts).to_vec())
+        Some(session.crypto.hmac(HashAlgorithm::Sha256, &secret[..], &parts).to_vec())
     }
 
     /// Without a timer: the client repeats its hello if this is lost (RFC 6347 §4.2.4).
