@@ -29,6 +29,7 @@ need chromium chromium
 need firefox-esr firefox-esr
 need ip iproute2
 need openssl openssl
+need tshark tshark
 if [ ${#packages[@]} -gt 0 ]; then
     say "Installing ${packages[*]}"
     "${root[@]}" apt-get update -qq

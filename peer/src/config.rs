@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinnet_dtls::{Certificate, KeyLog};
+use sinnet_dtls::{Certificate, CipherSuite, KeyLog};
 use sinnet_sctp::Congestion;
 
 /// What IPv4 promises to carry: 576 bytes, less IP and UDP headers.
@@ -54,6 +54,8 @@ pub struct Config {
     /// DTLS retransmission: the least first timeout, 50 ms by default. It is twice the round trip that ICE has measured, if
     /// that is more, and doubles from there.
     pub dtls_initial_timeout: Duration,
+    /// The DTLS cipher suites that we accept, best first. `None` by default: all six, by what the machine is good at.
+    pub cipher_suites: Option<Vec<CipherSuite>>,
     /// Answer an `actpass` offer as the DTLS client (`a=setup:active`, RFC 8842 §5.3's recommendation). True by
     /// default.
     pub answer_active: bool,
@@ -81,6 +83,7 @@ impl Config {
             channel_send_buffer: usize::MAX,
             max_channels: 1024,
             dtls_initial_timeout: Duration::from_millis(50),
+            cipher_suites: None,
             answer_active: true,
             interleaving: true,
             congestion: Congestion::default(),

@@ -10,6 +10,7 @@ use sinnet_ice::Path;
 
 use crate::demux::{Kind, classify};
 use crate::peer::Peer;
+use crate::tap::Direction;
 
 /// DTLS datagrams kept while their path is not validated yet; the oldest goes first.
 pub const EARLY_DATAGRAMS: usize = 4;
@@ -46,6 +47,13 @@ impl Peer {
     pub fn handle_datagram(&mut self, now: Instant, path: Path, datagram: &mut [u8]) -> bool {
         self.now = now;
         self.counters.datagrams_received += 1;
+        if self.tap.is_some() {
+            return self.with_tap(path, datagram, |peer, datagram| peer.take_datagram(now, path, datagram));
+        }
+        self.take_datagram(now, path, datagram)
+    }
+
+    fn take_datagram(&mut self, now: Instant, path: Path, datagram: &mut [u8]) -> bool {
         if self.has_ended() {
             self.counters.dropped_after_close += 1;
             return false;
@@ -64,9 +72,14 @@ impl Peer {
         let validated = self.ice.is_validated(path);
         match &mut self.transport {
             Some(transport) if validated => {
-                let sctp = &mut transport.sctp;
+                let (sctp, tap) = (&mut transport.sctp, &mut self.tap);
                 // An error is told by an event as well.
-                let _ = transport.dtls.handle_input(now, datagram, |packet| sctp.handle_input(now, packet));
+                let _ = transport.dtls.handle_input(now, datagram, |packet| {
+                    if let Some(tap) = tap {
+                        tap.sctp_packet(now, Direction::Received, path, packet);
+                    }
+                    sctp.handle_input(now, packet);
+                });
                 true
             }
             Some(transport) if transport.dtls.is_connected() => {

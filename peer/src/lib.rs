@@ -31,6 +31,7 @@
 //! | `channels.rs`, `channel.rs`, `channel_table.rs` | data channels over SCTP streams and DCEP |
 //! | `sdp_channels.rs` | data channels that SDP opens and closes (RFC 8864) |
 //! | `message.rs` | messages and their PPIDs (RFC 8831 §8) |
+//! | `tap.rs`, `pcap.rs` | looking on, and capture files for Wireshark |
 //!
 //! # Limits
 //!
@@ -51,9 +52,11 @@ mod generations;
 mod input;
 mod message;
 mod negotiate;
+mod pcap;
 mod peer;
 mod sdp_channels;
 mod stats;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -68,13 +71,15 @@ pub use event::{CloseReason, ConnectionState, Event};
 pub use input::EARLY_DATAGRAMS;
 pub use message::Message;
 pub use negotiate::Received;
+pub use pcap::{PcapOptions, PcapTap};
 pub use peer::Peer;
 pub use sdp_channels::OfferedChannel;
-pub use sinnet_dtls::{Certificate, CertificateError, KeyLog};
+pub use sinnet_dtls::{Certificate, CertificateError, CipherSuite, KeyLog};
 pub use sinnet_ice::{Config as IceConfig, Path, binding_request_local_ufrag};
 pub use sinnet_sctp::Congestion;
 pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, Limit, Politeness, SdpType, SignalingState};
 pub use stats::Stats;
+pub use tap::{Direction, Tap};
 pub use transmit::Transmit;
 
 /// The state of the ICE agent, as W3C's `RTCIceConnectionState` has it.

@@ -388,7 +388,11 @@ impl Peer {
         dtls_config.retransmit.initial = self.config.dtls_initial_timeout;
         // Counted from here, while ICE has yet to find a path.
         dtls_config.handshake_timeout = Some(HANDSHAKE_TIMEOUT);
-        dtls_config.key_log.clone_from(&self.config.key_log);
+        if let Some(suites) = &self.config.cipher_suites {
+            dtls_config.suites.clone_from(suites);
+        }
+        let (key_log, secrets) = self.key_log();
+        dtls_config.key_log = key_log;
         let dtls_client = role == DtlsRole::Client;
         let dtls = sinnet_dtls::Connection::new(
             Arc::new(dtls_config),
@@ -417,6 +421,7 @@ impl Peer {
             dtls_client,
             peer_max_message_size: remote.max_message_size,
         });
+        self.secrets = secrets;
     }
 }
 

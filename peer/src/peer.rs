@@ -25,6 +25,7 @@ use crate::event::{CloseReason, ConnectionState, Event};
 use crate::generations::Generations;
 use crate::input::Early;
 use crate::stats::Stats;
+use crate::tap::{Secrets, Tap};
 
 /// DTLS and what runs over it.
 pub(crate) struct Transport {
@@ -53,6 +54,9 @@ pub struct Peer {
     pub(crate) events: VecDeque<Event>,
     pub(crate) early: Early,
     pub(crate) counters: Stats,
+    pub(crate) tap: Option<Box<dyn Tap>>,
+    /// Until the tap has had them all.
+    pub(crate) secrets: Option<Secrets>,
     /// Seeds for the layers that are made later.
     pub(crate) rng: StdRng,
     /// The newest time we were told.
@@ -100,6 +104,8 @@ impl Peer {
             events: VecDeque::new(),
             early: Early::default(),
             counters: Stats::default(),
+            tap: None,
+            secrets: None,
             rng,
             now,
             data_path: None,

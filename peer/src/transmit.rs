@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use sinnet_ice::Path;
 
 use crate::peer::Peer;
+use crate::tap::Direction;
 
 /// The longest first timeout of a DTLS flight.
 const MAX_INITIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,6 +30,14 @@ impl Peer {
     /// DTLS flights and probes go alone; other SCTP packets go in batches.
     pub fn poll_transmit(&mut self, now: Instant, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
         self.now = now;
+        let transmit = self.next_batch(now, max_segments, buf)?;
+        if self.tap.is_some() {
+            self.show_batch(transmit.path, &buf[..transmit.size], transmit.segment_size);
+        }
+        Some(transmit)
+    }
+
+    fn next_batch(&mut self, now: Instant, max_segments: usize, buf: &mut [u8]) -> Option<Transmit> {
         if self.has_ended() {
             return self.transmit_farewell(now, buf);
         }
@@ -91,6 +100,9 @@ impl Peer {
             let Some(len) = transport.sctp.poll_transmit(now, &mut slot[header..header + budget]) else {
                 break;
             };
+            if let Some(tap) = &mut self.tap {
+                tap.sctp_packet(now, Direction::Sent, path, &slot[header..header + len]);
+            }
             let Ok(record) = transport.dtls.seal(slot, len) else {
                 // The record numbers of this epoch are used up; the connection fails by itself.
                 break;
