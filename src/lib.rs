@@ -45,6 +45,7 @@
 //! (peer-reflexive candidates) are what there is. No audio or video; their m-lines are refused.
 #![forbid(unsafe_code)]
 
+mod capture;
 mod config;
 mod data_channel;
 mod description;
@@ -55,6 +56,7 @@ mod gather;
 mod peer_connection;
 mod shared;
 
+pub use capture::{Capture, CaptureSummary};
 pub use config::{EndpointConfig, PeerConfig};
 pub use data_channel::{DataChannel, DataChannelOptions};
 pub use description::{IceCandidate, OfferedChannel, SessionDescription};
@@ -63,8 +65,8 @@ pub use error::{Error, SendError, TrySendError};
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
     Certificate, CertificateError, ChannelError, ChannelState as DataChannelState, CloseReason, Congestion,
-    ConnectionState, Dcmap, DcmapError, IceState as IceConnectionState, KeyLog, Message, Path, Politeness,
-    Received, Reliability, SdpType, SignalingState, Stats,
+    ConnectionState, Dcmap, DcmapError, IceState as IceConnectionState, KeyLog, Message, Path, PcapOptions,
+    Politeness, Received, Reliability, SdpType, SignalingState, Stats,
 };
 
 /// The README's example is a test like any other.

@@ -1,10 +1,12 @@
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use sinnet_peer::{
-    ChannelKey, ChannelOptions, CloseReason, ConnectionState, Event, IceState, Path, Politeness, Received,
-    SdpType, SignalingState, Stats,
+    ChannelKey, ChannelOptions, CloseReason, ConnectionState, Event, IceState, Path, PcapOptions, Politeness,
+    Received, SdpType, SignalingState, Stats,
 };
 
+use crate::capture::Capture;
 use crate::data_channel::{DataChannel, DataChannelOptions};
 use crate::description::{IceCandidate, OfferedChannel, SessionDescription};
 use crate::endpoint::EndpointHandle;
@@ -340,6 +342,24 @@ impl PeerConnection {
     /// The counters of all layers.
     pub fn stats(&self) -> Stats {
         self.0.shared.lock().peer.stats()
+    }
+
+    /// Writes what goes over the wire, and what is in it, to `writer` as a pcapng file for Wireshark, from now on until
+    /// [`Capture::finish`] or the end of the connection. Takes the place of an earlier capture.
+    ///
+    /// `writer` runs on a thread of its own. Where it is too slow, packets are left out and counted: it never slows the
+    /// connection. For the secrets ([`PcapOptions::secrets`]) it has to begin before the second description is set.
+    ///
+    /// **The SCTP packets are in clear**, with all messages.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start_capture(
+        &self,
+        writer: impl Write + Send + 'static,
+        options: PcapOptions,
+    ) -> io::Result<Capture> {
+        Capture::start(&self.0.shared, writer, options)
     }
 
     /// Closes in order: what was accepted for sending is delivered first. Returns when the connection has ended. A peer

@@ -361,6 +361,8 @@ impl Driver {
             (core.peer.poll_timeout(), core.peer.is_finished())
         };
         if finished {
+            // A capture ends with what it captures.
+            shared.lock().peer.set_tap(None);
             self.forget(peer);
             shared.finished.set();
             return false;

@@ -163,3 +163,80 @@ fn a_tap_can_be_taken_off_at_any_time() {
     assert_eq!(notebook.pages().len(), before);
     assert!(world.a.peer.stats().datagrams_sent > 10);
 }
+
+/// A file that can be read while it is written.
+#[derive(Clone, Default)]
+struct SharedFile(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for SharedFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SharedFile {
+    /// How many blocks of each type.
+    fn blocks(&self) -> std::collections::BTreeMap<u32, usize> {
+        let bytes = self.0.lock().unwrap();
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let (mut blocks, mut at) = (std::collections::BTreeMap::new(), 0);
+        while at < bytes.len() {
+            *blocks.entry(u32_at(at)).or_insert(0) += 1;
+            at += u32_at(at + 4) as usize;
+        }
+        assert_eq!(at, bytes.len());
+        blocks
+    }
+}
+
+#[tokio::test]
+async fn a_capture_of_a_real_connection_is_whole_whether_it_is_ended_or_the_connection_is() {
+    use sinnet::{Endpoint, PcapOptions, PeerEvent};
+    let (here, there) =
+        (Endpoint::bind("127.0.0.1:0").await.unwrap(), Endpoint::bind("127.0.0.1:0").await.unwrap());
+    let (a, b) = (
+        here.peer_connection(Default::default()).unwrap(),
+        there.peer_connection(Default::default()).unwrap(),
+    );
+    let (file_a, file_b) = (SharedFile::default(), SharedFile::default());
+    let mut options = PcapOptions::default();
+    options.secrets = true;
+    let capture_a = a.start_capture(file_a.clone(), options.clone()).unwrap();
+    let capture_b = b.start_capture(file_b.clone(), options).unwrap();
+    let chat = a.create_data_channel("chat", Default::default()).unwrap();
+    a.set_local_description(a.create_offer().unwrap()).unwrap();
+    b.set_remote_description(a.local_description().unwrap()).unwrap();
+    b.set_local_description(b.create_answer().unwrap()).unwrap();
+    a.set_remote_description(b.local_description().unwrap()).unwrap();
+    chat.send("hello").await.unwrap();
+    loop {
+        if let PeerEvent::DataChannel(channel) = b.next_event().await.unwrap() {
+            assert_eq!(channel.recv().await, Some("hello".into()));
+            break;
+        }
+    }
+    let summary = capture_a.finish().await.unwrap();
+    assert_eq!((summary.bytes, summary.dropped), (file_a.0.lock().unwrap().len() as u64, 0));
+    a.close().await;
+    // The other one ends with its connection.
+    while let Some(event) = b.next_event().await {
+        drop(event);
+    }
+    b.close().await;
+    let summary = capture_b.finish().await.unwrap();
+    assert_eq!(summary.dropped, 0);
+    let stats = b.stats();
+    let packets = stats.datagrams_sent + stats.datagrams_received;
+    let clear = stats.sctp.packets_sent + stats.sctp.packets_received;
+    let blocks = file_b.blocks();
+    assert_eq!(blocks[&6] as u64, packets + clear);
+    for (file, name) in [(&file_a, "ended"), (&file_b, "closed")] {
+        let blocks = file.blocks();
+        assert_eq!((blocks[&0x0a0d_0d0a], blocks[&1], blocks[&10], blocks[&5]), (1, 2, 1, 2), "{name}");
+    }
+}
