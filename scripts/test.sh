@@ -30,6 +30,8 @@ need firefox-esr firefox-esr
 need ip iproute2
 need openssl openssl
 need tshark tshark
+need python3 python3
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
     say "Installing ${packages[*]}"
     "${root[@]}" apt-get update -qq
@@ -99,7 +101,8 @@ step "Unit, pair, simulation and loopback tests" cargo test --locked --workspace
 step "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 step "Fuzz targets" fuzz_targets
 step "Release build of the command" cargo build --locked --release -p sinnet-cli
-step "Interoperability: the harness, OpenSSL and the library" interop "${others[@]}"
+step "The Python stack aiortc" scripts/aiortc.sh
+step "Interoperability: the harness, OpenSSL, aiortc and the library" interop "${others[@]}"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED so far: %s\n' "${failed[@]}" >&2

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sinnet_dtls::SrtpProfile;
 use sinnet_ice::{AddCandidateError, Candidate, Credentials, CredentialsError, Role};
 use sinnet_sctp::Association;
 use sinnet_sdp::{
@@ -393,6 +394,9 @@ impl Peer {
         }
         let (key_log, secrets) = self.key_log();
         dtls_config.key_log = key_log;
+        // There is no media here, but aiortc gives up a handshake without a profile, and browsers offer some in every one.
+        dtls_config.srtp_profiles =
+            vec![SrtpProfile::SRTP_AEAD_AES_128_GCM, SrtpProfile::SRTP_AES128_CM_HMAC_SHA1_80];
         let dtls_client = role == DtlsRole::Client;
         let dtls = sinnet_dtls::Connection::new(
             Arc::new(dtls_config),

@@ -18,13 +18,14 @@
 //! - [`lab`]: what tests share: the namespaces and one browser at a time.
 //! - [`pattern`]: the bytes that both sides know, and their hashes.
 //!
-//! The tests need root (for namespaces), `ip`, `chromium` and `firefox-esr`; `scripts/test.sh` installs what is
-//! missing and builds the command they run. One test runs at a time, and one browser process is kept from test to
-//! test; every test has a page and a peer of its own.
+//! The tests need root (for namespaces), `ip`, `chromium`, `firefox-esr` and aiortc (`scripts/aiortc.sh`);
+//! `scripts/test.sh` installs what is missing and builds the command they run. One test runs at a time, and one browser
+//! process is kept from test to test; every test has a page and a peer of its own.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `SINNET_BIN` | the `sinnet` binary; default `release/sinnet` in the target directory |
+//! | `SINNET_AIORTC_PYTHON` | a Python interpreter that has aiortc; default `aiortc/bin/python` in the target directory |
 //! | `SINNET_INTEROP_LOG` | value of `RUST_LOG` for the peer; default `debug` |
 //! | `SINNET_INTEROP_VERBOSE` | set: every log line of both sides to stderr as it comes |
 
