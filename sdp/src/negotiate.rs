@@ -171,7 +171,7 @@ impl Negotiator {
         match (kind, self.state) {
             (SdpType::Offer, SignalingState::Stable | SignalingState::HaveRemoteOffer) => {
                 let mut remote = read::offer(&session::parse(sdp)?, self.negotiated_layout())?;
-                self.check_against_session(&mut remote)?;
+                self.check_against_session(SdpType::Offer, &mut remote)?;
                 self.created = None;
                 self.channels.receive_offer(&remote.channels);
                 self.pending_remote = Some(remote);
@@ -182,7 +182,7 @@ impl Negotiator {
                     return Err(self.wrong_state("set_remote(answer)"));
                 };
                 let mut remote = read::answer(&session::parse(sdp)?, &offer.layout)?;
-                self.check_against_session(&mut remote)?;
+                self.check_against_session(SdpType::Answer, &mut remote)?;
                 let restarts =
                     self.current_local.as_ref().is_some_and(|b| b.transport.ufrag != offer.transport.ufrag);
                 if restarts && !remote.transport.ice_restart {
@@ -192,7 +192,7 @@ impl Negotiator {
                     return Err(Error::IceRestartNotOffered);
                 }
                 self.created = None;
-                self.role = remote.transport.setup.role().map(DtlsRole::peer);
+                self.role = self.role.or(remote.transport.setup.role().map(DtlsRole::peer));
                 match self.role {
                     Some(role) if !remote.layout.is_old_form() => {
                         self.channels.answered(&offer.channels, &remote.channels, role);
@@ -210,17 +210,21 @@ impl Negotiator {
     }
 
     /// What must not change in a running session (RFC 8842 §5.5 would make a new association), and what may.
-    fn check_against_session(&self, remote: &mut Remote) -> Result<(), Error> {
+    ///
+    /// Firefox answers an offer that restarts ICE with `active` whatever the roles are, and means nothing by it: the DTLS
+    /// association goes on, as fingerprints and roles are.
+    fn check_against_session(&self, kind: SdpType, remote: &mut Remote) -> Result<(), Error> {
         let transport = &mut remote.transport;
-        let says = transport.setup.role().map(DtlsRole::peer);
-        if self.role.is_some() && says.is_some() && says != self.role {
-            return Err(Error::RoleChanged);
-        }
         if let Some(Remote { transport: current, .. }) = &self.current_remote {
             if sorted(&current.fingerprints) != sorted(&transport.fingerprints) {
                 return Err(Error::FingerprintChanged);
             }
             transport.ice_restart = current.ufrag != transport.ufrag || current.pwd != transport.pwd;
+        }
+        let says = transport.setup.role().map(DtlsRole::peer);
+        let meant = kind == SdpType::Offer || !transport.ice_restart;
+        if meant && self.role.is_some() && says.is_some() && says != self.role {
+            return Err(Error::RoleChanged);
         }
         Ok(())
     }

@@ -33,6 +33,53 @@ fn answer(config: &Arc<Config>, offer: &str, candidate: bool) -> String {
     ghost.local_description().unwrap().1
 }
 
+/// Enough turns for a socket that is not ready at first.
+async fn turns(driver: &mut Driver) {
+    for _ in 0..3 {
+        driver.turn();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn first_datagrams_are_known_by_every_username_fragment_of_a_restart_while_it_lasts() {
+    let certificate = Arc::new(Certificate::generate(1_800_000_000).unwrap());
+    let config = Arc::new(Config::new(certificate));
+    let endpoint = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
+    let sockets = open_sockets(&endpoint).unwrap();
+    let bound = sockets[0].bound();
+    let shared = Arc::new(EndpointShared::new(endpoint, vec![bound]));
+    let mut driver = Driver::new(shared.clone(), sockets);
+    let mut peer = Peer::new(config.clone(), now(), [1; 32]);
+    let offer = offer(&mut peer, &bound.to_string());
+    peer.set_remote_description(now(), SdpType::Answer, &answer(&config, &offer, true)).unwrap();
+    let connection = Arc::new(PeerShared::new(shared.clone(), peer));
+    shared.commands().added.push(connection.clone());
+    let ufrags = || connection.lock().peer.local_ufrags().map(str::to_owned).collect::<Vec<_>>();
+    let before = ufrags();
+    turns(&mut driver).await;
+    assert!(driver.routes.of_ufrag(&before[0]).is_some());
+    for _ in 0..3 {
+        connection.lock().peer.restart_ice(now());
+        connection.lock().peer.create_offer().unwrap();
+        connection.lock().peer.set_local_description(now(), SdpType::Offer, "").unwrap();
+        connection.touch();
+        turns(&mut driver).await;
+        let during = ufrags();
+        assert_eq!(during.len(), 2);
+        assert!(during.iter().all(|ufrag| driver.routes.of_ufrag(ufrag).is_some()));
+        connection.lock().peer.rollback(now()).unwrap();
+        connection.touch();
+        turns(&mut driver).await;
+        assert_eq!(ufrags(), before);
+        assert!(driver.routes.of_ufrag(&during[1]).is_none() && driver.routes.of_ufrag(&before[0]).is_some());
+    }
+    connection.lock().peer.abort(now(), "done");
+    connection.touch();
+    turns(&mut driver).await;
+    assert!(driver.routes.is_empty());
+}
+
 #[tokio::test]
 async fn a_thousand_failed_attempts_leave_no_peer_route_or_timer() {
     let certificate = Arc::new(Certificate::generate(1_800_000_000).unwrap());

@@ -225,6 +225,32 @@ fn an_ice_restart_must_be_answered_by_new_credentials() {
 }
 
 #[test]
+fn the_answer_to_a_restart_may_name_the_other_role_and_changes_none() {
+    let (mut a, mut z) = (Negotiator::new(1), Negotiator::new(2));
+    exchange(&mut a, &mut z);
+    let role = a.dtls_role();
+    // As Firefox has it: the offerer was the client, and the answer says `active`.
+    let swapped = if role == Some(DtlsRole::Client) { "active" } else { "passive" };
+    for (ufrag, taken) in [('r', true), ('a', false)] {
+        let (mut a, mut z) = (a.clone(), z.clone());
+        let mut offered = transport(ufrag);
+        offered.fingerprints = transport('a').fingerprints;
+        let offer = a.create_offer(&offered).unwrap();
+        a.set_local(SdpType::Offer, &offer).unwrap();
+        z.set_remote(SdpType::Offer, &offer).unwrap();
+        let mut answered = transport(if taken { 's' } else { 'z' });
+        answered.fingerprints = transport('z').fingerprints;
+        let answer = z.create_answer(&answered).unwrap();
+        let (_, setup) = answer.split_once("a=setup:").unwrap();
+        let setup = setup.lines().next().unwrap();
+        let answer = answer.replace(&format!("a=setup:{setup}"), &format!("a=setup:{swapped}"));
+        let result = a.set_remote(SdpType::Answer, &answer).map(drop);
+        assert_eq!(result, if taken { Ok(()) } else { Err(Error::RoleChanged) });
+        assert_eq!(a.dtls_role(), role);
+    }
+}
+
+#[test]
 fn an_answer_may_not_restart_ice_by_itself() {
     let (mut a, mut z) = (Negotiator::new(1), Negotiator::new(2));
     exchange(&mut a, &mut z);
