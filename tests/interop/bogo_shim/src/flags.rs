@@ -10,7 +10,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     pub(crate) port: u16,
-    pub(crate) shim_id: u64,
+    /// What to say first; older runners have none.
+    pub(crate) shim_id: Option<u64>,
     pub(crate) ipv6: bool,
     pub(crate) server: bool,
     pub(crate) cert_file: Option<String>,
@@ -57,7 +58,7 @@ impl Flags {
             let from = &mut arguments;
             match flag.as_str() {
                 "-port" => flags.port = number(from)?,
-                "-shim-id" => flags.shim_id = number(from)?,
+                "-shim-id" => flags.shim_id = Some(number(from)?),
                 "-ipv6" => flags.ipv6 = true,
                 "-dtls" => dtls = true,
                 "-server" => flags.server = true,
@@ -183,7 +184,7 @@ mod tests {
             -expect-extended-master-secret -shim-writes-first -shim-shuts-down -send-alert";
         let expected = Flags {
             port: 4433,
-            shim_id: u64::MAX,
+            shim_id: Some(u64::MAX),
             ipv6: true,
             server: true,
             cert_file: Some("c".to_owned()),

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Most that one record carries (RFC 6347 §4.1).
 const MAX_PLAINTEXT: usize = 1 << 14;
 
+/// How long a silent runner is waited for when all is said. It is the only time that is not the runner's.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// What an echo is made with.
 const ECHO: u8 = 0xff;
 
@@ -27,7 +30,9 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Stop> {
         if flags.ipv6 { IpAddr::from(Ipv6Addr::LOCALHOST) } else { IpAddr::from(Ipv4Addr::LOCALHOST) };
     let mut stream = TcpStream::connect((address, flags.port)).map_err(Stop::failed)?;
     stream.set_nodelay(true).map_err(Stop::failed)?;
-    stream.write_all(&flags.shim_id.to_le_bytes()).map_err(Stop::failed)?;
+    if let Some(id) = flags.shim_id {
+        stream.write_all(&id.to_le_bytes()).map_err(Stop::failed)?;
+    }
     let mut shim = Shim::new(flags, settings, stream);
     let result = shim.converse();
     shim.hang_up();
@@ -221,11 +226,13 @@ impl<'a> Shim<'a> {
         }
     }
 
-    /// Says that nothing more comes and waits for the runner to say the same: what it still sends must not make the
-    /// kernel throw away what it has not yet read of ours.
+    /// Says that nothing more comes and waits a while for the runner to say the same: what it still sends must not make
+    /// the kernel throw away what it has not yet read of ours.
     fn hang_up(&mut self) {
         let mut rest = [0; 4096];
-        if self.stream.shutdown(Shutdown::Write).is_ok() {
+        let ready =
+            self.stream.shutdown(Shutdown::Write).and_then(|()| self.stream.set_read_timeout(Some(LINGER)));
+        if ready.is_ok() {
             while matches!(self.stream.read(&mut rest), Ok(1..)) {}
         }
     }

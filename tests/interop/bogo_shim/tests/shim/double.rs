@@ -217,6 +217,11 @@ impl Double {
         assert_eq!(self.received, [expected]);
     }
 
+    /// Waits for the shim's end with the stream open.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.shim.wait().unwrap().code()
+    }
+
     /// Ends the stream and waits for the shim's end: its exit code and what it said to stderr.
     pub(crate) fn hang_up(mut self) -> (i32, String) {
         let _ = self.stream.shutdown(Shutdown::Write);

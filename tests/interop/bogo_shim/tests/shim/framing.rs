@@ -175,6 +175,17 @@ fn a_new_mtu_holds_from_the_next_datagram_on() {
 }
 
 #[test]
+fn a_runner_that_does_not_hang_up_keeps_nobody() {
+    let mut double = Double::with_client(config(), &[]);
+    double.connect();
+    double.peer.abort(sinnet_dtls::AlertDescription::INTERNAL_ERROR);
+    double.pump();
+    assert!(double.ended);
+    assert_eq!(double.wait(), Some(1), "while our stream is still open");
+    double.assert_failure(":TLSV1_ALERT_INTERNAL_ERROR:");
+}
+
+#[test]
 fn an_opcode_that_does_not_exist_is_a_failure() {
     let mut double = Double::with_client(config(), &[]);
     double.write(b"X");
