@@ -1,11 +1,14 @@
+use std::future::poll_fn;
 use std::sync::Arc;
 
-use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Dcmap, Limit, Message, Reliability};
-use tokio::task::coop::consume_budget;
+use sinnet_peer::{ChannelKey, ChannelState, Dcmap, Limit, Message, Reliability};
 
+use crate::byte_stream::ByteStream;
+use crate::channel_handle::{ChannelHandle, Polls};
 use crate::error::{Error, SendError, TrySendError};
+use crate::halves::{DataReceiver, DataSender};
 use crate::peer_connection::PeerHandle;
-use crate::shared::{ChannelSignals, now};
+use crate::waiters::Want;
 
 /// What a channel is opened with: W3C's `RTCDataChannelInit`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,35 +59,16 @@ impl From<&Dcmap> for DataChannelOptions {
 /// Dropping the last handle closes the channel; what was accepted for sending is still delivered, what was not read is
 /// dropped.
 #[derive(Clone)]
-pub struct DataChannel(Arc<ChannelHandle>);
-
-struct ChannelHandle {
-    peer: Arc<PeerHandle>,
-    key: ChannelKey,
-    options: ChannelOptions,
-    signals: Arc<ChannelSignals>,
-}
-
-impl Drop for ChannelHandle {
-    fn drop(&mut self) {
-        {
-            let mut core = self.peer.shared.lock();
-            core.channels.remove(&self.key);
-            core.peer.release_channel(now(), self.key);
-        }
-        self.peer.shared.touch();
-    }
-}
+pub struct DataChannel(pub(crate) Arc<ChannelHandle>);
 
 impl DataChannel {
     pub(crate) fn new(peer: Arc<PeerHandle>, key: ChannelKey) -> Self {
-        let signals = Arc::<ChannelSignals>::default();
-        let options = {
-            let mut core = peer.shared.lock();
-            core.channels.insert(key, signals.clone());
-            core.peer.channel_options(key).cloned().unwrap_or_default()
-        };
-        Self(Arc::new(ChannelHandle { peer, key, options, signals }))
+        Self(Arc::new(ChannelHandle::new(peer, key)))
+    }
+
+    /// One question, and the wait for its answer.
+    fn polls(&self) -> Polls<&ChannelHandle> {
+        Polls::new(&self.0)
     }
 
     /// The name it was opened with.
@@ -109,174 +93,162 @@ impl DataChannel {
 
     /// The stream id, once the connection is up.
     pub fn id(&self) -> Option<u16> {
-        self.0.peer.shared.lock().peer.channel_id(self.0.key)
+        self.0.lock().peer.channel_id(self.0.key)
     }
 
     /// What the peer's `a=dcsa` lines say of it (RFC 8864 §5.2), once it is open; empty if SDP has not opened it.
     pub fn remote_attributes(&self) -> Vec<String> {
-        self.0.peer.shared.lock().peer.channel_attributes(self.0.key).to_vec()
+        self.0.lock().peer.channel_attributes(self.0.key).to_vec()
     }
 
     /// The channel's state.
     pub fn ready_state(&self) -> ChannelState {
-        self.0.peer.shared.lock().peer.channel_state(self.0.key)
+        self.0.lock().peer.channel_state(self.0.key)
     }
 
     /// Waits until messages can be sent.
     ///
+    /// Cancel safe: a future that is dropped has changed nothing.
+    ///
     /// # Errors
     /// [`Error::Closed`] when the connection ended first, [`Error::ChannelClosed`] when only the channel did.
     pub async fn opened(&self) -> Result<(), Error> {
-        loop {
-            let notified = self.0.signals.state.notified();
-            {
-                let core = self.0.peer.shared.lock();
-                match core.peer.channel_state(self.0.key) {
-                    ChannelState::Open => return Ok(()),
-                    ChannelState::Connecting => {}
-                    _ => {
-                        return Err(core.closed.clone().map_or(Error::ChannelClosed, Error::Closed));
-                    }
-                }
-            }
-            notified.await;
-        }
+        let mut polls = self.polls();
+        poll_fn(|cx| {
+            polls.poll_until(cx, Want::State, |core, key| match core.peer.channel_state(key) {
+                ChannelState::Open => Some(Ok(())),
+                ChannelState::Connecting => None,
+                _ => Some(Err(core.closed.clone().map_or(Error::ChannelClosed, Error::Closed))),
+            })
+        })
+        .await
     }
 
-    /// Sends a message; waits until the channel is open and there is room for it.
+    /// Sends a message; waits until the channel is open and there is room for it. Who has begun to wait first sends first.
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has sent nothing. The message is gone with it; where it
+    /// must not be, wait for [`DataChannel::writable`] and use [`DataChannel::try_send`].
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        let mut message = message.into();
-        consume_budget().await;
-        loop {
-            message = match self.try_send(message) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Never(error)) => return Err(error),
-                Err(TrySendError::Full(message) | TrySendError::NotOpen(message)) => message,
-            };
-            let writable = self.0.signals.writable.notified();
-            let state = self.0.signals.state.notified();
-            message = match self.try_send(message) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Never(error)) => return Err(error),
-                Err(TrySendError::Full(message)) => {
-                    writable.await;
-                    message
-                }
-                Err(TrySendError::NotOpen(message)) => {
-                    state.await;
-                    message
-                }
-            };
-        }
+        let mut message = Some(message.into());
+        let mut polls = self.polls();
+        poll_fn(|cx| polls.poll_send(cx, &mut message)).await
     }
 
-    /// Sends a message if that can be done now.
+    /// Sends a message if that can be done now, even before others who wait for room.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] and [`TrySendError::NotOpen`] give the message back. There is room again when
+    /// [`DataChannel::writable`] says so.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
-        let message = message.into();
-        {
-            let mut core = self.0.peer.shared.lock();
-            if core.peer.channel_state(self.0.key) == ChannelState::Connecting {
-                return Err(TrySendError::NotOpen(message));
-            }
-            core.peer.try_send(now(), self.0.key, message).map_err(TrySendError::from_core)?;
-        }
-        self.0.peer.shared.touch();
-        Ok(())
+        self.0.try_send(message.into())
+    }
+
+    /// Waits until the channel is open and there is room for a message of `len` bytes. Others may take it before you do.
+    ///
+    /// Cancel safe: a future that is dropped has changed nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when nothing can be sent any more.
+    pub async fn writable(&self, len: usize) -> Result<(), SendError> {
+        let mut polls = self.polls();
+        poll_fn(|cx| polls.poll_room(cx, len)).await
     }
 
     /// Waits for the next message; `None` when the channel is closed and all that had arrived is read.
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has taken no message.
     pub async fn recv(&self) -> Option<Message> {
-        consume_budget().await;
-        loop {
-            let notified = self.0.signals.readable.notified();
-            {
-                let mut core = self.0.peer.shared.lock();
-                if let Some(message) = core.peer.recv(self.0.key) {
-                    drop(core);
-                    // Reading opens the window; the driver tells the peer.
-                    self.0.peer.shared.touch();
-                    return Some(message);
-                }
-                let state = core.peer.channel_state(self.0.key);
-                drop(core);
-                if state != ChannelState::Open {
-                    // Finding nothing may be what a close waited for; the driver carries it on.
-                    self.0.peer.shared.touch();
-                }
-                if state == ChannelState::Closed {
-                    return None;
-                }
-            }
-            notified.await;
-        }
+        let mut polls = self.polls();
+        poll_fn(|cx| polls.poll_recv(cx)).await
     }
 
     /// Takes the next message if there is one.
     pub fn try_recv(&self) -> Option<Message> {
-        let (message, state) = {
-            let mut core = self.0.peer.shared.lock();
-            (core.peer.recv(self.0.key), core.peer.channel_state(self.0.key))
-        };
-        // Reading opens the window, and finding nothing may be what a close waited for.
-        if message.is_some() || state != ChannelState::Open {
-            self.0.peer.shared.touch();
-        }
-        message
+        self.0.try_recv()
     }
 
-    /// Bytes accepted for sending and not yet handed to the network.
+    /// The largest message that the peer accepts, in bytes (`a=max-message-size`), once its description is there.
+    pub fn max_message_size(&self) -> Option<u64> {
+        self.0.lock().peer.peer_max_message_size()
+    }
+
+    /// Payload bytes accepted for sending and not yet handed to the network: W3C's `bufferedAmount`.
     pub fn buffered_amount(&self) -> usize {
-        self.0.peer.shared.lock().peer.buffered_amount(self.0.key)
+        self.0.lock().peer.buffered_amount(self.0.key)
     }
 
     /// The most that the channel may hold of the send buffer, in bytes that the peer has not acknowledged (and about 400
     /// for each message); [`PeerConfig::channel_send_buffer`](crate::PeerConfig::channel_send_buffer) at first. What it may hold
     /// in fact is its share, if that is less. One message may be larger when nothing else is unacknowledged.
     pub fn set_send_buffer(&self, bytes: usize) {
-        self.0.peer.shared.lock().peer.set_channel_send_buffer(self.0.key, bytes);
+        self.0.lock().peer.set_channel_send_buffer(self.0.key, bytes);
         // There may be room now.
-        self.0.peer.shared.touch();
+        self.0.touch();
     }
 
     /// What [`DataChannel::buffered_amount_low`] waits for; 0 by default.
     pub fn set_buffered_amount_low_threshold(&self, bytes: usize) {
-        self.0.peer.shared.lock().peer.set_buffered_amount_low_threshold(self.0.key, bytes);
+        let mut core = self.0.lock();
+        core.peer.set_buffered_amount_low_threshold(self.0.key, bytes);
         // It may be low by the new measure, and then no event will come.
-        self.0.signals.low.notify_waiters();
+        core.wake(self.0.key, Want::Low);
     }
 
     /// Waits until the buffered amount is at or below the threshold, or the channel is closed. With a threshold of 0
     /// that is: until everything has been handed to the network once.
+    ///
+    /// Cancel safe: a future that is dropped has changed nothing.
     pub async fn buffered_amount_low(&self) {
-        loop {
-            let notified = self.0.signals.low.notified();
-            {
-                let core = self.0.peer.shared.lock();
-                if core.peer.channel_state(self.0.key) == ChannelState::Closed
-                    || core.peer.is_buffered_amount_low(self.0.key)
-                {
-                    return;
-                }
-            }
-            notified.await;
-        }
+        let mut polls = self.polls();
+        poll_fn(|cx| {
+            polls.poll_until(cx, Want::Low, |core, key| {
+                let is_closed = core.peer.channel_state(key) == ChannelState::Closed;
+                (is_closed || core.peer.is_buffered_amount_low(key)).then_some(())
+            })
+        })
+        .await;
+    }
+
+    /// Waits until everything that was accepted has been handed to the network once, whatever the low threshold.
+    ///
+    /// Cancel safe: a future that is dropped has changed nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when the connection was lost before.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let mut polls = self.polls();
+        poll_fn(|cx| polls.poll_flush(cx)).await
     }
 
     /// Closes in order: what was accepted is delivered first. [`DataChannel::closed`] waits for the end.
     pub fn close(&self) {
-        self.0.peer.shared.lock().peer.close_channel(now(), self.0.key);
-        self.0.peer.shared.touch();
+        self.0.close();
     }
 
     /// Waits until the channel is closed, by whichever side. Unread messages keep the peer's close waiting only when
     /// they are more than the receive buffer.
+    ///
+    /// Cancel safe: a future that is dropped has changed nothing; a close goes on.
     pub async fn closed(&self) {
-        loop {
-            let notified = self.0.signals.state.notified();
-            if self.ready_state() == ChannelState::Closed {
-                return;
-            }
-            notified.await;
+        let mut polls = self.polls();
+        poll_fn(|cx| polls.poll_closed(cx)).await;
+    }
+
+    /// The channel as two halves, one to send with and one to receive with, which different tasks may own. It closes
+    /// when both are dropped, and all other handles; one half alone keeps it open.
+    pub fn split(self) -> (DataSender, DataReceiver) {
+        (DataSender::new(self.0.clone()), DataReceiver::new(self.0))
+    }
+
+    /// The channel as a stream of bytes, without regard to where messages begin and end.
+    ///
+    /// # Errors
+    /// Gives the channel back if it is unordered or may lose messages: bytes that are missing or in another place would
+    /// go unnoticed.
+    pub fn into_byte_stream(self) -> Result<ByteStream, DataChannel> {
+        match self.ordered() && self.reliability() == Reliability::Reliable {
+            true => Ok(ByteStream::new(self.0)),
+            false => Err(self),
         }
     }
 }

@@ -45,7 +45,9 @@
 //! (peer-reflexive candidates) are what there is. No audio or video; their m-lines are refused.
 #![forbid(unsafe_code)]
 
+mod byte_stream;
 mod capture;
+mod channel_handle;
 mod config;
 mod data_channel;
 mod description;
@@ -53,15 +55,19 @@ mod driver;
 mod endpoint;
 mod error;
 mod gather;
+mod halves;
 mod peer_connection;
 mod shared;
+mod waiters;
 
+pub use byte_stream::ByteStream;
 pub use capture::{Capture, CaptureSummary};
 pub use config::{EndpointConfig, PeerConfig};
 pub use data_channel::{DataChannel, DataChannelOptions};
 pub use description::{IceCandidate, OfferedChannel, SessionDescription};
 pub use endpoint::Endpoint;
 pub use error::{Error, SendError, TrySendError};
+pub use halves::{DataReceiver, DataSender};
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
     Certificate, CertificateError, ChannelError, ChannelState as DataChannelState, CloseReason, Congestion,

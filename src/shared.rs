@@ -4,7 +4,7 @@
 //! A handle that has changed something puts its connection on the endpoint's list and wakes the driver; a connection
 //! is on the list at most once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::config::EndpointConfig;
 use crate::description::IceCandidate;
+use crate::waiters::{WaitersByChannel, Want, wake_for_room};
 
 /// The one place where this crate's handles and driver read the clock.
 #[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]
@@ -102,8 +103,8 @@ pub(crate) struct PeerCore {
     pub(crate) closed: Option<CloseReason>,
     /// No handle is left by which the application could take a channel that the peer opens, or any event.
     pub(crate) nobody_takes_channels: bool,
-    /// The signals of the channels that have a handle.
-    pub(crate) channels: HashMap<ChannelKey, Arc<ChannelSignals>>,
+    /// Who waits on the channels that have a handle.
+    pub(crate) channels: WaitersByChannel,
 }
 
 /// What waits for `next_event`.
@@ -112,14 +113,18 @@ pub(crate) enum Queued {
     Candidate(Option<IceCandidate>),
 }
 
-/// What the handles of one channel wait on.
-#[derive(Default)]
-pub(crate) struct ChannelSignals {
-    pub(crate) readable: Notify,
-    pub(crate) state: Notify,
-    pub(crate) low: Notify,
-    /// There is room in the send buffer again.
-    pub(crate) writable: Notify,
+impl PeerCore {
+    /// Wakes those who want this of a channel.
+    pub(crate) fn wake(&mut self, key: ChannelKey, want: Want) {
+        if let Some(waiters) = self.channels.get_mut(&key) {
+            waiters.wake(want);
+        }
+    }
+
+    /// The connection has ended, and nobody wanted that.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.closed.as_ref().is_some_and(|reason| !reason.is_orderly())
+    }
 }
 
 impl PeerShared {
@@ -131,7 +136,7 @@ impl PeerShared {
                 queue: VecDeque::new(),
                 closed: None,
                 nobody_takes_channels: false,
-                channels: HashMap::new(),
+                channels: WaitersByChannel::new(),
             }),
             touched: AtomicBool::new(false),
             index: AtomicUsize::new(usize::MAX),
@@ -171,27 +176,13 @@ impl PeerShared {
         let mut released = false;
         while let Some(event) = core.peer.poll_event() {
             match event {
-                Event::Readable(key) => {
-                    if let Some(signals) = core.channels.get(&key) {
-                        signals.readable.notify_waiters();
-                    }
-                }
-                Event::Writable(key) => {
-                    if let Some(signals) = core.channels.get(&key) {
-                        signals.writable.notify_waiters();
-                    }
-                }
-                Event::BufferedAmountLow(key) => {
-                    if let Some(signals) = core.channels.get(&key) {
-                        signals.low.notify_waiters();
-                    }
-                }
+                Event::Readable(key) => core.wake(key, Want::Message),
+                Event::Writable(key) => wake_for_room(&mut core.channels, &mut core.peer, key),
+                Event::Flushed(key) => core.wake(key, Want::Flush),
+                Event::BufferedAmountLow(key) => core.wake(key, Want::Low),
                 Event::ChannelState(key, _) => {
-                    if let Some(signals) = core.channels.get(&key) {
-                        signals.state.notify_waiters();
-                        signals.readable.notify_waiters();
-                        signals.low.notify_waiters();
-                        signals.writable.notify_waiters();
+                    if let Some(waiters) = core.channels.get_mut(&key) {
+                        waiters.wake_all();
                     }
                 }
                 Event::ChannelOpened(key) if core.nobody_takes_channels => {

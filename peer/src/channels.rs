@@ -175,6 +175,17 @@ impl Peer {
         }
     }
 
+    /// Whether the channel is open and neither it nor the connection is closing.
+    pub fn takes_messages(&self, key: ChannelKey) -> bool {
+        self.channel_state(key) == ChannelState::Open && !self.is_closing() && !self.has_ended()
+    }
+
+    /// The largest message that the peer accepts, bytes (`a=max-message-size`, RFC 8841 §6); `None` before its description
+    /// is there.
+    pub fn peer_max_message_size(&self) -> Option<u64> {
+        self.transport.as_ref().map(|transport| transport.peer_max_message_size)
+    }
+
     /// Whether [`Peer::try_send`] would take a message of `len` bytes, as far as the channel's budget goes. If not, the
     /// channel's [`Event::Writable`] tells when it does. False on a channel that has no stream, without an event.
     pub fn has_room_for(&mut self, key: ChannelKey, len: usize) -> bool {
