@@ -20,6 +20,50 @@ pub enum SendError {
     /// `reset_stream` was called, and the reset has not been performed yet.
     #[error("the stream is being reset")]
     StreamResetting,
+    /// A message is being given in pieces on this stream: finish or abandon it first. `Event::SendCapacity` comes then.
+    #[error("a message is being given in pieces on this stream")]
+    Busy,
+    /// The association is closing or closed.
+    #[error("the association is closing or closed")]
+    Closed,
+}
+
+/// Why a message can't be given in pieces, or this piece of it was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PieceError {
+    /// The send buffer can't take the piece now; wait for `Event::SendCapacity`. A piece larger than the whole buffer
+    /// is accepted when nothing else is buffered.
+    #[error("the send buffer is full")]
+    BufferFull,
+    /// The piece has 2^32 bytes or more.
+    #[error("the piece is too large")]
+    TooLarge,
+    /// The message has been given up, because of its limits (see `SendOptions`). The peer sees nothing of it. Said
+    /// until it is abandoned or another one is begun.
+    #[error("the message was given up because of its limits")]
+    Abandoned,
+    /// No message has been begun on this stream, or it was given up when the stream was reset or the peer restarted.
+    #[error("no message has been begun on this stream")]
+    NotBegun,
+    /// SCTP has no empty messages. The message is still open.
+    #[error("a message must not be empty")]
+    Empty,
+    /// Another message is being given in pieces on this stream.
+    #[error("a message is being given in pieces on this stream")]
+    Busy,
+    /// The id is not below the number of streams that both sides agreed on.
+    #[error("the stream id is out of range")]
+    NoSuchStream,
+    /// `reset_stream` was called, and the reset has not been performed yet.
+    #[error("the stream is being reset")]
+    StreamResetting,
+    /// The peer has not announced FORWARD TSN (RFC 3758), so that a message that is half sent could not be given up.
+    #[error("the peer does not support giving up messages")]
+    NotSupported,
+    /// The handshake is not done.
+    #[error("the association is not established yet")]
+    NotEstablished,
     /// The association is closing or closed.
     #[error("the association is closing or closed")]
     Closed,

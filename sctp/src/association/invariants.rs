@@ -47,7 +47,7 @@ impl Association {
         let resets = self.reconfig.is_waiting() && self.state == State::Established;
         first_broken(&[
             (!sends || !self.tx.has_sendable(), "the windows are open, and data waits"),
-            (!sends || self.tx.is_drained() || t3, "data to send and nothing that will send it"),
+            (!sends || self.tx.is_idle() || t3, "data to send and nothing that will send it"),
             (!shutting || self.t2.deadline().is_some(), "a shutdown without a timer"),
             (!resets || self.reconfig.deadline().is_some(), "a stream reset without a timer"),
             (

@@ -11,6 +11,7 @@
 //! | `snap` | the same without the chunks of the handshake |
 //! | `heartbeat` | idle check |
 //! | `reconfig` | stream reset and more streams: ours, and `answers` to the peer's |
+//! | `pieces` | messages in pieces |
 //! | `control`, `events` | what waits to be sent, and to be told |
 //! | `invariants` | what must hold so that nothing stalls |
 
@@ -21,6 +22,7 @@ mod handshake;
 mod heartbeat;
 mod input;
 mod invariants;
+mod pieces;
 mod probe;
 mod reconfig;
 mod shutdown;
@@ -52,7 +54,7 @@ use crate::rx::Receiver;
 use crate::stats::Stats;
 use crate::timer::{Backoff, Timer, earliest};
 use crate::tx::Sender;
-use crate::tx::send_queue::{QueuedMessage, ResetState};
+use crate::tx::send_queue::{OutStream, Part, QueuedMessage, ResetState};
 use crate::types::{Ppid, StreamId, Tsn};
 use crate::wire::init::Capabilities;
 
@@ -238,6 +240,9 @@ impl Association {
         if self.tx.queue.stream(stream).is_some_and(|stream| stream.reset != ResetState::Open) {
             return Err(SendError::StreamResetting);
         }
+        if self.tx.is_busy(stream) {
+            return Err(SendError::Busy);
+        }
         if !options.over_budget && !self.tx.accepts(stream, payload.len()) {
             return Err(SendError::BufferFull);
         }
@@ -248,6 +253,7 @@ impl Association {
             max_retransmits: options.max_retransmits,
             expires: options.lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             counted: !options.uncounted,
+            part: Part::WHOLE,
         };
         if !self.tx.enqueue(stream, message) {
             return Err(SendError::NoSuchStream);
@@ -283,7 +289,7 @@ impl Association {
     /// Payload bytes that [`send`](Self::send) has accepted on this stream and that the peer has not
     /// acknowledged, the buffered ones included.
     pub fn unacked_bytes(&self, stream: StreamId) -> usize {
-        self.tx.queue.stream(stream).map_or(0, |stream| stream.held.payload)
+        self.tx.queue.stream(stream).map_or(0, OutStream::unacked)
     }
 
     /// Whether everything that [`send`](Self::send) has accepted on this stream has been sent once, or given up. If not,
@@ -328,7 +334,7 @@ impl Association {
     /// Whether [`send`](Self::send) would take a message of `len` bytes on this stream, as far as its budget goes. If
     /// not, [`Event::SendCapacity`] tells when it does, as if `send` had been called.
     pub fn has_room_for(&mut self, stream: StreamId, len: usize) -> bool {
-        self.tx.accepts(stream, len)
+        !self.tx.is_busy(stream) && self.tx.accepts(stream, len)
     }
 
     /// The most that the stream may hold of the send buffer, in bytes as [`Config::send_buffer`] counts them: less than

@@ -80,6 +80,9 @@ impl Association {
 
     /// Moves on when everything is acknowledged.
     pub(super) fn advance_shutdown(&mut self, now: Instant) {
+        if matches!(self.state, State::ShutdownPending | State::ShutdownReceived) {
+            self.tx.abandon_all_open(&mut self.stats);
+        }
         if !self.tx.is_drained() {
             return;
         }

@@ -14,6 +14,7 @@ mod malformed;
 mod memory;
 mod partial;
 mod path_mtu;
+mod pieces;
 mod property;
 mod reconfig;
 mod recovery;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Sender;
 use super::messages::SentMessage;
 use super::outstanding::ChunkState;
+use super::send_queue::Part;
 use crate::stats::Stats;
 use crate::types::{StreamId, Tsn};
 use crate::wire::chunk::ChunkType;
@@ -50,7 +51,12 @@ impl Sender {
             return false;
         }
         let slot = message.slot;
-        self.outstanding.abandon(chunk.message, message.first_tsn, message.last_tsn);
+        if message.part != Part::WHOLE {
+            let (unordered, mid) = (message.unordered, message.mid);
+            self.give_up_parts(slot, unordered, mid, stats);
+            return true;
+        }
+        self.outstanding.abandon(message.first_tsn, message.last_tsn, |index| index == chunk.message);
         if let Some(cutting) = self.queue.stop_cutting(slot, chunk.message) {
             let rest = cutting.len - cutting.offset;
             self.queue.unbuffer(slot, cutting.buffered(rest));

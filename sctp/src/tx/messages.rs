@@ -2,18 +2,20 @@
 //!
 //! A slab: a place is used again as soon as the last chunk of its message is acknowledged or skipped, whatever
 //! becomes of the messages that began before it. So a long message on one stream keeps nothing of the short
-//! ones that overtake it.
+//! ones that overtake it. A message that was given in pieces has an entry for each part, for the same reason.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::send_queue::Part;
 use crate::types::{Mid, Ppid, StreamId};
 
-/// A message of which at least one chunk was cut.
+/// A message, or a part of one, of which at least one chunk was cut.
 #[derive(Debug)]
 pub(crate) struct SentMessage {
     pub(crate) payload: Bytes,
+    pub(crate) part: Part,
     /// The slot of its stream.
     pub(crate) slot: u16,
     pub(crate) stream: StreamId,
@@ -29,6 +31,11 @@ pub(crate) struct SentMessage {
 }
 
 impl SentMessage {
+    /// They are parts of one message.
+    pub(crate) fn is_of(&self, slot: u16, unordered: bool, mid: Mid) -> bool {
+        (self.slot, self.unordered, self.mid) == (slot, unordered, mid)
+    }
+
     /// It is never given up.
     pub(crate) fn is_reliable(&self) -> bool {
         self.max_retransmits.is_none() && self.expires.is_none()

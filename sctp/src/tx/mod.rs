@@ -20,6 +20,7 @@ pub(crate) mod messages;
 pub(crate) mod outstanding;
 mod pacer;
 pub(crate) mod path_mtu;
+pub(crate) mod pieces;
 mod recovery;
 pub(crate) mod rto;
 pub(crate) mod scheduler;
@@ -37,7 +38,7 @@ use self::path_mtu::PathMtu;
 use self::recovery::Recovery;
 use self::rto::RetransmissionTimeout;
 use self::scheduler::Scheduler;
-use self::send_queue::{Cutting, SendQueue};
+use self::send_queue::SendQueue;
 use crate::config::Config;
 use crate::stats::Stats;
 use crate::timer::{Backoff, Timer};
@@ -243,6 +244,11 @@ impl Sender {
 
     /// Everything handed over has been sent and acknowledged.
     pub(crate) fn is_drained(&self) -> bool {
+        self.outstanding.is_empty() && self.queue.is_empty()
+    }
+
+    /// There is nothing that could be sent or acknowledged.
+    pub(crate) fn is_idle(&self) -> bool {
         self.outstanding.is_empty() && !self.queue.has_messages()
     }
 
@@ -375,10 +381,10 @@ impl Sender {
             };
             let Some(message) = self.messages.get(cutting.message) else { break };
             let mut flags = if message.unordered { FLAG_UNORDERED } else { 0 };
-            if cutting.offset == 0 {
+            if cutting.offset == 0 && message.part.begins {
                 flags |= FLAG_BEGIN;
             }
-            if len == next.rest {
+            if len == next.rest && message.part.ends {
                 flags |= FLAG_END;
                 // RFC 7053 §4.2: nothing follows that would make the peer acknowledge this soon, or the shutdown
                 // or a stream reset waits for it.
@@ -418,34 +424,6 @@ impl Sender {
         }
         self.queue.end_of_packet();
         wrote
-    }
-
-    /// Begins the first message of a stream's queue and numbers it; drops it if it has outlived itself.
-    fn begin_message(&mut self, now: Instant, slot: u16, stats: &mut Stats) -> Option<Cutting> {
-        let message = self.queue.pop(slot)?;
-        let len = message.payload.len();
-        if self.partial_reliability && message.expires.is_some_and(|expires| expires <= now) {
-            self.drop_unsent(slot, &message, stats);
-            return None;
-        }
-        let stream = self.queue.at_mut(slot)?;
-        let tsn = self.outstanding.next_tsn();
-        let counted = message.counted;
-        let message = self.messages.insert(SentMessage {
-            payload: message.payload,
-            slot,
-            stream: stream.id,
-            ppid: message.ppid,
-            mid: stream.take_mid(message.unordered),
-            unordered: message.unordered,
-            max_retransmits: message.max_retransmits,
-            expires: message.expires,
-            first_tsn: tsn,
-            last_tsn: tsn,
-        });
-        let cutting = Cutting { message, fsn: 0, offset: 0, len, counted };
-        self.queue.begin(slot, cutting);
-        Some(cutting)
     }
 
     #[inline]

@@ -412,9 +412,9 @@ impl Outstanding {
     }
 
     /// Gives up what was sent of a message, whose TSNs lie within `first..=last`.
-    pub(crate) fn abandon(&mut self, message: u32, first: u64, last: u64) {
+    pub(crate) fn abandon(&mut self, first: u64, last: u64, is_meant: impl Fn(u32) -> bool) {
         for tsn in first.max(self.first)..=last {
-            if self.get(tsn).is_some_and(|chunk| chunk.message == message) {
+            if self.get(tsn).is_some_and(|chunk| is_meant(chunk.message)) {
                 self.set_state(tsn, ChunkState::Abandoned);
             }
         }

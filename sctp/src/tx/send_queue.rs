@@ -2,12 +2,15 @@
 //!
 //! Each stream has a queue and at most one message that is being cut (RFC 8260 §2.2.2); [`Turns`] says whose
 //! turn it is. Without I-DATA the fragments of a message have consecutive TSNs (RFC 9260 §6.9), so the turn
-//! stays until the message has been cut.
+//! stays until the message has been cut. A message that the application gives in pieces is in the queue in parts, and
+//! without I-DATA the turn stays with it while the next one is waited for: see [`pieces`](super::pieces).
 //!
 //! With I-DATA a receiver holds the begun part of many messages and can deliver none until one is whole. If
 //! all that is begun does not fit its window, it never is; so messages together larger than half of the largest
 //! window that it has said are not begun at the same time. A stream whose next message has to wait for that is
-//! parked.
+//! parked. A message in pieces counts for half of that, as nobody knows how large it will be; and one such message
+//! and one whole one, of whatever size, may always be begun beside each other, so that a slow application holds up
+//! nobody.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -17,6 +20,7 @@ use bytes::Bytes;
 use super::budget::{Budget, FEW, Held, Wait};
 use super::messages::ENTRY;
 use super::outstanding::SentChunk;
+use super::pieces::{Continuing, Open};
 use super::scheduler::{Scheduler, Turns};
 use crate::stream_map::StreamMap;
 use crate::types::{Mid, Ppid, StreamId};
@@ -29,7 +33,18 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 2 * (size_of::<QueuedMessage>() + ENT
 /// Room for messages that an empty queue keeps.
 const KEPT_ROOM: usize = 64;
 
-/// A message that waits for its first fragment to be cut.
+/// Which part of its message a payload is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Part {
+    pub(crate) begins: bool,
+    pub(crate) ends: bool,
+}
+
+impl Part {
+    pub(crate) const WHOLE: Self = Self { begins: true, ends: true };
+}
+
+/// A message, or a part of one, that waits for its first fragment to be cut.
 #[derive(Debug)]
 pub(crate) struct QueuedMessage {
     pub(crate) payload: Bytes,
@@ -39,6 +54,7 @@ pub(crate) struct QueuedMessage {
     pub(crate) expires: Option<Instant>,
     /// It counts in the stream's buffered amount.
     pub(crate) counted: bool,
+    pub(crate) part: Part,
 }
 
 /// Messages up to this size are begun however much is: most go into one packet.
@@ -51,7 +67,7 @@ const MIDDLING: usize = 16 << 10;
 /// A stream's weight, when nobody has said anything else: the "normal" of RFC 8831 §6.4.
 const DEFAULT_PRIORITY: u16 = 256;
 
-/// A message that is being cut.
+/// A message, or a part of one, that is being cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cutting {
     /// Index of the message in [`SentMessages`](super::messages::SentMessages).
@@ -62,6 +78,8 @@ pub(crate) struct Cutting {
     pub(crate) len: usize,
     /// It counts in the stream's buffered amount.
     pub(crate) counted: bool,
+    /// Its end is the message's.
+    pub(crate) ends: bool,
 }
 
 impl Cutting {
@@ -96,8 +114,14 @@ pub(crate) enum ResetState {
 #[derive(Debug)]
 pub(crate) struct OutStream {
     pub(crate) id: StreamId,
-    queue: VecDeque<QueuedMessage>,
-    cutting: Option<Cutting>,
+    pub(super) queue: VecDeque<QueuedMessage>,
+    pub(super) cutting: Option<Cutting>,
+    /// The message of which a part has been begun and the last one has not been cut.
+    pub(super) continuing: Option<Continuing>,
+    /// The message that the application is giving in pieces.
+    pub(super) open: Option<Box<Open>>,
+    /// What the message that is being cut counts for among those that are begun.
+    charge: Charge,
     /// Payload bytes never sent, of messages that count.
     pub(crate) buffered: usize,
     /// What of it is not acknowledged, the buffered included.
@@ -123,6 +147,9 @@ impl OutStream {
             id,
             queue: VecDeque::new(),
             cutting: None,
+            continuing: None,
+            open: None,
+            charge: Charge::default(),
             buffered: 0,
             held: Held::new(),
             low_threshold: 0,
@@ -137,9 +164,14 @@ impl OutStream {
         }
     }
 
-    /// Everything handed over has been sent and acknowledged.
+    /// Everything handed over has been sent and acknowledged, and nothing is half given.
     pub(crate) fn is_drained(&self) -> bool {
-        self.queue.is_empty() && self.held.messages == 0
+        self.queue.is_empty() && self.held.messages == 0 && !self.is_open()
+    }
+
+    /// A message is being given in pieces.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.abandoned)
     }
 
     /// Nothing was ever sent on it, or nothing since its last reset.
@@ -151,7 +183,7 @@ impl OutStream {
     }
 
     /// There is something to cut.
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.cutting.is_some() || !self.queue.is_empty()
     }
 
@@ -164,22 +196,31 @@ impl OutStream {
     }
 }
 
+/// What is begun and not cut to the end, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+struct Charge {
+    whole: usize,
+    /// Of messages that are given in pieces.
+    in_pieces: usize,
+}
+
 /// All outgoing streams.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
-    streams: StreamMap<OutStream>,
+    pub(super) streams: StreamMap<OutStream>,
     turns: Turns,
     /// Streams with something to cut.
-    active: usize,
+    pub(super) active: usize,
+    /// Messages that are being given in pieces.
+    pub(super) open: usize,
     /// Streams whose next message waits until less is begun.
     parked: VecDeque<u16>,
-    /// Bytes of the messages that are begun and not cut to the end.
-    begun: usize,
+    begun: Charge,
     /// As much may be begun.
     begun_limit: usize,
     interleaving: bool,
-    /// Without interleaving: the message of the one whose turn it is has been begun.
-    mid_message: bool,
+    /// Without interleaving: the stream whose message has been begun. The turn is its until the end of that.
+    holder: Option<u16>,
     /// Streams whose buffered amount fell to the threshold and whose owner has not been told; each once.
     low: VecDeque<StreamId>,
     /// Streams whose `flush_wanted` has come true.
@@ -202,11 +243,12 @@ impl SendQueue {
             streams: StreamMap::new(),
             turns: Turns::new(scheduler),
             active: 0,
+            open: 0,
             parked: VecDeque::new(),
-            begun: 0,
+            begun: Charge::default(),
             begun_limit: usize::MAX,
             interleaving: false,
-            mid_message: false,
+            holder: None,
             low: VecDeque::new(),
             flushed: VecDeque::new(),
             drained: VecDeque::new(),
@@ -238,9 +280,26 @@ impl SendQueue {
         self.streams.at_mut(slot)
     }
 
-    /// Whether there is anything to cut.
+    /// Whether there is anything to cut now.
+    #[inline]
     pub(crate) fn has_messages(&self) -> bool {
-        self.active > 0
+        self.active > 0 && !self.is_stalled()
+    }
+
+    /// Whether nothing is there that has to be cut before the end.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.active == 0 && self.open == 0
+    }
+
+    /// Whether the message that has the turn waits for its next piece.
+    #[inline]
+    fn is_stalled(&self) -> bool {
+        self.holder.is_some_and(|slot| self.streams.at(slot).is_some_and(|stream| !stream.is_active()))
+    }
+
+    /// Whether nothing else can be sent before this stream's message is at its end.
+    pub(super) fn is_holder(&self, slot: u16) -> bool {
+        self.holder == Some(slot)
     }
 
     /// Whether the message that this stream is about to end is the last there is.
@@ -270,6 +329,14 @@ impl SendQueue {
         let Some(slot) = self.streams.slot_or_insert_with(id, || OutStream::new(id)) else { return false };
         let Some(stream) = self.streams.at_mut(slot) else { return false };
         stream.buffered += if message.counted { message.payload.len() } else { 0 };
+        self.push_back(slot, message);
+        true
+    }
+
+    /// Puts a message, or a part of one, at the end of its stream's queue.
+    #[inline]
+    pub(super) fn push_back(&mut self, slot: u16, message: QueuedMessage) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
         self.budget.take(&mut stream.held, stream.priority, message.payload.len());
         self.active += usize::from(!stream.is_active());
         if !stream.has_turn {
@@ -277,14 +344,13 @@ impl SendQueue {
             self.turns.join(slot, stream.tag);
         }
         stream.queue.push_back(message);
-        true
     }
 
     /// What is to be cut next.
     #[inline]
     pub(crate) fn next_cut(&mut self) -> Option<NextCut> {
         loop {
-            let slot = self.turns.current(self.mid_message)?;
+            let slot = self.turns.current(self.holder.is_some())?;
             let Some(stream) = self.streams.at_mut(slot) else {
                 self.turns.leave();
                 continue;
@@ -294,12 +360,15 @@ impl SendQueue {
                 return Some(NextCut { slot, cutting: Some(cutting), rest });
             }
             let Some(message) = stream.queue.front() else {
+                if self.holder == Some(slot) {
+                    return None;
+                }
                 stream.tag = self.turns.leave();
                 stream.has_turn = false;
                 continue;
             };
             let rest = message.payload.len();
-            if self.interleaving && !may_begin(self.begun, self.begun_limit, rest) {
+            if self.interleaving && !may_begin(self.begun, self.begun_limit, message) {
                 stream.tag = self.turns.leave();
                 self.parked.push_back(slot);
                 continue;
@@ -319,16 +388,25 @@ impl SendQueue {
         Some(message)
     }
 
-    /// A message of this stream is being cut from now on.
-    pub(crate) fn begin(&mut self, slot: u16, cutting: Cutting) {
+    /// A message of this stream, or this part of one, is being cut from now on.
+    pub(crate) fn begin(&mut self, slot: u16, cutting: Cutting, part: Part) {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         self.active += usize::from(!stream.is_active());
         stream.cutting = Some(cutting);
-        self.begun += cutting.len;
-        self.mid_message = !self.interleaving;
+        if part == Part::WHOLE {
+            stream.charge.whole = cutting.len;
+            self.begun.whole += cutting.len;
+        } else if part.begins {
+            stream.charge.in_pieces = self.begun_limit / 2;
+            self.begun.in_pieces = self.begun.in_pieces.saturating_add(self.begun_limit / 2);
+        }
+        if !self.interleaving {
+            self.holder = Some(slot);
+        }
     }
 
-    /// This many payload bytes have been cut, in a chunk of so many; whether the message has come to its end.
+    /// This many payload bytes have been cut, in a chunk of so many; whether the message, or this part of it, has come to
+    /// its end.
     #[inline]
     pub(crate) fn cut(&mut self, slot: u16, bytes: usize, chunk_len: usize) -> bool {
         let Some(stream) = self.streams.at_mut(slot) else { return false };
@@ -337,7 +415,7 @@ impl SendQueue {
         cutting.fsn += 1;
         let end = cutting.offset >= cutting.len;
         let buffered = cutting.buffered(bytes);
-        self.turns.served(chunk_len, stream.priority, end, self.interleaving);
+        self.turns.served(chunk_len, stream.priority, end && cutting.ends, self.interleaving);
         if end {
             self.end_cutting(slot);
         }
@@ -356,15 +434,28 @@ impl SendQueue {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         let Some(cutting) = stream.cutting.take() else { return };
         self.active -= usize::from(!stream.is_active());
-        self.mid_message = false;
-        self.begun -= cutting.len;
+        if cutting.ends {
+            self.end_message(slot);
+        } else if let Some(continuing) = &mut stream.continuing {
+            continuing.fsn = cutting.fsn;
+        }
+    }
+
+    /// The message that is being cut is at its end, or given up: others may begin.
+    pub(super) fn end_message(&mut self, slot: u16) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        stream.continuing = None;
+        let charge = std::mem::take(&mut stream.charge);
+        self.holder = self.holder.filter(|&holder| holder != slot);
+        self.begun.whole -= charge.whole;
+        self.begun.in_pieces = self.begun.in_pieces.saturating_sub(charge.in_pieces);
         while let Some(&slot) = self.parked.front() {
             let Some(stream) = self.streams.at_mut(slot) else {
                 self.parked.pop_front();
                 continue;
             };
-            let len = stream.queue.front().map_or(0, |message| message.payload.len());
-            if !may_begin(self.begun, self.begun_limit, len) {
+            let next = stream.queue.front();
+            if next.is_some_and(|message| !may_begin(self.begun, self.begun_limit, message)) {
                 break;
             }
             self.turns.join(slot, stream.tag);
@@ -448,6 +539,23 @@ impl SendQueue {
             Wait::For(before) => Wait::For(before.min(len)),
             Wait::Over => Wait::Over,
         };
+    }
+
+    /// The owner of a stream that was refused something can try again now.
+    pub(super) fn tell(&mut self, slot: u16) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        if stream.held.wait != Wait::Over {
+            stream.held.wait = Wait::Over;
+            self.writable.push_back(stream.id);
+            self.waiting.retain(|&waiting| waiting != slot);
+        }
+    }
+
+    /// A message of no bytes that holds its place until its chunk is acknowledged.
+    pub(super) fn hold(&mut self, slot: u16) {
+        if let Some(stream) = self.streams.at_mut(slot) {
+            self.budget.take(&mut stream.held, stream.priority, 0);
+        }
     }
 
     /// Whether a stream waits for room.
@@ -575,6 +683,7 @@ impl SendQueue {
             self.flushed.retain(|&flushed| flushed != id);
             if let Some(mut stream) = self.streams.remove(id) {
                 self.active -= usize::from(stream.is_active());
+                self.open -= usize::from(stream.is_open());
                 dropped += stream.held.messages;
                 let (payload, messages) = (stream.held.payload, stream.held.messages);
                 self.budget.give_back(&mut stream.held, stream.priority, payload, messages);
@@ -607,22 +716,52 @@ impl SendQueue {
     }
 }
 
-/// Whether a message of this size may be begun beside those that are.
-fn may_begin(begun: usize, limit: usize, len: usize) -> bool {
+/// Whether a message may be begun beside those that are.
+fn may_begin(begun: Charge, limit: usize, message: &QueuedMessage) -> bool {
+    if message.part != Part::WHOLE {
+        // One that is begun goes on.
+        return !message.part.begins
+            || begun.in_pieces == 0
+            || begun.whole.saturating_add(begun.in_pieces) <= limit / 2;
+    }
+    let len = message.payload.len();
     let limit = if len <= MIDDLING { limit.saturating_add(limit / 2) } else { limit };
-    begun == 0 || len <= SMALL || begun.saturating_add(len) <= limit
+    begun.whole == 0
+        || len <= SMALL
+        || begun.whole.saturating_add(begun.in_pieces).saturating_add(len) <= limit
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn message(len: usize, part: Part) -> QueuedMessage {
+        let (payload, ppid) = (Bytes::from(vec![0; len]), Ppid(53));
+        let counted = true;
+        QueuedMessage { payload, ppid, unordered: false, max_retransmits: None, expires: None, counted, part }
+    }
+
     #[test]
     fn what_is_begun_leaves_room_in_the_window_and_a_small_message_need_not_wait_for_it() {
         let (large, limit) = (256 << 10, 512 << 10);
-        assert!(may_begin(0, limit, 100 * large), "one at a time, whatever its size");
-        assert!(may_begin(large, limit, large) && !may_begin(2 * large, limit, large));
-        assert!(may_begin(2 * large, limit, MIDDLING) && !may_begin(3 * large, limit, MIDDLING));
-        assert!(may_begin(4 * large, limit, SMALL));
+        let may = |whole, len| may_begin(Charge { whole, in_pieces: 0 }, limit, &message(len, Part::WHOLE));
+        assert!(may(0, 100 * large), "one at a time, whatever its size");
+        assert!(may(large, large) && !may(2 * large, large));
+        assert!(may(2 * large, MIDDLING) && !may(3 * large, MIDDLING));
+        assert!(may(4 * large, SMALL));
+    }
+
+    #[test]
+    fn one_message_in_pieces_and_a_whole_one_hold_each_other_up_never() {
+        let limit = 512 << 10;
+        let first = message(1, Part { begins: true, ends: false });
+        let next = message(1, Part { begins: false, ends: false });
+        let half = Charge { whole: 0, in_pieces: limit / 2 };
+        assert!(may_begin(half, limit, &message(100 * limit, Part::WHOLE)));
+        assert!(may_begin(half, limit, &first), "a second one, when there is nothing else");
+        assert!(may_begin(Charge { whole: 100 * limit, in_pieces: 0 }, limit, &first));
+        let full = Charge { whole: limit, in_pieces: limit / 2 };
+        assert!(!may_begin(full, limit, &first) && may_begin(full, limit, &next));
+        assert!(!may_begin(full, limit, &message(MIDDLING, Part::WHOLE)));
     }
 }

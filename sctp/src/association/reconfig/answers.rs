@@ -255,6 +255,7 @@ impl Association {
             return Some(ResetResult::REQUEST_IN_PROGRESS);
         }
         for &stream in &streams {
+            self.tx.abandon_open(stream, &mut self.stats);
             self.tx.queue.drain(stream);
         }
         self.events.reset_requested(&streams);

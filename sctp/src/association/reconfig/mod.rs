@@ -172,6 +172,7 @@ impl Association {
     /// See [`ResetError`].
     pub fn reset_stream(&mut self, _now: Instant, stream: StreamId) -> Result<(), ResetError> {
         self.may_reset(stream, self.outbound_streams)?;
+        self.tx.abandon_open(stream, &mut self.stats);
         self.tx.queue.drain(stream);
         Ok(())
     }

@@ -126,7 +126,7 @@ mod tests {
         sack(&mut outstanding, 99, &blocks);
         outstanding.find_hidden(0);
         outstanding.mark_lost(900);
-        outstanding.abandon(0, 1000, 1049);
+        outstanding.abandon(1000, 1049, |_| true);
         assert_eq!(outstanding.flight() - outstanding.flight_on_path(), (600 - 51) * each);
         outstanding.mark_all_lost();
         assert_eq!((outstanding.flight(), outstanding.flight_on_path()), (0, 0));
