@@ -30,7 +30,7 @@ pub struct Config {
     /// [`initial_receive_buffer`](Self::initial_receive_buffer) and grows with what the application reads per
     /// round trip, so that an application that does not read holds no more than it needs; what is free of it is
     /// advertised as `a_rwnd` (RFC 9260 §6.2). It should be twice the bandwidth-delay product of the longest path.
-    /// At least one and a half of `max_message_size_recv` is allowed whatever is said here. With
+    /// At least one and a half of the largest message that is handed out whole is allowed whatever is said here. With
     /// [`interleaving`](Self::interleaving), it also limits how many large messages a peer may send at once:
     /// [`CloseReason::OutOfReceiveBuffer`](crate::CloseReason::OutOfReceiveBuffer). Default 16 MiB.
     pub receive_buffer: usize,
@@ -48,6 +48,12 @@ pub struct Config {
     /// The largest message taken from the peer, in bytes; the association is aborted when a larger one
     /// arrives. It is what we announce as `a=max-message-size`. Default 256 KiB.
     pub max_message_size_recv: usize,
+    /// The largest message that [`recv`](crate::Association::recv) hands out whole, in bytes: the receive buffer is at
+    /// least one and a half of this. If it is less than `max_message_size_recv`, larger messages are announced as soon
+    /// as they are seen to be so, and must be read in pieces
+    /// ([`begin_recv`](crate::Association::begin_recv)) or refused; until then the window closes.
+    /// Default: no limit of its own.
+    pub max_whole_message: usize,
     /// How many outgoing streams we ask for (`OS`, RFC 9260 §3.3.2), and to how many the peer may later ask us to
     /// raise their number (RFC 6525 §5.2.6). Streams cost memory only when used.
     pub outbound_streams: u16,
@@ -122,6 +128,7 @@ impl Default for Config {
             send_buffer: 16 << 20,
             initial_send_buffer: 1 << 20,
             max_message_size_recv: 256 << 10,
+            max_whole_message: usize::MAX,
             outbound_streams: 65_535,
             inbound_streams: 65_535,
             rto_initial: Duration::from_millis(500),

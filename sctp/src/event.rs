@@ -18,6 +18,34 @@ pub struct Message {
     pub payload: Bytes,
 }
 
+/// The next message of a stream, by [`Association::head`](crate::Association::head).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The payload protocol identifier of its first fragment.
+    pub ppid: Ppid,
+    /// All of it has arrived.
+    pub is_whole: bool,
+    /// What there is of it is more than [`Config::max_whole_message`](crate::Config::max_whole_message): it can only be
+    /// read in pieces, or refused.
+    pub is_too_large: bool,
+}
+
+/// What [`Association::recv_piece`](crate::Association::recv_piece) has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The next bytes of the message; never none.
+    Bytes(Bytes),
+    /// The rest has not arrived yet. [`Event::Readable`] tells of more.
+    Pending,
+    /// The message is complete. Said once.
+    End,
+    /// The rest will never come: the peer has given the message up, or the association has ended. Said once. What was
+    /// read is not a message.
+    Aborted,
+    /// No message is being read.
+    NotBegun,
+}
+
 /// What has happened, in order. Events that would repeat an undrained one are merged with it, so an owner
 /// that does not drain costs a bounded amount of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +58,10 @@ pub enum Event {
         /// How many streams the peer may send on.
         inbound_streams: u16,
     },
-    /// At least one whole message can be taken from this stream with `recv`. Said once, and again only
-    /// after `recv` has returned `None`.
+    /// At least one whole message can be taken from this stream with `recv`, or one that is too large for that has begun
+    /// to arrive (see [`Head`]). Said once, and again only after `recv` has returned `None`. On a stream that is read
+    /// in pieces: a message has begun, or there are bytes of it, or its end; again after [`Piece::Pending`], or after
+    /// `begin_recv` has found none.
     Readable(StreamId),
     /// The stream's `buffered_amount` has fallen from above its threshold to the threshold or below.
     BufferedAmountLow(StreamId),

@@ -109,7 +109,7 @@ mod wire;
 pub use association::Association;
 pub use config::{Config, Congestion, Scheduler, SendOptions};
 pub use error::{AddStreamsError, PieceError, ResetError, SendError, SnapError};
-pub use event::{CloseReason, Event, Message};
+pub use event::{CloseReason, Event, Head, Message, Piece};
 pub use stats::Stats;
 pub use types::{Ppid, StreamId};
 pub use wire::cause::CauseCode;

@@ -405,6 +405,11 @@ impl Association {
         Tsn::wrap(self.tx.last_assigned_tsn() + 1).0
     }
 
+    /// Memory that the receiving side holds.
+    pub(crate) fn arrived_for_tests(&self) -> usize {
+        self.rx.held()
+    }
+
     /// Pages and streams with state, outgoing and incoming.
     pub(crate) fn stream_memory_for_tests(&self) -> [(usize, usize); 2] {
         [self.tx.queue.memory_for_tests(), self.rx.streams.memory_for_tests()]

@@ -8,6 +8,7 @@ use super::Association;
 use super::state::State;
 use crate::config::SendOptions;
 use crate::error::PieceError;
+use crate::event::{Head, Piece};
 use crate::tx::pieces::Opening;
 use crate::tx::send_queue::ResetState;
 use crate::types::{Ppid, StreamId};
@@ -88,5 +89,42 @@ impl Association {
     /// §3.5, RFC 8260 §2.3.1). [`reset_stream`](Self::reset_stream) and [`shutdown`](Self::shutdown) do the same.
     pub fn abandon_message(&mut self, stream: StreamId) {
         self.tx.abandon_open(stream, &mut self.stats);
+    }
+
+    /// The next message of a stream, whole or not; `None` if none has begun to arrive without a gap before it, and while
+    /// one is being read in pieces.
+    pub fn head(&self, stream: StreamId) -> Option<Head> {
+        self.rx.head(stream)
+    }
+
+    /// Begins to read the next message of a stream in pieces, whole or not, and returns what
+    /// [`head`](Self::head) says of it. Of ordered messages that is the next, of unordered ones one that has begun.
+    /// `None` if there is none yet; [`Event::Readable`](crate::Event::Readable) tells of it as soon as it begins. Until
+    /// it is read to its end or refused, the stream's other messages wait.
+    ///
+    /// What is read makes room in the window: a message may be larger than the receive buffer.
+    pub fn begin_recv(&mut self, stream: StreamId) -> Option<Head> {
+        let head = self.rx.head(stream);
+        if !self.rx.begin_reading(stream) {
+            return None;
+        }
+        self.stats.messages_received += 1;
+        head
+    }
+
+    /// Takes the next bytes of the message that is being read: as many as there are in one place, up to a few hundred
+    /// kilobytes.
+    pub fn recv_piece(&mut self, stream: StreamId) -> Piece {
+        let piece = self.rx.read_piece(stream);
+        if piece == Piece::Pending && self.state == State::Ended && self.rx.abort_reading(stream) {
+            return self.rx.read_piece(stream);
+        }
+        piece
+    }
+
+    /// Drops the message that is being read, or else the next one: what is there of it now, and the rest as it comes. It
+    /// takes no room any more.
+    pub fn refuse_message(&mut self, stream: StreamId) {
+        self.rx.refuse(stream);
     }
 }

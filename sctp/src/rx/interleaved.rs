@@ -21,7 +21,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::reassembly::{Assembled, Fragment, Outcome, Run, Violation, held_by_table, shrink_table};
+use super::reassembly::{
+    Assembled, Fragment, Key, Outcome, Run, Usage, Violation, held_by_table, shrink_table,
+};
 use crate::event::Message;
 use crate::stream_map::StreamMap;
 use crate::types::{Mid, StreamId};
@@ -48,6 +50,8 @@ pub(crate) struct Interleaved {
     /// The rows that have `ends_before`, by it.
     doubts: BTreeSet<Doubt>,
     max_message_size: usize,
+    /// Larger ones can only be read in pieces.
+    max_whole: usize,
     /// The size of the last message that came in fragments: the next is likely as large.
     size_hint: usize,
 }
@@ -66,7 +70,7 @@ fn position(run: &Run) -> Position {
 }
 
 impl Interleaved {
-    pub(crate) fn new(max_message_size: usize) -> Self {
+    pub(crate) fn new(max_message_size: usize, max_whole: usize) -> Self {
         Self {
             streams: StreamMap::new(),
             tables: 0,
@@ -74,6 +78,7 @@ impl Interleaved {
             held: 0,
             doubts: BTreeSet::new(),
             max_message_size,
+            max_whole,
             size_hint: 0,
         }
     }
@@ -122,7 +127,8 @@ impl Interleaved {
             }
             let payload = Bytes::copy_from_slice(chunk.payload);
             let message = Message { stream_id: chunk.stream, ppid: chunk.ppid, unordered, payload };
-            return Ok(Outcome::Complete(Assembled { message, mid: chunk.mid }));
+            let (mid, usage) = (chunk.mid, Usage::Whole);
+            return Ok(Outcome::Complete(Assembled { message, mid, usage }));
         }
         let (tables, only_row) = (&mut self.tables, self.rows == 0);
         let runs = self.streams.get_or_insert_with(chunk.stream, || {
@@ -189,11 +195,38 @@ impl Interleaved {
             self.rows -= 1;
             self.held -= run.held();
             forget(&mut self.doubts, &run);
-            self.size_hint = run.len;
+            self.size_hint = run.len.min(self.max_whole);
             self.shrink(chunk.stream, table);
             return Ok(Outcome::Complete(run.into_assembled()));
         }
-        Ok(Outcome::Stored)
+        Ok(if run.len > self.max_whole { Outcome::Large } else { Outcome::Stored })
+    }
+
+    /// The message of a stream that can be read first, of those that have begun to arrive: the ordered one that
+    /// `is_next`, or the first of the unordered ones.
+    pub(crate) fn head(&self, id: StreamId, is_next: impl Fn(Mid) -> bool) -> Option<&Run> {
+        self.streams.get(id)?.iter().find(|run| run.is_head(id, &is_next))
+    }
+
+    pub(crate) fn run(&self, id: StreamId, key: Key) -> Option<&Run> {
+        let runs = self.streams.get(id)?;
+        runs.get(row(runs, key)).filter(|run| run.has_begin && run.key() == key)
+    }
+
+    /// Does something to a row that changes what it holds.
+    pub(crate) fn change<T>(
+        &mut self,
+        id: StreamId,
+        key: Key,
+        change: impl FnOnce(&mut Run) -> T,
+    ) -> Option<T> {
+        let runs = self.streams.get_mut(id)?;
+        let at = row(runs, key);
+        let run = runs.get_mut(at).filter(|run| run.has_begin && run.key() == key)?;
+        let before = run.held();
+        let result = change(run);
+        self.held = self.held + run.held() - before;
+        Some(result)
     }
 
     /// A fragment of another message has come: notes where the rows of the stream before it end at the latest, and
@@ -343,6 +376,12 @@ fn place(runs: &VecDeque<Run>, chunk: &IDataChunk<'_>) -> usize {
     }
 }
 
+/// Where a message's first row is.
+fn row(runs: &VecDeque<Run>, key: Key) -> usize {
+    let at = (key.unordered, key.mid.0, key.first);
+    runs.partition_point(|run| position(run) < at)
+}
+
 fn of_message(run: &Run, chunk: &IDataChunk<'_>) -> bool {
     run.mid == chunk.mid && run.unordered == (chunk.flags & FLAG_UNORDERED != 0)
 }
@@ -398,19 +437,19 @@ mod tests {
             [(0, 0), (0, 0)],
         ];
         for [(first, first_flags), (second, second_flags)] in bad {
-            let mut reassembly = Interleaved::new(100);
+            let mut reassembly = Interleaved::new(100, usize::MAX);
             assert!(put(&mut reassembly, fragment(1, 7, first, first_flags, b"a")).is_ok());
             let got = put(&mut reassembly, fragment(1, 7, second, second_flags, b"b"));
             assert_eq!(got.unwrap_err(), Violation::Mismatch, "{first} {second}");
         }
-        let mut reassembly = Interleaved::new(100);
+        let mut reassembly = Interleaved::new(100, usize::MAX);
         let nameless = IDataChunk { flags: 0, ..fragment(1, 7, 0, 0, b"a") };
         assert_eq!(put(&mut reassembly, nameless).unwrap_err(), Violation::Mismatch);
     }
 
     #[test]
     fn a_message_above_the_limit_is_refused_while_it_is_assembled() {
-        let mut reassembly = Interleaved::new(10);
+        let mut reassembly = Interleaved::new(10, usize::MAX);
         assert!(put(&mut reassembly, fragment(1, 0, 0, 0, b"12345")).is_ok());
         assert!(put(&mut reassembly, fragment(1, 0, 1, 0, b"67890")).is_ok());
         let over = put(&mut reassembly, fragment(1, 0, 2, FLAG_END, b"1"));
@@ -421,7 +460,7 @@ mod tests {
 
     #[test]
     fn skipping_follows_the_number_over_the_edge_and_leaves_the_other_order() {
-        let mut reassembly = Interleaved::new(100);
+        let mut reassembly = Interleaved::new(100, usize::MAX);
         for mid in [u32::MAX - 1, u32::MAX, 0, 1] {
             for unordered in [0, FLAG_UNORDERED] {
                 assert!(put(&mut reassembly, fragment(1, mid, 1, unordered, b"ab")).is_ok());
@@ -437,7 +476,7 @@ mod tests {
 
     #[test]
     fn rows_of_one_stream_are_limited_and_empty_tables_are_given_back() {
-        let mut reassembly = Interleaved::new(10_000);
+        let mut reassembly = Interleaved::new(10_000, usize::MAX);
         for i in 0..MAX_ROWS as u32 {
             assert!(put(&mut reassembly, fragment(1, 0, 2 * i + 1, 0, b"a")).is_ok());
         }
@@ -457,7 +496,7 @@ mod tests {
         let orders = [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1, 4, 2, 5], [4, 5, 1, 2, 3], [2, 3, 5, 4, 1]];
         for (order, next_flags) in orders.into_iter().flat_map(|order| [(order, 0), (order, FLAG_UNORDERED)])
         {
-            let mut reassembly = Interleaved::new(100);
+            let mut reassembly = Interleaved::new(100, usize::MAX);
             let (mut dead, mut complete) = (Vec::new(), 0);
             let mut seen = [true, false, false, false, false, false];
             for tsn in order {
@@ -510,7 +549,7 @@ mod tests {
             }
             let mut order: Vec<usize> = (0..parts.len()).collect();
             order.sort_by_key(|&i| seed[i]);
-            let mut reassembly = Interleaved::new(1000);
+            let mut reassembly = Interleaved::new(1000, usize::MAX);
             let mut complete = Vec::new();
             for at in order {
                 let (i, stream, unordered, fsn, count) = parts[at];

@@ -17,6 +17,7 @@
 //! ([`Violation::Locked`]); waiting would be for ever.
 
 pub(crate) mod interleaved;
+pub(crate) mod partial;
 mod parts;
 pub(crate) mod reassembly;
 pub(crate) mod sack_policy;
@@ -27,7 +28,8 @@ pub(crate) mod window;
 use std::time::Instant;
 
 use self::interleaved::{Interleaved, message_of};
-use self::reassembly::{Outcome, Reassembly, Violation};
+use self::partial::Partial;
+use self::reassembly::{Outcome, Reassembly, Usage, Violation};
 use self::sack_policy::SackPolicy;
 use self::streams::InStreams;
 use self::tsn_tracker::{Arrival, TsnTracker};
@@ -65,6 +67,9 @@ pub(crate) struct Receiver {
     reassembly: Reassembly,
     interleaved: Interleaved,
     pub(crate) streams: InStreams,
+    partial: Partial,
+    /// The largest message that [`recv`](Self::recv) hands out.
+    max_whole: usize,
     pub(crate) sack: SackPolicy,
     pub(crate) window: ReceiveWindow,
     reserve: usize,
@@ -80,14 +85,19 @@ impl Receiver {
         interleaving: bool,
     ) -> Self {
         let (initial, cap) = receive_buffer(config);
+        let largest = config.max_message_size_recv;
+        let whole = config.max_whole_message.min(largest);
+        let max_whole = if whole < largest { whole } else { usize::MAX };
         Self {
             tracker: TsnTracker::new(peer_initial_tsn),
-            reassembly: Reassembly::new(config.max_message_size_recv),
-            interleaved: Interleaved::new(config.max_message_size_recv),
+            reassembly: Reassembly::new(largest, max_whole),
+            interleaved: Interleaved::new(largest, max_whole),
             streams: InStreams::new(interleaving),
+            partial: Partial::new(interleaving),
+            max_whole,
             sack: SackPolicy::new(config.sack_delay),
             window: ReceiveWindow::new(initial, cap, config.mtu),
-            reserve: (cap / 8).max(config.max_message_size_recv).saturating_add(1 << 16),
+            reserve: (cap / 8).max(whole).saturating_add(1 << 16),
             inbound_streams,
         }
     }
@@ -95,7 +105,7 @@ impl Receiver {
     /// The memory that all of it takes.
     #[inline]
     pub(crate) fn held(&self) -> usize {
-        self.reassembly.held() + self.interleaved.held() + self.streams.held()
+        self.reassembly.held() + self.interleaved.held() + self.streams.held() + self.partial.held()
     }
 
     /// The window to advertise.
@@ -120,16 +130,29 @@ impl Receiver {
         };
         let cumulative = self.tracker.cumulative();
         let outcome = self.reassembly.push(tsn, chunk, cumulative)?;
-        self.take(outcome, stats);
+        self.take(chunk.stream, outcome, stats);
         stats.dropped_data_invalid += self.drop_orphans(cumulative) as u64;
         Ok(())
     }
 
     #[inline]
-    fn take(&mut self, outcome: Outcome, stats: &mut Stats) {
+    fn take(&mut self, id: StreamId, outcome: Outcome, stats: &mut Stats) {
         let taken = match outcome {
-            Outcome::Complete(assembled) => self.streams.push(assembled),
-            Outcome::Stored => true,
+            Outcome::Complete(assembled) if assembled.usage == Usage::Whole => self.streams.push(assembled),
+            Outcome::Complete(assembled) => {
+                self.end_partial(assembled);
+                true
+            }
+            Outcome::Stored => {
+                if !self.partial.is_idle() {
+                    self.announce_piece(id);
+                }
+                true
+            }
+            Outcome::Large => {
+                self.announce_large(id);
+                true
+            }
             Outcome::Orphan => false,
         };
         stats.dropped_data_invalid += u64::from(!taken);
@@ -139,7 +162,11 @@ impl Receiver {
     #[inline]
     fn drop_orphans(&mut self, cumulative: u64) -> usize {
         let streams = &mut self.streams;
-        self.reassembly.drop_orphans(cumulative, |stream, mid| streams.skip(stream, mid))
+        let dropped = self.reassembly.drop_orphans(cumulative, |stream, mid| streams.skip(stream, mid));
+        if dropped > 0 {
+            self.note_aborted();
+        }
+        dropped
     }
 
     /// Takes one I-DATA chunk (RFC 8260 §2.2.3).
@@ -168,7 +195,7 @@ impl Receiver {
             }
         }
         let outcome = self.interleaved.push(tsn, chunk, ends_before)?;
-        self.take(outcome, stats);
+        self.take(chunk.stream, outcome, stats);
         stats.dropped_data_invalid += self.drop_dead() as u64;
         Ok(())
     }
@@ -181,7 +208,9 @@ impl Receiver {
             return 0;
         }
         let streams = &mut self.streams;
-        self.interleaved.drop_dead(cumulative, |stream, mid| streams.skip(stream, mid))
+        let dropped = self.interleaved.drop_dead(cumulative, |stream, mid| streams.skip(stream, mid));
+        self.note_aborted();
+        dropped
     }
 
     /// Decides whether a chunk is taken, and records its TSN if it is: it is new, there is room, and its
@@ -215,23 +244,23 @@ impl Receiver {
             Arrival::Next | Arrival::Ahead => {}
         }
         let next = arrival == Arrival::Next;
-        let limit = if next && !self.streams.has_ready() {
-            self.window.cap() + self.reserve
-        } else if next && self.tracker.has_gaps() {
-            self.window.size() + self.reserve
-        } else {
-            self.window.size()
-        };
         // What closes a gap joins rows, or makes room for what does.
         let refused = refused && !(next && self.tracker.has_gaps());
-        if self.held() + len + ITEM_OVERHEAD > limit || refused {
-            stats.dropped_data_no_room += 1;
-            notes.immediately = true;
-            return if next && !self.streams.has_ready() && !refused {
-                Err(Violation::Locked)
+        let needed = self.held() + len + ITEM_OVERHEAD;
+        if needed > self.window.size() || refused {
+            let nothing_ready = next && !self.streams.has_ready() && !self.has_ready_pieces();
+            let limit = if nothing_ready {
+                self.window.cap() + self.reserve
+            } else if next && self.tracker.has_gaps() {
+                self.window.size() + self.reserve
             } else {
-                Ok(None)
+                self.window.size()
             };
+            if needed > limit || refused {
+                stats.dropped_data_no_room += 1;
+                notes.immediately = true;
+                return if nothing_ready && !refused { Err(Violation::Locked) } else { Ok(None) };
+            }
         }
         self.window.received(len, len + ITEM_OVERHEAD);
         self.tracker.record(tsn);
@@ -251,7 +280,7 @@ impl Receiver {
     pub(crate) fn end_of_packet(&mut self, now: Instant, notes: PacketNotes) {
         if notes.data {
             self.sack.on_data_packet(now, notes.immediately);
-            self.window.adjust(now, self.held() - self.streams.held_ready());
+            self.window.adjust(now, self.held() - self.streams.held_ready() - self.held_readable());
         }
         if self.owes_window_update() {
             self.sack.request();
@@ -260,6 +289,9 @@ impl Receiver {
 
     /// Hands a message to the application and makes room; asks for a SACK when the peer should hear of it.
     pub(crate) fn recv(&mut self, id: StreamId) -> Option<Message> {
+        if !self.partial.is_idle() || self.max_whole != usize::MAX {
+            self.may_recv(id)?;
+        }
         let message = self.streams.pop(id)?;
         self.window.read(message.payload.len() + ITEM_OVERHEAD);
         if self.owes_window_update() {
@@ -307,6 +339,7 @@ impl Receiver {
     pub(crate) fn reset_stream(&mut self, id: StreamId) {
         self.streams.reset(id);
         self.interleaved.reset(id);
+        self.note_aborted();
     }
 
     /// The peer gives up what it sent up to a TSN (RFC 3758 §3.6).
@@ -323,6 +356,7 @@ impl Receiver {
             }
         }
         self.drop_orphans(cumulative);
+        self.note_aborted();
     }
 
     /// The same with I-DATA (RFC 8260 §2.3.1): the messages are named, ordered or not.
@@ -339,6 +373,7 @@ impl Receiver {
             }
         }
         self.drop_dead();
+        self.note_aborted();
     }
 
     /// Moves the cumulative point; `false` if it is not to be moved.
@@ -362,7 +397,8 @@ impl Receiver {
 /// The receive buffer in effect: at first, and at the most.
 pub(crate) fn receive_buffer(config: &Config) -> (usize, usize) {
     // A message that is not complete takes a quarter more than its bytes at the most, and is not to close the window.
-    let largest = config.max_message_size_recv.saturating_add(config.max_message_size_recv / 2);
+    let whole = config.max_whole_message.min(config.max_message_size_recv);
+    let largest = whole.saturating_add(whole / 2);
     let cap = config.receive_buffer.max(largest).min(u32::MAX as usize);
     (config.initial_receive_buffer.max(largest).min(cap), cap)
 }

@@ -12,6 +12,9 @@ use super::reassembly::ALLOCATION;
 /// Parts of a message up to this size are joined by copying; larger ones keep their buffers.
 const SMALL_PART: usize = 512;
 
+/// What is reserved for what comes after a piece was taken: the next piece is likely more than a fragment.
+const NEXT_PIECE: usize = 16 << 10;
+
 /// Buffers in their order.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -60,6 +63,39 @@ impl Parts {
         extend(&mut self.last, bytes);
     }
 
+    /// The same for a message that is read in pieces.
+    #[inline]
+    pub(super) fn extend_piece(&mut self, bytes: &[u8]) {
+        if self.last.capacity() == 0 {
+            self.last.reserve_exact(bytes.len().max(NEXT_PIECE));
+        }
+        extend(&mut self.last, bytes);
+    }
+
+    /// Takes the first of the buffers that has something in it.
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        while let Some(part) = self.before.pop_front() {
+            self.held_before -= held_by(&part);
+            if !part.is_empty() {
+                return Some(piece(part));
+            }
+        }
+        if self.last.is_empty() {
+            return None;
+        }
+        Some(piece(std::mem::take(&mut self.last)))
+    }
+
+    /// Whether there is nothing to take.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_empty() && self.before.iter().all(Vec::is_empty)
+    }
+
+    /// Drops all of it.
+    pub(super) fn clear(&mut self) {
+        *self = Self { before: VecDeque::new(), held_before: 0, last: Vec::new() };
+    }
+
     /// Appends the parts that follow: their buffers, not their bytes, except for small ones, of which the buffer
     /// would be the larger share.
     pub(super) fn append(&mut self, mut next: Self) {
@@ -98,6 +134,11 @@ impl Parts {
         whole.shrink_to_fit();
         Bytes::from(whole)
     }
+}
+
+/// A buffer for the application; not one that is mostly empty.
+fn piece(part: Vec<u8>) -> Bytes {
+    if part.capacity() / 2 > part.len() { Bytes::copy_from_slice(&part) } else { Bytes::from(part) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@
 //! SSN skipped, as if a FORWARD TSN had said so: dcSCTP, up to 0.1.16 at least, says nothing when the lifetime of
 //! a message runs out between two fragments.
 //!
+//! A message that the application reads in pieces is a row like any other, out of which bytes are taken: see
+//! [`partial`](super::partial).
+//!
 //! Limits: [`MAX_RUNS`] runs; the largest message, from the settings. [`held`](Reassembly::held) is what all of it
 //! takes, buffers as large as they are and not as full; the owner sets it against the receive buffer.
 
@@ -35,6 +38,26 @@ pub(crate) struct Assembled {
     pub(crate) message: Message,
     /// Or the SSN, in its low half.
     pub(crate) mid: Mid,
+    pub(crate) usage: Usage,
+}
+
+/// What becomes of a message's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Usage {
+    /// They are kept until it is complete.
+    Whole,
+    /// They are read as they come.
+    Read,
+    /// They are dropped as they come.
+    Refused,
+}
+
+/// A message that has begun to arrive: its order and number, and the number of its first fragment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key {
+    pub(super) unordered: bool,
+    pub(super) mid: Mid,
+    pub(super) first: u64,
 }
 
 /// What a fragment led to.
@@ -44,6 +67,8 @@ pub(crate) enum Outcome {
     Complete(Assembled),
     /// It is kept until the rest comes.
     Stored,
+    /// The same, and the message is larger than what is handed out whole.
+    Large,
     /// It belongs to nothing.
     Orphan,
 }
@@ -61,7 +86,7 @@ pub(crate) enum Violation {
 
 /// Fragments of one message, without a gap. What numbers them is TSNs with DATA, FSNs with I-DATA.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) has_begin: bool,
@@ -76,6 +101,9 @@ pub(super) struct Run {
     pub(super) tsn: u64,
     /// A TSN from which on no fragment of this message can come, if one is known (with I-DATA only).
     pub(super) ends_before: Option<u64>,
+    pub(super) usage: Usage,
+    /// Bytes of `len` that were read or dropped.
+    gone: usize,
     parts: Parts,
 }
 
@@ -94,6 +122,8 @@ impl Run {
             len: chunk.payload.len(),
             tsn: chunk.tsn,
             ends_before: None,
+            usage: Usage::Whole,
+            gone: 0,
             parts: Parts::new(chunk.payload, expected),
         }
     }
@@ -110,7 +140,34 @@ impl Run {
         self.last = number;
         self.has_end = ends;
         self.len += payload.len();
-        self.parts.extend(payload);
+        match self.usage {
+            Usage::Whole => self.parts.extend(payload),
+            Usage::Read => self.parts.extend_piece(payload),
+            Usage::Refused => self.gone += payload.len(),
+        }
+    }
+
+    /// Takes the next bytes that are read as they come.
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        let piece = self.parts.take()?;
+        self.gone += piece.len();
+        Some(piece)
+    }
+
+    /// Whether there are bytes to take.
+    pub(super) fn has_bytes(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// What there is of it, and what is yet to come, is dropped.
+    pub(super) fn refuse(&mut self) {
+        self.usage = Usage::Refused;
+        self.parts.clear();
+        self.gone = self.len;
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key { unordered: self.unordered, mid: self.mid, first: self.first }
     }
 
     fn belongs(&self, chunk: &DataChunk<'_>) -> bool {
@@ -125,7 +182,19 @@ impl Run {
         self.has_end = next.has_end;
         self.tsn = self.tsn.max(next.tsn);
         self.len += next.len;
-        self.parts.append(next.parts);
+        if self.usage == Usage::Refused {
+            self.gone += next.len;
+        } else {
+            self.parts.append(next.parts);
+        }
+    }
+
+    /// Whether it can be read as it comes.
+    pub(super) fn is_head(&self, id: StreamId, is_next: impl Fn(Mid) -> bool) -> bool {
+        self.stream == id
+            && self.has_begin
+            && self.usage == Usage::Whole
+            && (self.unordered || is_next(self.mid))
     }
 
     pub(super) fn into_assembled(self) -> Assembled {
@@ -134,9 +203,10 @@ impl Run {
                 stream_id: self.stream,
                 ppid: self.ppid,
                 unordered: self.unordered,
-                payload: self.parts.into_bytes(self.len),
+                payload: self.parts.into_bytes(self.len - self.gone),
             },
             mid: self.mid,
+            usage: self.usage,
         }
     }
 }
@@ -173,13 +243,15 @@ pub(crate) struct Reassembly {
     /// Memory behind the rows.
     held: usize,
     max_message_size: usize,
+    /// Larger ones can only be read in pieces.
+    max_whole: usize,
     /// The size of the last message that came in fragments: the next is likely as large.
     size_hint: usize,
 }
 
 impl Reassembly {
-    pub(crate) fn new(max_message_size: usize) -> Self {
-        Self { runs: VecDeque::new(), held: 0, max_message_size, size_hint: 0 }
+    pub(crate) fn new(max_message_size: usize, max_whole: usize) -> Self {
+        Self { runs: VecDeque::new(), held: 0, max_message_size, max_whole, size_hint: 0 }
     }
 
     /// The memory that all of it takes, in bytes.
@@ -220,7 +292,8 @@ impl Reassembly {
             let unordered = chunk.flags & FLAG_UNORDERED != 0;
             let payload = Bytes::copy_from_slice(chunk.payload);
             let message = Message { stream_id: chunk.stream, ppid: chunk.ppid, unordered, payload };
-            return Ok(Outcome::Complete(Assembled { message, mid: chunk.ssn.into() }));
+            let (mid, usage) = (chunk.ssn.into(), Usage::Whole);
+            return Ok(Outcome::Complete(Assembled { message, mid, usage }));
         }
         // Everything before it has arrived, and no row ends there.
         if !begins && !continues && tsn <= cumulative {
@@ -263,15 +336,36 @@ impl Reassembly {
                 }
             }
         }
-        if self.runs.get(index).is_some_and(|run| run.has_begin && run.has_end)
-            && let Some(run) = self.runs.remove(index)
-        {
-            self.held -= run.held();
-            shrink_table(&mut self.runs);
-            self.size_hint = run.len;
-            return Ok(Outcome::Complete(run.into_assembled()));
+        let Some(run) = self.runs.get(index) else { return Ok(Outcome::Stored) };
+        if !(run.has_begin && run.has_end) {
+            return Ok(if run.len > self.max_whole { Outcome::Large } else { Outcome::Stored });
         }
-        Ok(Outcome::Stored)
+        let Some(run) = self.runs.remove(index) else { return Ok(Outcome::Stored) };
+        self.held -= run.held();
+        shrink_table(&mut self.runs);
+        self.size_hint = run.len.min(self.max_whole);
+        Ok(Outcome::Complete(run.into_assembled()))
+    }
+
+    /// The message of a stream that can be read first, of those that have begun to arrive: an unordered one, or an
+    /// ordered one that `is_next`.
+    pub(crate) fn head(&self, id: StreamId, is_next: impl Fn(Mid) -> bool) -> Option<&Run> {
+        self.runs.iter().find(|run| run.is_head(id, &is_next))
+    }
+
+    pub(crate) fn run(&self, key: Key) -> Option<&Run> {
+        let at = self.runs.partition_point(|run| run.first < key.first);
+        self.runs.get(at).filter(|run| run.has_begin && run.first == key.first)
+    }
+
+    /// Does something to a row that changes what it holds.
+    pub(crate) fn change<T>(&mut self, key: Key, change: impl FnOnce(&mut Run) -> T) -> Option<T> {
+        let at = self.runs.partition_point(|run| run.first < key.first);
+        let run = self.runs.get_mut(at).filter(|run| run.has_begin && run.first == key.first)?;
+        let before = run.held();
+        let result = change(run);
+        self.held = self.held + run.held() - before;
+        Some(result)
     }
 
     /// Drops the rows that can't be completed any more: what would continue or begin them has arrived and was
@@ -338,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_message_above_the_limit_is_refused_while_it_is_assembled() {
-        let mut reassembly = Reassembly::new(10);
+        let mut reassembly = Reassembly::new(10, usize::MAX);
         assert!(reassembly.push(1, &fragment(FLAG_BEGIN, b"12345"), 1).is_ok());
         assert!(reassembly.push(2, &fragment(0, b"67890"), 2).is_ok());
         assert_eq!(reassembly.push(3, &fragment(FLAG_END, b"1"), 3).unwrap_err(), Violation::TooLarge);
@@ -346,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_fragment_that_does_not_fit_its_neighbour_is_a_violation() {
-        let mut reassembly = Reassembly::new(100);
+        let mut reassembly = Reassembly::new(100, usize::MAX);
         assert!(reassembly.push(1, &fragment(FLAG_BEGIN, b"a"), 1).is_ok());
         let other = DataChunk { stream: StreamId(4), ..fragment(0, b"b") };
         assert_eq!(reassembly.push(2, &other, 2).unwrap_err(), Violation::Mismatch);
@@ -354,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_fragment_without_a_beginning_is_an_orphan_once_nothing_can_precede_it() {
-        let mut reassembly = Reassembly::new(100);
+        let mut reassembly = Reassembly::new(100, usize::MAX);
         assert!(matches!(reassembly.push(5, &fragment(0, b"a"), 5), Ok(Outcome::Orphan)));
         assert!(matches!(reassembly.push(9, &fragment(0, b"abc"), 5), Ok(Outcome::Stored)));
         let mut unfinished = Vec::new();
@@ -366,7 +460,7 @@ mod tests {
     #[test]
     fn a_message_that_another_begins_in_is_unfinished_in_any_order_of_arrival() {
         for order in [[1, 2, 3, 4], [3, 4, 1, 2], [4, 2, 3, 1], [3, 1, 4, 2], [2, 1, 3, 4]] {
-            let mut reassembly = Reassembly::new(100);
+            let mut reassembly = Reassembly::new(100, usize::MAX);
             let mut unfinished = Vec::new();
             let mut complete = Vec::new();
             let mut seen = [true, false, false, false, false];
@@ -408,7 +502,7 @@ mod tests {
             }
             let mut order: Vec<usize> = (0..parts.len()).collect();
             order.sort_by_key(|&i| seed[i]);
-            let mut reassembly = Reassembly::new(1000);
+            let mut reassembly = Reassembly::new(1000, usize::MAX);
             let mut complete = Vec::new();
             for &i in &order {
                 let chunk = fragment(flags(i, parts.len()), &parts[i]);

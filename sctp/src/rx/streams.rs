@@ -132,7 +132,7 @@ impl InStreams {
 
     /// Takes a whole message. `false` when it is stale or a repetition, and dropped.
     pub(crate) fn push(&mut self, assembled: Assembled) -> bool {
-        let Assembled { message, mid } = assembled;
+        let Assembled { message, mid, .. } = assembled;
         let id = message.stream_id;
         let Some(stream) = self.streams.get_or_insert_with(id, || InStream::new(id)) else { return false };
         if message.unordered {
@@ -184,6 +184,41 @@ impl InStreams {
             stream.announced = true;
             self.readable.push_back(id);
         }
+    }
+
+    /// Tells of a stream of which something can be read that is not a whole message.
+    pub(crate) fn announce_part(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_or_insert_with(id, || InStream::new(id))
+            && !stream.announced
+        {
+            stream.announced = true;
+            self.readable.push_back(id);
+        }
+    }
+
+    /// Whether the owner knows that there is something to read.
+    pub(crate) fn is_announced(&self, id: StreamId) -> bool {
+        self.streams.get(id).is_some_and(|stream| stream.announced)
+    }
+
+    /// The owner has found nothing to read, and is to be told of the next.
+    pub(crate) fn found_nothing(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.announced = false;
+        }
+    }
+
+    /// Whether an ordered message is the next of its stream.
+    pub(crate) fn is_next(&self, id: StreamId, mid: Mid) -> bool {
+        match self.streams.get(id) {
+            Some(stream) => stream.number(mid, self.interleaving) == stream.next,
+            None => InStream::new(id).number(mid, self.interleaving) == FIRST,
+        }
+    }
+
+    /// The length of the first message that [`pop`](Self::pop) would return.
+    pub(crate) fn first_len(&self, id: StreamId) -> Option<usize> {
+        self.streams.get(id)?.ready.front().map(|message| message.payload.len())
     }
 
     /// The first message that waits on a stream.

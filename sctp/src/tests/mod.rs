@@ -13,6 +13,7 @@ mod lock;
 mod malformed;
 mod memory;
 mod partial;
+mod partial_delivery;
 mod path_mtu;
 mod pieces;
 mod property;

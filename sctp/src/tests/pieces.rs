@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::PieceError;
 
-const STREAM: StreamId = StreamId(1);
+pub(super) const STREAM: StreamId = StreamId(1);
 
-fn connected(config: &Config, interleaving: bool, seed: u64) -> Pair {
+pub(super) fn connected(config: &Config, interleaving: bool, seed: u64) -> Pair {
     let config = Config { interleaving, ..config.clone() };
     let mut pair = Pair::exactly(config.clone(), config, seed);
     pair.connect();
@@ -15,16 +15,16 @@ fn connected(config: &Config, interleaving: bool, seed: u64) -> Pair {
 }
 
 impl Pair {
-    fn begin(&mut self, options: SendOptions) {
+    pub(super) fn begin(&mut self, options: SendOptions) {
         self.ends[A].begin_message(self.now, STREAM, Ppid(53), options).expect("begun");
     }
 
-    fn append(&mut self, piece: &[u8]) -> Result<(), PieceError> {
+    pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), PieceError> {
         self.ends[A].append_to_message(STREAM, Bytes::copy_from_slice(piece))
     }
 
     /// Gives it all, as there is room.
-    fn append_all(&mut self, pieces: &[&[u8]]) {
+    pub(super) fn append_all(&mut self, pieces: &[&[u8]]) {
         for piece in pieces {
             self.run_until(Duration::from_secs(600), |pair| match pair.append(piece) {
                 Ok(()) => true,
@@ -34,7 +34,7 @@ impl Pair {
         }
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.ends[A].finish_message(STREAM).expect("finished");
     }
 }
