@@ -17,7 +17,9 @@ impl<'a> CertificateRequest<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
         let certificate_types = reader.vec8().filter(|types| !types.is_empty())?;
-        let schemes = u16_list(reader.vec16()?)?.into_iter().map(SignatureScheme).collect();
+        // RFC 5246 §A.4.1: at least one.
+        let schemes = u16_list(reader.vec16().filter(|schemes| !schemes.is_empty())?)?;
+        let schemes = schemes.into_iter().map(SignatureScheme).collect();
         let mut authorities = Reader::new(reader.vec16()?);
         while !authorities.is_empty() {
             authorities.vec16()?;
@@ -33,5 +35,22 @@ impl<'a> CertificateRequest<'a> {
         put_vec16(&mut out, &schemes);
         put_vec16(&mut out, &[]);
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_without_types_or_schemes_is_malformed() {
+        let good = [1, 64, 0, 2, 4, 3, 0, 0];
+        assert!(CertificateRequest::parse(&good).is_some());
+        assert_eq!(CertificateRequest::parse(&[0, 0, 2, 4, 3, 0, 0]), None);
+        assert_eq!(CertificateRequest::parse(&[1, 64, 0, 0, 0, 0]), None);
+        assert_eq!(CertificateRequest::parse(&[1, 64, 0, 1, 4, 0, 0]), None);
+        for cut in 0..good.len() {
+            assert_eq!(CertificateRequest::parse(&good[..cut]), None);
+        }
     }
 }
