@@ -275,7 +275,8 @@ impl Agent {
         if !is_sendable(addr) {
             return Err(AddCandidateError::UnusableAddress);
         }
-        let signalled = Signalled { foundation: c.foundation.clone(), ufrag: ufrag.map(str::to_owned) };
+        let signalled =
+            Signalled { foundation: c.foundation.clone(), kind: c.kind, ufrag: ufrag.map(str::to_owned) };
         let twin = self.remotes.iter().find(|r| {
             r.signalled.as_ref().is_some_and(|s| s.foundation == c.foundation)
                 && r.addr.is_ipv4() == addr.is_ipv4()

@@ -47,6 +47,8 @@ pub(crate) struct Check {
     tie_breaker: u64,
     priority: u32,
     queued: bool,
+    /// It has been written once.
+    sent: bool,
 }
 
 /// The budget of triggered checks.
@@ -165,6 +167,7 @@ impl Agent {
             // RFC 8445 §7.1.1: what a peer-reflexive candidate learned from this would have.
             priority: priority(CandidateKind::PeerReflexive, u16::from_be_bytes([high, low])),
             queued: true,
+            sent: false,
         });
         self.out.push_back(Out::Check(id));
         true
@@ -256,6 +259,14 @@ impl Agent {
                     let Some((remote, key)) = &self.remote else { continue };
                     check.queued = false;
                     self.stats.requests_sent += 1;
+                    let again = std::mem::replace(&mut check.sent, true);
+                    if let Some(pair) = self.pairs.iter_mut().find(|p| p.path == check.path) {
+                        match check.purpose {
+                            Purpose::Consent => pair.counts.consent_requests_sent += 1,
+                            Purpose::Connectivity if again => pair.counts.retransmissions_sent += 1,
+                            Purpose::Connectivity => pair.counts.requests_sent += 1,
+                        }
+                    }
                     (check.path, check.write(out, &remote.ufrag, &self.local.ufrag, key))
                 }
             };
@@ -283,6 +294,9 @@ impl Agent {
         }
         let Some(check) = self.take_check(id) else { return false };
         self.stats.responses_received += 1;
+        if let Some(pair) = self.pair_mut(path) {
+            pair.counts.responses_received += 1;
+        }
         match (message.class(), message.error_code()) {
             (Class::SuccessResponse, _) if message.xor_mapped_address().is_some() => {
                 self.check_succeeded(now, &check)

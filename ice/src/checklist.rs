@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::agent::Agent;
-use crate::candidate::{go_together, is_sendable};
+use crate::candidate::{CandidateKind, go_together, is_sendable};
 use crate::event::Path;
 use crate::pair::{Pair, PairState};
 
@@ -23,6 +23,7 @@ pub(crate) struct Remote {
 #[derive(Clone, Debug)]
 pub(crate) struct Signalled {
     pub(crate) foundation: String,
+    pub(crate) kind: CandidateKind,
     /// The `ufrag` extension, until the remote credentials are known to compare it with.
     pub(crate) ufrag: Option<String>,
 }

@@ -29,6 +29,7 @@ mod event;
 mod nominate;
 mod pair;
 mod respond;
+mod stats;
 
 pub use agent::Agent;
 pub use candidate::{Address, Candidate, CandidateKind, TcpType, Transport};
@@ -36,7 +37,9 @@ pub use config::Config;
 pub use creds::Credentials;
 pub use error::{AddCandidateError, CandidateParseError, CredentialsError};
 pub use event::{Event, FailReason, Path, Role, State, Stats, Transmit};
+pub use pair::PairState;
 pub use respond::binding_request_local_ufrag;
+pub use stats::{CandidateStats, PairStats};
 
 #[cfg(test)]
 mod tests;

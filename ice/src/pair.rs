@@ -14,13 +14,20 @@ use std::time::{Duration, Instant};
 use sinnet_stun::TransactionId;
 
 use crate::event::{Path, Role};
+use crate::stats::PairCounts;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum PairState {
+/// Where the checks of a candidate pair stand (RFC 8445 §6.1.2.6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PairState {
+    /// Waits for a pair of its foundation to succeed.
     Frozen,
+    /// Will be checked in its turn.
     Waiting,
+    /// A check is under way.
     InProgress,
+    /// A check has succeeded.
     Succeeded,
+    /// A check has failed, or consent has run out.
     Failed,
 }
 
@@ -45,6 +52,7 @@ pub(crate) struct Pair {
     pub(crate) last_request: Option<Instant>,
     /// Smoothed as in RFC 6298 §2, without the variance.
     pub(crate) srtt: Option<Duration>,
+    pub(crate) counts: PairCounts,
 }
 
 impl Pair {
@@ -68,6 +76,7 @@ impl Pair {
             last_answered: None,
             last_request: None,
             srtt: None,
+            counts: PairCounts::default(),
         }
     }
 
@@ -85,6 +94,8 @@ impl Pair {
     }
 
     pub(crate) fn measured(&mut self, rtt: Duration) {
+        self.counts.current_round_trip_time = Some(rtt);
+        self.counts.total_round_trip_time = self.counts.total_round_trip_time.saturating_add(rtt);
         self.srtt = Some(self.srtt.map_or(rtt, |srtt| (srtt * 7 + rtt) / 8));
     }
 }

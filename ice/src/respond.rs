@@ -135,6 +135,10 @@ impl Agent {
         } else {
             self.remember(early);
         }
+        if let Some(pair) = self.pair_mut(path) {
+            pair.counts.requests_received += 1;
+            pair.counts.responses_sent += 1;
+        }
         true
     }
 

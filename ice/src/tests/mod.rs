@@ -5,4 +5,5 @@ mod consent;
 mod failure;
 mod harness;
 mod hostile;
+mod stats;
 mod wire;
