@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Congestion;
+
 /// A snapshot, by [`Association::stats`](crate::Association::stats). Counters start at zero and only grow;
 /// sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,8 +21,11 @@ pub struct Stats {
     pub data_chunks_sent: u64,
     /// DATA chunks accepted.
     pub data_chunks_received: u64,
-    /// DATA chunks sent again, for whatever reason.
+    /// DATA chunks sent again, for whatever reason. Those that are not among the next count and not tail-loss probes are fast
+    /// retransmissions.
     pub retransmissions: u64,
+    /// DATA chunks sent again because the timer T3 ran out.
+    pub retransmissions_by_timeout: u64,
     /// Times that losses found by missing reports or by time started a fast recovery.
     pub fast_recoveries: u64,
     /// Times that what was taken for lost turned out to have arrived, and the congestion window was put back.
@@ -67,12 +72,16 @@ pub struct Stats {
     pub black_holes: u64,
     /// The largest packet sent now, probes aside.
     pub packet_size: usize,
+    /// How the congestion window is found.
+    pub congestion: Congestion,
     /// Congestion window.
     pub cwnd: usize,
     /// Slow-start threshold.
     pub ssthresh: usize,
     /// Smoothed round-trip time; `None` before the first measurement.
     pub srtt: Option<Duration>,
+    /// Round-trip time variation (RFC 9260 §6.3.1); zero before the first measurement.
+    pub rttvar: Duration,
     /// Retransmission timeout, without back-off.
     pub rto: Duration,
     /// What the peer's window has left by our account.

@@ -358,6 +358,7 @@ impl Association {
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
         self.tx.fill_stats(&mut stats);
+        stats.congestion = self.config.congestion;
         stats.a_rwnd = self.rx.a_rwnd();
         stats.receive_buffer = self.rx.window.size();
         stats

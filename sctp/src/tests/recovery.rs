@@ -173,3 +173,20 @@ fn what_was_sent_again_for_nothing_gives_the_window_back() {
     assert_eq!(stats.spurious_recoveries, 1, "{stats:?}");
     assert!(stats.cwnd >= before.cwnd, "{before:?} {stats:?}");
 }
+
+#[test]
+fn retransmissions_are_counted_by_what_found_the_loss() {
+    let mut pair = measured();
+    pair.script = drop_data(&[3]);
+    let (_, stats) = ten_packets(&mut pair);
+    assert_eq!((stats.retransmissions, stats.retransmissions_by_timeout), (1, 0), "{stats:?}");
+    assert!(stats.rttvar < stats.rto && stats.srtt.is_some_and(|srtt| srtt + stats.rttvar * 4 <= stats.rto));
+
+    let mut pair = measured();
+    // All ten, and the probe: nothing comes back.
+    pair.script = drop_data(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    let (_, stats) = ten_packets(&mut pair);
+    let fast = stats.retransmissions - stats.retransmissions_by_timeout - stats.tail_loss_probes;
+    assert_eq!((stats.tail_loss_probes, stats.t3_expirations, fast), (1, 1, 0), "{stats:?}");
+    assert!(stats.retransmissions_by_timeout >= 9, "{stats:?}");
+}

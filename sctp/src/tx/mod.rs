@@ -305,6 +305,7 @@ impl Sender {
             self.outstanding.retransmitted(tsn, large);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(payload_len);
             stats.retransmissions += 1;
+            stats.retransmissions_by_timeout += u64::from(self.is_after_timeout());
             wrote = true;
             if is_first {
                 // RFC 9260 §7.2.4, rule 4
@@ -682,6 +683,7 @@ impl Sender {
         stats.ssthresh = self.congestion.ssthresh();
         stats.srtt = self.rto.srtt();
         stats.rto = self.rto.rto();
+        stats.rttvar = self.rto.rttvar();
         stats.peer_rwnd = self.peer_rwnd;
         stats.flight = self.outstanding.flight();
         self.path_mtu.fill_stats(stats);

@@ -237,6 +237,11 @@ impl Sender {
         }
     }
 
+    /// Whether what is lost was found by T3, not by reports or by time.
+    pub(super) fn is_after_timeout(&self) -> bool {
+        self.recovery.episode.as_ref().is_some_and(|episode| episode.by_timeout)
+    }
+
     /// T3 has run out and marked this many chunks lost.
     pub(super) fn on_lost_by_timeout(&mut self, lost: usize) {
         self.recovery.probe = None;

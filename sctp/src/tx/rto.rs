@@ -48,6 +48,10 @@ impl RetransmissionTimeout {
         self.rto
     }
 
+    pub(crate) fn rttvar(&self) -> Duration {
+        self.rttvar
+    }
+
     pub(crate) fn srtt(&self) -> Option<Duration> {
         self.srtt
     }
