@@ -24,8 +24,9 @@ const WRITE_SIZE: usize = 32 * 1024;
 ///   [`BufWriter`](tokio::io::BufWriter) if writes are small.
 /// - **A read** gives the bytes of one message after the other, whatever their sizes. Text is taken as its UTF-8 bytes, and
 ///   empty messages as nothing.
-/// - **The end** of the channel is the end of the stream; when the connection was lost, it is an error
-///   ([`io::ErrorKind::ConnectionReset`]), so that nobody takes half a file for a whole one.
+/// - **The end** of the channel is the end of the stream. When the connection was lost or aborted (as a browser's
+///   `pc.close()` does) while the channel was open, it is an error ([`io::ErrorKind::ConnectionReset`]), so that nobody takes half a file for
+///   a whole one.
 /// - **`shutdown`** closes the channel in order and is done when everything has been delivered. A data channel closes in
 ///   both directions: what the peer has sent by then can still be read, but it can't go on.
 ///
@@ -97,12 +98,9 @@ impl AsyncBufRead for ByteStream {
                 Some(Message::Text(text)) => this.unread = Bytes::from(text),
                 None => {
                     let core = this.polls.handle().lock();
-                    return Poll::Ready(match core.closed.clone().filter(|_| core.is_lost()) {
-                        Some(reason) => {
-                            Err(io::Error::new(io::ErrorKind::ConnectionReset, Error::Closed(reason)))
-                        }
-                        None => Ok(&[]),
-                    });
+                    let Some(reason) = core.lost().cloned() else { return Poll::Ready(Ok(&[])) };
+                    let error = Error::Closed(reason);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error)));
                 }
             }
         }
@@ -149,7 +147,7 @@ impl AsyncWrite for ByteStream {
     /// Nothing is kept back, so there is nothing to flush.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.polls.handle().state() {
-            ChannelState::Closed if self.polls.handle().lock().is_lost() => {
+            ChannelState::Closed if self.polls.handle().lock().lost().is_some() => {
                 Poll::Ready(Err(broken(SendError::Closed)))
             }
             _ => Poll::Ready(Ok(())),

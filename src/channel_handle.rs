@@ -220,7 +220,7 @@ impl<H: Deref<Target = ChannelHandle>> Polls<H> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         self.poll_until(cx, Want::Flush, |core, key| match core.peer.channel_state(key) {
             // An orderly end has delivered everything.
-            ChannelState::Closed => match core.is_lost() {
+            ChannelState::Closed => match core.lost().is_some() {
                 true => Some(Err(SendError::Closed)),
                 false => Some(Ok(())),
             },

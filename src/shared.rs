@@ -121,9 +121,9 @@ impl PeerCore {
         }
     }
 
-    /// The connection has ended, and nobody wanted that.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.closed.as_ref().is_some_and(|reason| !reason.is_orderly())
+    /// Why the connection has ended, if something that was under way may be lost by that.
+    pub(crate) fn lost(&self) -> Option<&CloseReason> {
+        self.closed.as_ref().filter(|reason| !matches!(reason, CloseReason::Local | CloseReason::Peer))
     }
 }
 

@@ -38,9 +38,12 @@ impl fmt::Display for ConnectionState {
 pub enum CloseReason {
     /// We closed it.
     Local,
-    /// The peer closed it in order: SCTP shutdown or a user-initiated ABORT (RFC 9260 §3.3.10.12), or DTLS
-    /// close_notify, or silence after everything was delivered. The text is the peer's, if it gave one.
-    Peer(Option<String>),
+    /// The peer closed it in order: SCTP shutdown, which delivers everything first, or DTLS close_notify, or silence
+    /// after everything was delivered.
+    Peer,
+    /// The peer ended it at once, as a browser's `pc.close()` does: ABORT with the cause "user-initiated" (RFC 9260
+    /// §3.3.10.12). What was under way is lost. The text is the peer's, if it gave one.
+    Aborted(Option<String>),
     /// ICE found no path, or lost it for good.
     Ice(sinnet_ice::FailReason),
     /// The DTLS handshake failed or was refused: wrong fingerprint, no common suite, time-out, alert.
@@ -50,9 +53,9 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Whether somebody wanted this end.
+    /// Whether somebody wanted this end. What was under way may be lost all the same, if it was [`CloseReason::Aborted`].
     pub fn is_orderly(&self) -> bool {
-        matches!(self, CloseReason::Local | CloseReason::Peer(_))
+        matches!(self, CloseReason::Local | CloseReason::Peer | CloseReason::Aborted(_))
     }
 }
 
@@ -60,8 +63,8 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CloseReason::Local => f.write_str("the connection was closed by this side"),
-            CloseReason::Peer(None) => f.write_str("the peer closed the connection"),
-            CloseReason::Peer(Some(text)) => write!(f, "the peer closed the connection: {text}"),
+            CloseReason::Peer | CloseReason::Aborted(None) => f.write_str("the peer closed the connection"),
+            CloseReason::Aborted(Some(text)) => write!(f, "the peer closed the connection: {text}"),
             CloseReason::Ice(reason) => write!(f, "ICE failed: {reason}"),
             CloseReason::Dtls(error) => write!(f, "DTLS failed: {error}"),
             CloseReason::Sctp(reason) => write_sctp(f, reason),

@@ -309,7 +309,7 @@ impl Peer {
                 sinnet_dtls::Event::Closed => {
                     // An ABORT or SHUTDOWN that came before says more about the reason.
                     self.drive_sctp();
-                    let reason = if self.closing { CloseReason::Local } else { CloseReason::Peer(None) };
+                    let reason = if self.closing { CloseReason::Local } else { CloseReason::Peer };
                     self.finish(reason);
                     return;
                 }
@@ -350,9 +350,9 @@ impl Peer {
                 SctpEvent::Closed(reason) => {
                     let reason = match reason {
                         Sctp::Shutdown | Sctp::AbortedLocally if self.closing => CloseReason::Local,
-                        Sctp::Shutdown => CloseReason::Peer(None),
+                        Sctp::Shutdown => CloseReason::Peer,
                         Sctp::AbortedByPeer { code: CauseCode::USER_INITIATED_ABORT, reason } => {
-                            CloseReason::Peer((!reason.is_empty()).then_some(reason))
+                            CloseReason::Aborted((!reason.is_empty()).then_some(reason))
                         }
                         other => CloseReason::Sctp(other),
                     };
@@ -380,7 +380,7 @@ impl Peer {
                 if self.closing {
                     CloseReason::Local
                 } else {
-                    CloseReason::Peer(None)
+                    CloseReason::Peer
                 }
             }
             other => other,

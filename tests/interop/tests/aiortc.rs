@@ -284,7 +284,7 @@ async fn a_connection_closed_by_python_ends_here(offers: Offers) {
     both.python.tell(json!({ "do": "hang up" }));
     let reason = both.closed().await;
     // It sends an ABORT without a cause (RFC 9260 §3.3.7), which says no more than that it is over.
-    assert!(matches!(reason, CloseReason::Sctp(_) | CloseReason::Peer(None)), "{reason:?}");
+    assert!(matches!(reason, CloseReason::Sctp(_) | CloseReason::Peer), "{reason:?}");
     for channel in [ours, theirs] {
         within("the end", channel.closed()).await;
     }

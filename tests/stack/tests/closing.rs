@@ -283,7 +283,7 @@ fn a_close_whose_last_word_is_lost_is_orderly_all_the_same() {
         assert!(ended, "cut at {cut_ms} ms");
         assert!(matches!(world.a.closed(), Some(CloseReason::Local)), "{:?}", world.a.closed());
         if from_a {
-            assert!(matches!(world.b.closed(), Some(CloseReason::Peer(None))), "{:?}", world.b.closed());
+            assert!(matches!(world.b.closed(), Some(CloseReason::Peer)), "{:?}", world.b.closed());
         }
     }
 }
