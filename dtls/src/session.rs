@@ -125,7 +125,7 @@ impl Session {
     pub(crate) fn random(&self, seed: &[u8; 32]) -> Result<[u8; 32], Error> {
         let mut system = Zeroizing::new([0; 32]);
         self.crypto.fill_random(&mut system[..]).map_err(|_| Error::Crypto)?;
-        let mixed = self.crypto.hmac(HashAlgorithm::Sha256, seed, &[&system[..]]);
+        let mixed = self.crypto.mac(HashAlgorithm::Sha256, seed).sign(&[&system[..]]);
         <[u8; 32]>::try_from(&mixed[..]).map_err(|_| Error::Crypto)
     }
 

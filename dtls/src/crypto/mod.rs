@@ -68,6 +68,20 @@ pub(crate) trait Aead: Send + Sync {
     ) -> Result<(), CryptoError>;
 }
 
+/// A running hash.
+pub(crate) trait Hasher: Send + Sync {
+    /// Adds bytes.
+    fn update(&mut self, data: &[u8]);
+    /// The hash so far.
+    fn digest(&self) -> Digest;
+}
+
+/// An HMAC key.
+pub(crate) trait Mac: Send + Sync {
+    /// HMAC over the parts, one after the other.
+    fn sign(&self, parts: &[&[u8]]) -> Digest;
+}
+
 /// An ephemeral key, used once.
 pub(crate) trait KeyExchange: Send + Sync {
     /// Our public value, as it goes on the wire.
@@ -80,10 +94,10 @@ pub(crate) trait KeyExchange: Send + Sync {
 pub(crate) trait Provider: Send + Sync {
     /// Fills with the system's randomness.
     fn fill_random(&self, out: &mut [u8]) -> Result<(), CryptoError>;
-    /// The hash of `data`.
-    fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Digest;
-    /// HMAC over the parts, one after the other.
-    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest;
+    /// A hash of what is yet to come.
+    fn hasher(&self, algorithm: HashAlgorithm) -> Box<dyn Hasher>;
+    /// HMAC with this key.
+    fn mac(&self, algorithm: HashAlgorithm, key: &[u8]) -> Box<dyn Mac>;
     /// Whether the group is there.
     fn has_group(&self, group: NamedGroup) -> bool;
     /// A fresh ephemeral key.
@@ -116,17 +130,20 @@ pub(crate) fn prf(
     seed: &[&[u8]],
     out: &mut [u8],
 ) {
+    let mac = provider.mac(algorithm, secret);
     let mut labelled = Vec::with_capacity(1 + seed.len());
     labelled.push(label);
     labelled.extend_from_slice(seed);
-    let mut a = provider.hmac(algorithm, secret, &labelled);
+    let mut a: Option<Digest> = None;
     for chunk in out.chunks_mut(algorithm.digest_len()) {
-        let parts: Vec<&[u8]> = std::iter::once(&a[..]).chain(labelled.iter().copied()).collect();
-        let block = provider.hmac(algorithm, secret, &parts);
+        // A(1) is made of the label and the seed, each next one of the one before.
+        let next = a.map_or_else(|| mac.sign(&labelled), |a| mac.sign(&[&a[..]]));
+        let parts: Vec<&[u8]> = std::iter::once(&next[..]).chain(labelled.iter().copied()).collect();
+        let block = mac.sign(&parts);
         for (byte, from) in chunk.iter_mut().zip(block.iter()) {
             *byte = *from;
         }
-        a = provider.hmac(algorithm, secret, &[&a[..]]);
+        a = Some(next);
     }
 }
 

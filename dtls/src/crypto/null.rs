@@ -7,7 +7,7 @@
 //!
 //! It is compiled for this crate's tests and with the feature `null-crypto` only, and `Connection::new` never takes it.
 
-use super::{Aead, CryptoError, Digest, KeyExchange, NONCE_LEN, Provider, TAG_LEN};
+use super::{Aead, CryptoError, Digest, Hasher, KeyExchange, Mac, NONCE_LEN, Provider, TAG_LEN};
 use crate::certificate::Certificate;
 use crate::fingerprint::HashAlgorithm;
 use crate::key::PublicKey;
@@ -30,12 +30,12 @@ impl Provider for Null {
         Ok(())
     }
 
-    fn hash(&self, algorithm: HashAlgorithm, _: &[u8]) -> Digest {
-        zeros(algorithm)
+    fn hasher(&self, algorithm: HashAlgorithm) -> Box<dyn Hasher> {
+        Box::new(Zeros(algorithm))
     }
 
-    fn hmac(&self, algorithm: HashAlgorithm, _: &[u8], _: &[&[u8]]) -> Digest {
-        zeros(algorithm)
+    fn mac(&self, algorithm: HashAlgorithm, _: &[u8]) -> Box<dyn Mac> {
+        Box::new(Zeros(algorithm))
     }
 
     fn has_group(&self, group: NamedGroup) -> bool {
@@ -65,9 +65,28 @@ impl Provider for Null {
     }
 }
 
-fn zeros(algorithm: HashAlgorithm) -> Digest {
-    let zeros = [0; 64];
-    Digest::new(zeros.get(..algorithm.digest_len()).unwrap_or(&zeros))
+/// A hash and an HMAC of zeros.
+struct Zeros(HashAlgorithm);
+
+impl Zeros {
+    fn digest(&self) -> Digest {
+        let zeros = [0; 64];
+        Digest::new(zeros.get(..self.0.digest_len()).unwrap_or(&zeros))
+    }
+}
+
+impl Hasher for Zeros {
+    fn update(&mut self, _: &[u8]) {}
+
+    fn digest(&self) -> Digest {
+        Zeros::digest(self)
+    }
+}
+
+impl Mac for Zeros {
+    fn sign(&self, _: &[&[u8]]) -> Digest {
+        self.digest()
+    }
 }
 
 /// Of the length and form that the group's have.

@@ -1,6 +1,6 @@
 //! The provider on `ring`.
 
-use super::{Aead, CryptoError, Digest, KeyExchange, NONCE_LEN, Provider, TAG_LEN};
+use super::{Aead, CryptoError, Digest, Hasher, KeyExchange, Mac, NONCE_LEN, Provider, TAG_LEN};
 use crate::certificate::Certificate;
 use crate::fingerprint::HashAlgorithm;
 use crate::key::{KeyType, PublicKey as PeerKey};
@@ -26,22 +26,17 @@ impl Provider for Ring {
         SystemRandom::new().fill(out).map_err(|_| CryptoError)
     }
 
-    fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Digest {
-        Digest::new(ring::digest::digest(algorithm.ring(), data).as_ref())
+    fn hasher(&self, algorithm: HashAlgorithm) -> Box<dyn Hasher> {
+        Box::new(Running(ring::digest::Context::new(algorithm.ring())))
     }
 
-    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
+    fn mac(&self, algorithm: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
         let algorithm = match algorithm {
             HashAlgorithm::Sha256 => ring::hmac::HMAC_SHA256,
             HashAlgorithm::Sha384 => ring::hmac::HMAC_SHA384,
             HashAlgorithm::Sha512 => ring::hmac::HMAC_SHA512,
         };
-        let key = ring::hmac::Key::new(algorithm, key);
-        let mut context = ring::hmac::Context::with_key(&key);
-        for part in parts {
-            context.update(part);
-        }
-        Digest::new(context.sign().as_ref())
+        Box::new(MacKey(ring::hmac::Key::new(algorithm, key)))
     }
 
     fn has_group(&self, group: NamedGroup) -> bool {
@@ -108,6 +103,30 @@ fn agreement(group: NamedGroup) -> Option<&'static Algorithm> {
         NamedGroup::SECP384R1 => Some(&ECDH_P384),
         NamedGroup::X25519 => Some(&X25519),
         _ => None,
+    }
+}
+
+struct Running(ring::digest::Context);
+
+impl Hasher for Running {
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::new(self.0.clone().finish().as_ref())
+    }
+}
+
+struct MacKey(ring::hmac::Key);
+
+impl Mac for MacKey {
+    fn sign(&self, parts: &[&[u8]]) -> Digest {
+        let mut context = ring::hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        Digest::new(context.sign().as_ref())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::pair::*;
 use crate::crypto::ring::RING;
-use crate::crypto::{Aead, CryptoError, Digest, KeyExchange, NONCE_LEN, Provider, TAG_LEN};
+use crate::crypto::{Aead, CryptoError, Hasher, KeyExchange, Mac, NONCE_LEN, Provider, TAG_LEN};
 use crate::key::PublicKey;
 use crate::record::MAX_SEQUENCE;
 use crate::suite::AeadAlgorithm;
@@ -50,12 +50,12 @@ impl Provider for Witness {
         RING.fill_random(out)
     }
 
-    fn hash(&self, algorithm: HashAlgorithm, data: &[u8]) -> Digest {
-        RING.hash(algorithm, data)
+    fn hasher(&self, algorithm: HashAlgorithm) -> Box<dyn Hasher> {
+        RING.hasher(algorithm)
     }
 
-    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
-        RING.hmac(algorithm, key, parts)
+    fn mac(&self, algorithm: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
+        RING.mac(algorithm, key)
     }
 
     fn has_group(&self, group: NamedGroup) -> bool {

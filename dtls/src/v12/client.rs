@@ -264,8 +264,11 @@ impl Client {
             send_certificate(session);
         }
         session.send(client_key_exchange::TYPE, public_key);
-        let transcript = accepted.extended_master_secret.then(|| session.transcript.bytes());
-        let secrets = Secrets::derive(session.crypto, accepted.suite, self.randoms, &premaster, transcript);
+        let hash = accepted
+            .extended_master_secret
+            .then(|| session.transcript.digest(session.crypto, accepted.suite.hash));
+        let secrets =
+            Secrets::derive(session.crypto, accepted.suite, self.randoms, &premaster, hash.as_deref());
         secrets.install(session)?;
         if let Answer::SignWith(scheme) = self.answer {
             let signature = sign(session, scheme, session.transcript.bytes())?;

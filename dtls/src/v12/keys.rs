@@ -37,25 +37,24 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// From the key exchange's result. With a transcript, which ends in ClientKeyExchange, the extended master secret;
+    /// From the key exchange's result. With the hash of the transcript up to ClientKeyExchange, the extended master secret;
     /// without, the one of RFC 5246 §8.1.
     pub(crate) fn derive(
         provider: &dyn Provider,
         suite: Suite,
         randoms: Randoms,
         premaster: &[u8],
-        transcript: Option<&[u8]>,
+        session_hash: Option<&[u8]>,
     ) -> Self {
         let mut master = Box::new(Zeroizing::new([0; 48]));
         let out = &mut master[..];
-        if let Some(transcript) = transcript {
-            let session_hash = provider.hash(suite.hash, transcript);
-            prf(provider, suite.hash, premaster, b"extended master secret", &[&session_hash], out);
+        if let Some(session_hash) = session_hash {
+            prf(provider, suite.hash, premaster, b"extended master secret", &[session_hash], out);
         } else {
             let seed = [&randoms.client[..], &randoms.server];
             prf(provider, suite.hash, premaster, b"master secret", &seed, out);
         }
-        Self { master, suite, randoms, extended: transcript.is_some() }
+        Self { master, suite, randoms, extended: session_hash.is_some() }
     }
 
     /// The keys of both directions, put where the session seals and opens.
@@ -90,25 +89,21 @@ impl Secrets {
     }
 
     /// `verify_data` of the role's Finished over the transcript so far.
-    pub(crate) fn verify_data(
-        &self,
-        provider: &dyn Provider,
-        role: Role,
-        transcript: &[u8],
-    ) -> [u8; VERIFY_DATA_LEN] {
+    pub(crate) fn verify_data(&self, session: &mut Session, role: Role) -> [u8; VERIFY_DATA_LEN] {
         let label: &[u8] = match role {
             Role::Client => b"client finished",
             Role::Server => b"server finished",
         };
         let hash = self.suite.hash;
         let mut out = [0; VERIFY_DATA_LEN];
-        prf(provider, hash, &self.master[..], label, &[&provider.hash(hash, transcript)], &mut out);
+        let transcript = session.transcript.digest(session.crypto, hash);
+        prf(session.crypto, hash, &self.master[..], label, &[&transcript], &mut out);
         out
     }
 
     /// Whether the body of the role's Finished is right.
-    pub(crate) fn check_finished(&self, session: &Session, role: Role, body: &[u8]) -> Result<(), Error> {
-        let expected = self.verify_data(session.crypto, role, session.transcript.bytes());
+    pub(crate) fn check_finished(&self, session: &mut Session, role: Role, body: &[u8]) -> Result<(), Error> {
+        let expected = self.verify_data(session, role);
         if equal_in_constant_time(&expected, body) { Ok(()) } else { Err(Error::BadFinished) }
     }
 

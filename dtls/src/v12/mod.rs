@@ -99,7 +99,7 @@ pub(crate) fn send_certificate(session: &mut Session) {
 /// Our ChangeCipherSpec and Finished.
 pub(crate) fn send_finished(session: &mut Session, secrets: &Secrets, role: Role) {
     session.send_change_cipher_spec();
-    let finished = secrets.verify_data(session.crypto, role, session.transcript.bytes());
+    let finished = secrets.verify_data(session, role);
     session.send(HandshakeType::FINISHED, finished.to_vec());
 }
 

@@ -173,7 +173,7 @@ impl Server {
             &suites,
             hello.compression_methods,
         ];
-        Some(session.crypto.hmac(HashAlgorithm::Sha256, &secret[..], &parts).to_vec())
+        Some(session.crypto.mac(HashAlgorithm::Sha256, &secret[..]).sign(&parts).to_vec())
     }
 
     /// Without a timer: the client repeats its hello if this is lost (RFC 6347 §4.2.4).
@@ -232,8 +232,11 @@ impl Server {
         let choice = self.choice.take().ok_or(Error::Crypto)?;
         let premaster = exchange.agree(public_key).map_err(|_| Error::KeyExchange)?;
         session.transcript.add(message);
-        let transcript = choice.extended_master_secret.then(|| session.transcript.bytes());
-        let secrets = Secrets::derive(session.crypto, choice.suite, self.randoms, &premaster, transcript);
+        let hash = choice
+            .extended_master_secret
+            .then(|| session.transcript.digest(session.crypto, choice.suite.hash));
+        let secrets =
+            Secrets::derive(session.crypto, choice.suite, self.randoms, &premaster, hash.as_deref());
         secrets.install(session)?;
         session.negotiated = Some(Negotiated {
             version: ProtocolVersion::DTLS_1_2,
