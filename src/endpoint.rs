@@ -114,6 +114,12 @@ impl Endpoint {
         shared.bound.iter().flat_map(|bound| host_addresses(*bound, include_loopback)).collect()
     }
 
+    /// What the driver holds, as of its last turn: connections, deadlines and routes. For tests that nothing stays behind.
+    #[doc(hidden)]
+    pub fn held(&self) -> [usize; 3] {
+        self.0.shared.held.get()
+    }
+
     /// Closes all connections in order and waits until they are closed.
     pub async fn close(&self) {
         self.0.shared.commands().close = true;

@@ -36,6 +36,23 @@ pub(crate) struct EndpointShared {
     woken: AtomicBool,
     /// All connections are gone and the driver has ended.
     pub(crate) finished: Latch,
+    pub(crate) held: Held,
+}
+
+/// How much the driver holds, as of its last turn.
+#[derive(Default)]
+pub(crate) struct Held([AtomicUsize; 3]);
+
+impl Held {
+    pub(crate) fn set(&self, connections: usize, deadlines: usize, routes: usize) {
+        for (slot, count) in self.0.iter().zip([connections, deadlines, routes]) {
+            slot.store(count, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> [usize; 3] {
+        [0, 1, 2].map(|slot| self.0[slot].load(Ordering::Relaxed))
+    }
 }
 
 #[derive(Default)]
@@ -61,6 +78,7 @@ impl EndpointShared {
             driver: AtomicWaker::new(),
             woken: AtomicBool::new(false),
             finished: Latch::default(),
+            held: Held::default(),
         }
     }
 

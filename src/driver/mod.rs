@@ -117,6 +117,7 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let more = self.turn();
+            self.shared.held.set(self.live, self.timers.len(), self.routes.len());
             if self.is_done() {
                 break;
             }

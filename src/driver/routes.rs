@@ -72,9 +72,14 @@ impl Routes {
         }
     }
 
+    /// Entries of all kinds.
+    pub(crate) fn len(&self) -> usize {
+        self.by_remote.len() + self.by_peer.len() + self.by_ufrag.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_remote.is_empty() && self.by_peer.is_empty() && self.by_ufrag.is_empty()
+        self.len() == 0
     }
 
     fn release(&mut self, route: Remote, peer: usize) {
