@@ -1,7 +1,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use sinnet_peer::{ChannelKey, ChannelState, Dcmap, Limit, Message, Reliability};
+use sinnet_peer::{ChannelKey, ChannelState, DataChannelStats, Dcmap, Limit, Message, Reliability};
 
 use crate::byte_stream::ByteStream;
 use crate::channel_handle::{ChannelHandle, Polls};
@@ -104,6 +104,12 @@ impl DataChannel {
     /// The channel's state.
     pub fn ready_state(&self) -> ChannelState {
         self.0.lock().peer.channel_state(self.0.key)
+    }
+
+    /// What has been sent and received: W3C's `RTCDataChannelStats`.
+    pub fn stats(&self) -> DataChannelStats {
+        // A channel with a handle is known to the core.
+        self.0.lock().peer.channel_stats(self.0.key).unwrap_or_default()
     }
 
     /// Waits until messages can be sent.

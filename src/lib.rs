@@ -70,9 +70,11 @@ pub use error::{Error, SendError, TrySendError};
 pub use halves::{DataReceiver, DataSender};
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
-    Certificate, CertificateError, ChannelError, ChannelState as DataChannelState, CloseReason, Congestion,
-    ConnectionState, Dcmap, DcmapError, IceState as IceConnectionState, KeyLog, Message, Path, PcapOptions,
-    Politeness, Received, Reliability, SdpType, SignalingState, Stats,
+    CandidateKind, CandidatePairStats, CandidateStats, Certificate, CertificateError, CertificateStats,
+    ChannelError, ChannelState as DataChannelState, CloseReason, Congestion, ConnectionState,
+    DataChannelStats, Dcmap, DcmapError, DtlsState, IceState as IceConnectionState, KeyLog, Message,
+    PairState, PairStats, PairTraffic, Path, PcapOptions, PeerConnectionStats, Politeness, Received,
+    Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats, TransportStats,
 };
 
 /// The README's example is a test like any other.

@@ -2,8 +2,9 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use sinnet_peer::{
-    ChannelKey, ChannelOptions, CloseReason, ConnectionState, Event, IceState, Path, PcapOptions, Politeness,
-    Received, SdpType, SignalingState, Stats,
+    CandidatePairStats, CandidateStats, CertificateStats, ChannelKey, ChannelOptions, CloseReason,
+    ConnectionState, Event, IceState, Path, PcapOptions, Politeness, Received, SdpType, SignalingState,
+    Stats,
 };
 
 use crate::capture::Capture;
@@ -339,9 +340,35 @@ impl PeerConnection {
         self.0.shared.lock().closed.clone()
     }
 
-    /// The counters of all layers.
+    /// The connection, its transport and its SCTP association in the words of W3C's `getStats`, and the counters of all
+    /// layers. Cheap enough to poll.
     pub fn stats(&self) -> Stats {
         self.0.shared.lock().peer.stats()
+    }
+
+    /// The candidate pairs: W3C's `RTCIceCandidatePairStats`, in no order. None after the end.
+    pub fn candidate_pairs(&self) -> Vec<CandidatePairStats> {
+        self.0.shared.lock().peer.candidate_pairs().collect()
+    }
+
+    /// Our candidates: W3C's `RTCIceCandidateStats`.
+    pub fn local_candidates(&self) -> Vec<CandidateStats> {
+        self.0.shared.lock().peer.local_candidates().collect()
+    }
+
+    /// The peer's candidates, signalled or seen by its checks.
+    pub fn remote_candidates(&self) -> Vec<CandidateStats> {
+        self.0.shared.lock().peer.remote_candidates().collect()
+    }
+
+    /// Our certificate's fingerprint: W3C's `RTCCertificateStats`.
+    pub fn local_certificate_stats(&self) -> Option<CertificateStats> {
+        self.0.shared.lock().peer.local_certificate_stats()
+    }
+
+    /// The peer's certificate's fingerprint, once DTLS is up.
+    pub fn remote_certificate_stats(&self) -> Option<CertificateStats> {
+        self.0.shared.lock().peer.remote_certificate_stats()
     }
 
     /// Writes what goes over the wire, and what is in it, to `writer` as a pcapng file for Wireshark, from now on until

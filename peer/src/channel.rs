@@ -123,6 +123,28 @@ pub(crate) struct Channel {
     pub(crate) send_buffer: Option<usize>,
     /// How far SDP has come with it, if it is SDP that opens it (RFC 8864).
     pub(crate) by_sdp: Option<BySdp>,
+    pub(crate) counts: Counts,
+}
+
+/// What the application has sent and received on a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) messages_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) messages_received: u64,
+    pub(crate) bytes_received: u64,
+}
+
+impl Counts {
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.messages_sent += 1;
+        self.bytes_sent += bytes as u64;
+    }
+
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.messages_received += 1;
+        self.bytes_received += bytes as u64;
+    }
 }
 
 /// A channel that is opened by SDP. Its id is the one in its options.
@@ -162,6 +184,7 @@ impl Channel {
             released: false,
             low_threshold: 0,
             by_sdp: None,
+            counts: Counts::default(),
         }
     }
 

@@ -117,9 +117,15 @@ impl Channels {
         self.by_stream.get(&stream.0).copied()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ChannelKey, &Channel)> {
+        self.slots.iter().enumerate().filter_map(|(i, slot)| {
+            let key = ChannelKey { slot: i as u32, generation: slot.generation };
+            slot.channel.as_ref().map(|channel| (key, channel))
+        })
+    }
+
     pub(crate) fn keys(&self) -> Vec<ChannelKey> {
-        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.channel.is_some());
-        slots.map(|(i, slot)| ChannelKey { slot: i as u32, generation: slot.generation }).collect()
+        self.iter().map(|(key, _)| key).collect()
     }
 
     /// The lowest free id of our parity (RFC 8832 §6) that the peer accepts.

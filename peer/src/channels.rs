@@ -165,7 +165,12 @@ impl Peer {
         }
         let (ppid, payload) = message.into_wire();
         match transport.sctp.send(now, stream, ppid, payload.clone(), options) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if let Some(channel) = self.channels.get_mut(key) {
+                    channel.counts.sent(size);
+                }
+                Ok(())
+            }
             Err(SendError::BufferFull) => match Message::from_wire(ppid, payload) {
                 Some((message, _)) => Err(TrySendError::Full(message)),
                 None => Err(TrySendError::Closed),
@@ -210,6 +215,14 @@ impl Peer {
 
     /// Takes the next message, in order of arrival. `None`: there is none now; [`Event::Readable`] tells of the next.
     pub fn recv(&mut self, key: ChannelKey) -> Option<Message> {
+        let message = self.take_message(key)?;
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.counts.received(message.len());
+        }
+        Some(message)
+    }
+
+    fn take_message(&mut self, key: ChannelKey) -> Option<Message> {
         let channel = self.channels.get_mut(key)?;
         if let Some(message) = channel.pop_inbox() {
             self.channels.inbox_bytes -= message.len();
@@ -354,6 +367,7 @@ impl Peer {
         }
         channel.stream = Some(stream);
         channel.state = ChannelState::Open;
+        self.counters.connection.data_channels_opened += 1;
         transport.sctp.set_buffered_amount_low_threshold(stream, channel.low_threshold);
         transport.sctp.set_stream_priority(stream, channel.options.priority);
         transport
@@ -524,6 +538,7 @@ impl Peer {
             negotiated: None,
         };
         let mut channel = Channel::new(options, ChannelState::Open);
+        self.counters.connection.data_channels_opened += 1;
         if let Some(transport) = &mut self.transport {
             transport.sctp.set_stream_priority(stream, open.priority);
             transport.sctp.set_stream_send_buffer(stream, self.config.channel_send_buffer);
@@ -672,6 +687,7 @@ impl Peer {
         };
         if channel.state == ChannelState::Open {
             channel.state = ChannelState::Closing;
+            self.counters.connection.data_channels_closed += 1;
             self.events.push_back(Event::ChannelState(key, ChannelState::Closing));
         }
         if channel.closing.peer_reset && !self.take_unread(key, self.config.receive_buffer) {
@@ -749,6 +765,7 @@ impl Peer {
         if channel.state == ChannelState::Closed {
             return;
         }
+        self.counters.connection.data_channels_closed += u64::from(channel.state == ChannelState::Open);
         channel.state = ChannelState::Closed;
         let untold = channel.take_theirs();
         let (released, next_reset) = (channel.released || untold, channel.closing.next_reset);

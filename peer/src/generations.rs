@@ -64,6 +64,11 @@ impl Generations {
         self.next.as_mut().unwrap_or(&mut self.current)
     }
 
+    /// The agent that carries the data, and the one that is to take over.
+    pub(crate) fn current_and_next(&self) -> impl Iterator<Item = &Agent> {
+        [Some(&self.current), self.next.as_ref()].into_iter().flatten()
+    }
+
     fn agents(&self) -> impl Iterator<Item = &Agent> {
         let retired = self.retired.as_ref().map(|(agent, _)| agent);
         [Some(&self.current), self.next.as_ref(), retired, self.offered.as_ref()].into_iter().flatten()

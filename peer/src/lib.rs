@@ -31,6 +31,7 @@
 //! | `channels.rs`, `channel.rs`, `channel_table.rs` | data channels over SCTP streams and DCEP |
 //! | `sdp_channels.rs` | data channels that SDP opens and closes (RFC 8864) |
 //! | `message.rs` | messages and their PPIDs (RFC 8831 §8) |
+//! | `stats.rs`, `report.rs`, `traffic.rs` | counters, and statistics in W3C's words |
 //! | `tap.rs`, `pcap.rs` | looking on, and capture files for Wireshark |
 //!
 //! # Limits
@@ -54,11 +55,13 @@ mod message;
 mod negotiate;
 mod pcap;
 mod peer;
+mod report;
 mod sdp_channels;
 mod stats;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod transmit;
 
 pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};
@@ -73,13 +76,21 @@ pub use message::Message;
 pub use negotiate::Received;
 pub use pcap::{PcapOptions, PcapTap};
 pub use peer::Peer;
+pub use report::{
+    CandidatePairStats, CertificateStats, DataChannelStats, DtlsState, PeerConnectionStats,
+    SctpTransportStats, TransportStats,
+};
 pub use sdp_channels::OfferedChannel;
 pub use sinnet_dtls::{Certificate, CertificateError, CipherSuite, KeyLog};
-pub use sinnet_ice::{Config as IceConfig, Path, binding_request_local_ufrag};
+pub use sinnet_ice::{
+    CandidateKind, CandidateStats, Config as IceConfig, PairState, PairStats, Path, Role,
+    binding_request_local_ufrag,
+};
 pub use sinnet_sctp::Congestion;
 pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, Limit, Politeness, SdpType, SignalingState};
 pub use stats::Stats;
 pub use tap::{Direction, Tap};
+pub use traffic::PairTraffic;
 pub use transmit::Transmit;
 
 /// The state of the ICE agent, as W3C's `RTCIceConnectionState` has it.

@@ -26,6 +26,7 @@ use crate::generations::Generations;
 use crate::input::Early;
 use crate::stats::Stats;
 use crate::tap::{Secrets, Tap};
+use crate::traffic::Traffic;
 
 /// DTLS and what runs over it.
 pub(crate) struct Transport {
@@ -54,6 +55,7 @@ pub struct Peer {
     pub(crate) events: VecDeque<Event>,
     pub(crate) early: Early,
     pub(crate) counters: Stats,
+    pub(crate) traffic: Traffic,
     pub(crate) tap: Option<Box<dyn Tap>>,
     /// Until the tap has had them all.
     pub(crate) secrets: Option<Secrets>,
@@ -104,6 +106,7 @@ impl Peer {
             events: VecDeque::new(),
             early: Early::default(),
             counters: Stats::default(),
+            traffic: Traffic::default(),
             tap: None,
             secrets: None,
             rng,
@@ -158,18 +161,6 @@ impl Peer {
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let dtls = &self.transport.as_ref()?.dtls;
         if dtls.is_connected() { dtls.peer_certificate() } else { None }
-    }
-
-    /// The counters of all layers.
-    pub fn stats(&self) -> Stats {
-        let mut stats = self.counters;
-        stats.ice = self.ice.stats();
-        stats.ice_restarts = self.ice.restarts();
-        if let Some(transport) = &self.transport {
-            stats.dtls = transport.dtls.stats();
-            stats.sctp = transport.sctp.stats();
-        }
-        stats
     }
 
     /// Lets time-outs happen that are due at `now`.
@@ -297,6 +288,12 @@ impl Peer {
                 }
                 other => tracing::debug!(?other, "ICE event without meaning here"),
             }
+        }
+        let selected = self.ice.selected_path();
+        let transport = &mut self.counters.transport;
+        if selected.is_some() && selected != transport.selected_candidate_pair {
+            transport.selected_candidate_pair = selected;
+            transport.selected_candidate_pair_changes += 1;
         }
         self.replay_early();
     }

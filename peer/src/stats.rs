@@ -1,7 +1,15 @@
-/// Counters of one peer connection, layer by layer.
+use crate::report::{PeerConnectionStats, SctpTransportStats, TransportStats};
+
+/// One peer connection at one moment: what W3C's statistics say of it, and the counters of every layer.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
+    /// The connection, in W3C's words.
+    pub connection: PeerConnectionStats,
+    /// Its transport, in W3C's words.
+    pub transport: TransportStats,
+    /// Its SCTP association, in W3C's words.
+    pub sctp_transport: SctpTransportStats,
     /// UDP datagrams given to us.
     pub datagrams_received: u64,
     /// UDP datagrams made by us.

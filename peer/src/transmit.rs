@@ -47,7 +47,8 @@ impl Peer {
             return self.transmit_farewell(now, buf);
         }
         if let Some(check) = self.ice.poll_transmit(now, buf) {
-            return self.single(check.path, check.len);
+            self.counters.datagrams_sent += 1;
+            return Some(Transmit { path: check.path, size: check.len, segment_size: None });
         }
         let path = self.ice.can_send()?;
         let mtu = self.config.datagram_size().min(buf.len());
@@ -60,7 +61,7 @@ impl Peer {
             dtls.set_initial_timeout(now, initial);
         }
         if let Some(len) = dtls.poll_transmit(now, buf.get_mut(..mtu)?) {
-            return self.single(path, len);
+            return self.single(now, path, len);
         }
         let batch = self.transmit_sctp(now, path, max_segments, buf);
         // The end may have come by what was just sent (an ABORT, the last SHUTDOWN chunk).
@@ -114,8 +115,12 @@ impl Peer {
             }
             budget = packet;
         }
+        if segments == 0 {
+            return None;
+        }
         self.counters.datagrams_sent += segments as u64;
-        (segments > 0).then_some(Transmit { path, size, segment_size: (segments > 1).then_some(full) })
+        self.traffic.sent(now, path, segments, size);
+        Some(Transmit { path, size, segment_size: (segments > 1).then_some(full) })
     }
 
     /// The system has refused to send datagrams of this size (EMSGSIZE): they are larger than the first link takes. They
@@ -141,7 +146,7 @@ impl Peer {
             transport.dtls.poll_transmit(now, buf.get_mut(..mtu)?)
         });
         match alert {
-            Some(len) => self.single(path, len),
+            Some(len) => self.single(now, path, len),
             None => {
                 self.farewell = None;
                 None
@@ -149,8 +154,10 @@ impl Peer {
         }
     }
 
-    fn single(&mut self, path: Path, size: usize) -> Option<Transmit> {
+    /// A datagram of DTLS's own.
+    fn single(&mut self, now: Instant, path: Path, size: usize) -> Option<Transmit> {
         self.counters.datagrams_sent += 1;
+        self.traffic.sent(now, path, 1, size);
         Some(Transmit { path, size, segment_size: None })
     }
 }

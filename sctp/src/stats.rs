@@ -88,6 +88,8 @@ pub struct Stats {
     pub peer_rwnd: usize,
     /// Bytes of DATA chunks, headers included, sent and neither acknowledged nor considered lost.
     pub flight: usize,
+    /// DATA chunks sent and not acknowledged by the cumulative TSN.
+    pub unacked_chunks: usize,
     /// The window that we would advertise now: what is free of the receive buffer.
     pub a_rwnd: usize,
     /// How large the receive buffer is now.

@@ -686,6 +686,7 @@ impl Sender {
         stats.rttvar = self.rto.rttvar();
         stats.peer_rwnd = self.peer_rwnd;
         stats.flight = self.outstanding.flight();
+        stats.unacked_chunks = self.outstanding.len();
         self.path_mtu.fill_stats(stats);
         stats.send_buffer = self.buffer_limit();
     }

@@ -232,6 +232,14 @@ impl World {
     /// If that takes more than a minute.
     pub fn connect(&mut self) {
         self.exchange();
+        self.connect_again();
+    }
+
+    /// On until both are connected, when descriptions have been exchanged already.
+    ///
+    /// # Panics
+    /// If that takes more than a minute.
+    pub fn connect_again(&mut self) {
         let up = self.run_until(Duration::from_secs(60), |world| {
             world.a.peer.connection_state() == ConnectionState::Connected
                 && world.b.peer.connection_state() == ConnectionState::Connected
