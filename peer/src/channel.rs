@@ -6,6 +6,7 @@ use std::fmt;
 use sinnet_sctp::StreamId;
 
 use crate::message::Message;
+use crate::pieces::{Reading, Writing};
 
 /// Names a channel of one [`Peer`](crate::Peer). Never reused within it, unlike stream ids.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -121,6 +122,12 @@ pub(crate) struct Channel {
     pub(crate) low_threshold: usize,
     /// The most that it may hold of the send buffer, if that was said of this channel.
     pub(crate) send_buffer: Option<usize>,
+    /// Payload bytes of the message that is being given in pieces, and what it is.
+    pub(crate) writing: Option<Writing>,
+    /// The message that is being read in pieces.
+    pub(crate) reading: Option<Reading>,
+    /// Bytes of it that the application has.
+    pub(crate) bytes_read: usize,
     /// How far SDP has come with it, if it is SDP that opens it (RFC 8864).
     pub(crate) by_sdp: Option<BySdp>,
     pub(crate) counts: Counts,
@@ -183,6 +190,9 @@ impl Channel {
             inbox_bytes: 0,
             released: false,
             low_threshold: 0,
+            writing: None,
+            reading: None,
+            bytes_read: 0,
             by_sdp: None,
             counts: Counts::default(),
         }

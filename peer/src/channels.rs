@@ -151,18 +151,10 @@ impl Peer {
         if size as u64 > transport.peer_max_message_size {
             return Err(TrySendError::TooLarge { size, limit: transport.peer_max_message_size });
         }
-        let mut options = SendOptions::default();
+        let mut options = send_options(channel);
         options.over_budget = over_budget;
         // The byte that stands for an empty message is ours (RFC 8831 §6.6).
         options.uncounted = message.is_empty();
-        options.unordered = !channel.options.ordered && !channel.awaiting_ack;
-        match channel.options.reliability {
-            Reliability::Reliable => {}
-            Reliability::MaxRetransmits(n) => options.max_retransmits = Some(n),
-            Reliability::MaxPacketLifeTime(ms) => {
-                options.lifetime = Some(Duration::from_millis(u64::from(ms)));
-            }
-        }
         let (ppid, payload) = message.into_wire();
         match transport.sctp.send(now, stream, ppid, payload.clone(), options) {
             Ok(()) => {
@@ -171,7 +163,7 @@ impl Peer {
                 }
                 Ok(())
             }
-            Err(SendError::BufferFull) => match Message::from_wire(ppid, payload) {
+            Err(SendError::BufferFull | SendError::Busy) => match Message::from_wire(ppid, payload) {
                 Some((message, _)) => Err(TrySendError::Full(message)),
                 None => Err(TrySendError::Closed),
             },
@@ -213,7 +205,11 @@ impl Peer {
         }
     }
 
-    /// Takes the next message, in order of arrival. `None`: there is none now; [`Event::Readable`] tells of the next.
+    /// Takes the next message, in order of arrival. `None`: there is none now; [`Event::Readable`] tells of the next. While
+    /// a message is read in pieces the others wait.
+    ///
+    /// A message larger than [`Config::max_message_size`](crate::Config::max_message_size) can only be read in pieces
+    /// ([`Peer::begin_recv`]). Asked for it in this way the peer refuses it, and closes the channel.
     pub fn recv(&mut self, key: ChannelKey) -> Option<Message> {
         let message = self.take_message(key)?;
         if let Some(channel) = self.channels.get_mut(key) {
@@ -224,13 +220,18 @@ impl Peer {
 
     fn take_message(&mut self, key: ChannelKey) -> Option<Message> {
         let channel = self.channels.get_mut(key)?;
+        if channel.reading.is_some() {
+            return None;
+        }
         if let Some(message) = channel.pop_inbox() {
             self.channels.inbox_bytes -= message.len();
             return Some(message);
         }
         let stream = channel.stream?;
         let message = self.next_message(stream);
-        if message.is_none() {
+        if message.is_none() && self.refuse_large(stream) {
+            self.close_channel(self.now, key);
+        } else if message.is_none() {
             // A close that waited for the application to read can go on.
             self.progress_close(key);
         }
@@ -300,7 +301,7 @@ impl Peer {
             return;
         }
         if let Some(stream) = stream {
-            while self.next_message(stream).is_some() {}
+            self.drop_unread(stream);
         }
         self.close_channel(now, key);
     }
@@ -407,9 +408,9 @@ impl Peer {
         self.take_dcep(stream);
         let Some(channel) = self.channels.get(key) else { return };
         if channel.released {
-            while self.next_message(stream).is_some() {}
+            self.drop_unread(stream);
             self.progress_close(key);
-        } else if self.has_message(stream) {
+        } else if self.has_message(stream) || self.has_piece(key, stream) {
             self.events.push_back(Event::Readable(key));
         } else if !self.is_next_channels(stream) {
             // DCEP only: ask once more, so that SCTP tells us of the next message.
@@ -420,7 +421,10 @@ impl Peer {
     /// Messages on a stream without a channel: an OPEN makes one, other messages wait for one.
     fn read_unowned(&mut self, stream: StreamId) {
         while self.channels.of_stream(stream).is_none() {
-            let Some(message) = self.transport.as_mut().and_then(|t| t.sctp.recv(stream)) else { return };
+            let Some(message) = self.transport.as_mut().and_then(|t| t.sctp.recv(stream)) else {
+                self.counters.dropped_orphans += u64::from(self.refuse_large(stream));
+                return;
+            };
             if message.ppid.0 == ppid::DCEP {
                 self.handle_dcep(stream, &message.payload);
             } else if let Some((message, _)) = Message::from_wire(message.ppid, message.payload) {
@@ -436,7 +440,7 @@ impl Peer {
     /// Whether the stream is past its channel's end: the peer has reset it and its next OPEN has come. The peer uses an
     /// id again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
     /// On streams of our parity DCEP is but the ACK of our OPEN.
-    fn is_next_channels(&self, stream: StreamId) -> bool {
+    pub(crate) fn is_next_channels(&self, stream: StreamId) -> bool {
         if self.channels.successors.contains_key(&stream.0) {
             return self.has_peer_reset(stream);
         }
@@ -458,7 +462,7 @@ impl Peer {
     }
 
     /// Handles the DCEP messages at the head of a stream.
-    fn take_dcep(&mut self, stream: StreamId) {
+    pub(crate) fn take_dcep(&mut self, stream: StreamId) {
         while !self.is_next_channels(stream)
             && let Some(transport) = &mut self.transport
             && transport.sctp.peek_ppid(stream).is_some_and(|p| p.0 == ppid::DCEP)
@@ -469,7 +473,7 @@ impl Peer {
     }
 
     /// The next application message of a stream, past what is not one.
-    fn next_message(&mut self, stream: StreamId) -> Option<Message> {
+    pub(crate) fn next_message(&mut self, stream: StreamId) -> Option<Message> {
         loop {
             self.take_dcep(stream);
             if self.is_next_channels(stream) {
@@ -677,7 +681,7 @@ impl Peer {
     }
 
     /// Takes the next step of a close, if there is one to take.
-    fn progress_close(&mut self, key: ChannelKey) {
+    pub(crate) fn progress_close(&mut self, key: ChannelKey) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         if !channel.closing.requested {
             return;
@@ -718,11 +722,13 @@ impl Peer {
     /// would keep more than `limit` bytes over all channels.
     pub(crate) fn take_unread(&mut self, key: ChannelKey, limit: usize) -> bool {
         let Some(stream) = self.channels.get(key).and_then(|channel| channel.stream) else { return true };
+        self.keep_pieces(key);
         loop {
             if self.channels.inbox_bytes >= limit {
                 return !self.has_message(stream);
             }
-            let Some(message) = self.next_message(stream) else { return true };
+            let next = self.next_message(stream).or_else(|| self.next_large(stream));
+            let Some(message) = next else { return true };
             let Some(channel) = self.channels.get_mut(key) else { return true };
             if !channel.released {
                 let bytes = message.len();
@@ -761,12 +767,14 @@ impl Peer {
     }
 
     pub(crate) fn set_closed(&mut self, key: ChannelKey) {
+        self.keep_pieces(key);
         let Some(channel) = self.channels.get_mut(key) else { return };
         if channel.state == ChannelState::Closed {
             return;
         }
         self.counters.connection.data_channels_closed += u64::from(channel.state == ChannelState::Open);
         channel.state = ChannelState::Closed;
+        channel.writing = None;
         let untold = channel.take_theirs();
         let (released, next_reset) = (channel.released || untold, channel.closing.next_reset);
         let stream = channel.stream.take();
@@ -787,6 +795,20 @@ impl Peer {
             self.start_successor(stream);
         }
     }
+}
+
+/// How the channel's messages are sent.
+pub(crate) fn send_options(channel: &Channel) -> SendOptions {
+    let mut options = SendOptions::default();
+    options.unordered = !channel.options.ordered && !channel.awaiting_ack;
+    match channel.options.reliability {
+        Reliability::Reliable => {}
+        Reliability::MaxRetransmits(n) => options.max_retransmits = Some(n),
+        Reliability::MaxPacketLifeTime(ms) => {
+            options.lifetime = Some(Duration::from_millis(u64::from(ms)));
+        }
+    }
+    options
 }
 
 /// `None` for texts that are too long, which `open_channel` has refused.

@@ -34,6 +34,11 @@ pub struct Config {
     /// Largest message that we accept, bytes; announced as `a=max-message-size` (RFC 8841 §6). 256 KiB by default,
     /// as Chromium has it.
     pub max_message_size: usize,
+    /// Largest message that we accept in pieces ([`Peer::begin_recv`](crate::Peer::begin_recv)), bytes. If it is more than
+    /// [`Config::max_message_size`], it is what is announced, and it may be far more than the receive buffer: **then
+    /// channels have to be read in pieces**, since one that is not is closed when such a message comes. 0 by default: no
+    /// message is larger than `max_message_size`.
+    pub max_message_size_in_pieces: usize,
     /// How much memory may wait to be read by the application, in bytes and over all channels; 16 MiB by default. A window
     /// is announced that begins with 1 MiB and grows with what the application reads per round trip; this is how far. A long
     /// fast path needs twice its bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms. It also limits how many large
@@ -78,6 +83,7 @@ impl Config {
             mtu: 1200,
             max_mtu: 1452,
             max_message_size: 256 * 1024,
+            max_message_size_in_pieces: 0,
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
             channel_send_buffer: usize::MAX,
@@ -93,6 +99,11 @@ impl Config {
 }
 
 impl Config {
+    /// Largest message that we accept in any way.
+    pub(crate) fn largest_message(&self) -> usize {
+        self.max_message_size.max(self.max_message_size_in_pieces)
+    }
+
     pub(crate) fn datagram_size(&self) -> usize {
         self.mtu.clamp(MIN_DATAGRAM, MAX_DATAGRAM)
     }
@@ -117,6 +128,7 @@ impl std::fmt::Debug for Config {
             .field("mtu", &self.mtu)
             .field("max_mtu", &self.max_mtu)
             .field("max_message_size", &self.max_message_size)
+            .field("max_message_size_in_pieces", &self.max_message_size_in_pieces)
             .field("receive_buffer", &self.receive_buffer)
             .field("send_buffer", &self.send_buffer)
             .field("channel_send_buffer", &self.channel_send_buffer)

@@ -24,6 +24,44 @@ pub enum TrySendError {
     Closed,
 }
 
+/// A message can't be given in pieces, or this piece of it was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PieceError {
+    /// The channel's share of the send buffer is full: wait for its [`Event::Writable`](crate::Event::Writable). The piece
+    /// is given back.
+    #[error("the channel's send buffer is full; wait until there is room")]
+    Full(bytes::Bytes),
+    /// With this piece the message would be larger than the peer said it accepts (`a=max-message-size`, RFC 8841 §6). It
+    /// has been given up: the peer sees nothing of it.
+    #[error("the message has {size} bytes by now, but the peer accepts at most {limit}")]
+    TooLarge {
+        /// Bytes of the message with this piece.
+        size: u64,
+        /// What the peer accepts.
+        limit: u64,
+    },
+    /// The channel's reliability has given the message up: it was too old, or lost too often.
+    #[error("the message was given up because of the channel's limits")]
+    Abandoned,
+    /// Another message is being given in pieces on this channel. [`Event::Writable`](crate::Event::Writable) comes at its
+    /// end.
+    #[error("another message is being given in pieces on this channel")]
+    Busy,
+    /// No message has been begun.
+    #[error("no message has been begun")]
+    NotBegun,
+    /// The peer can't be told that a message was given up half way (RFC 3758), so it gets none in pieces. All browsers can.
+    #[error("the peer does not support giving up messages")]
+    NotSupported,
+    /// The channel is not open yet: wait for its `Open` state.
+    #[error("the channel is not open yet")]
+    NotOpen,
+    /// The channel is closing or closed, or the connection has ended. A message that was begun is given up.
+    #[error("the channel is closed")]
+    Closed,
+}
+
 /// A description was refused, or asked for at the wrong time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

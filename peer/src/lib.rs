@@ -55,6 +55,7 @@ mod message;
 mod negotiate;
 mod pcap;
 mod peer;
+mod pieces;
 mod report;
 mod sdp_channels;
 mod stats;
@@ -69,13 +70,14 @@ pub use channel_table::{LABEL_BYTES, ORPHAN_BYTES};
 pub use channels::OpenError;
 pub use config::Config;
 pub use demux::{Kind, classify};
-pub use error::{CandidateError, NegotiationError, TrySendError};
+pub use error::{CandidateError, NegotiationError, PieceError, TrySendError};
 pub use event::{CloseReason, ConnectionState, Event};
 pub use input::EARLY_DATAGRAMS;
 pub use message::Message;
 pub use negotiate::Received;
 pub use pcap::{PcapOptions, PcapTap};
 pub use peer::Peer;
+pub use pieces::{MessageKind, Piece};
 pub use report::{
     CandidatePairStats, CertificateStats, DataChannelStats, DtlsState, PeerConnectionStats,
     SctpTransportStats, TransportStats,

@@ -366,7 +366,7 @@ impl Peer {
                 digest: fingerprint.digest,
             }],
             sctp_port: SCTP_PORT,
-            max_message_size: self.config.max_message_size as u64,
+            max_message_size: self.config.largest_message() as u64,
             candidates: self.candidate_lines(),
             end_of_candidates: self.local_candidates_ended,
         }
@@ -413,7 +413,8 @@ impl Peer {
         sctp_config.zero_checksum = true;
         sctp_config.receive_buffer = self.config.receive_buffer;
         sctp_config.send_buffer = self.config.send_buffer;
-        sctp_config.max_message_size_recv = self.config.max_message_size;
+        sctp_config.max_message_size_recv = self.config.largest_message();
+        sctp_config.max_whole_message = self.config.max_message_size;
         sctp_config.interleaving = self.config.interleaving;
         sctp_config.congestion = self.config.congestion;
         // Whether the peer is there is for ICE's consent to say (RFC 7675): an outage that ICE survives must not end

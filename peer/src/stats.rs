@@ -28,6 +28,8 @@ pub struct Stats {
     pub dropped_unknown_ppid: u64,
     /// Text messages that were not UTF-8 and were delivered as binary.
     pub invalid_text: u64,
+    /// Messages that could only have been read in pieces, and were asked for whole: refused, and their channels closed.
+    pub refused_large: u64,
     /// ICE restarts that have led to a path (RFC 8445 §9).
     pub ice_restarts: u64,
     /// The counters of the ICE agent whose path carries the data.

@@ -262,13 +262,20 @@ impl Sender {
         if let Some(Continuing { unordered, mid, .. }) = continuing.filter(|_| was_begun) {
             self.give_up_parts(slot, unordered, mid, stats);
         } else {
-            stats.messages_abandoned += 1;
+            let was_given = !was_begun && !self.is_untouched(slot);
+            stats.messages_abandoned += u64::from(was_given);
             self.drop_open(slot, false);
         }
         if let Some(stream) = self.queue.at_mut(slot) {
             stream.open = None;
         }
         self.note_capacity();
+    }
+
+    /// Nothing of the open message has been given.
+    fn is_untouched(&self, slot: u16) -> bool {
+        let open = self.queue.streams.at(slot).and_then(|stream| stream.open.as_ref());
+        open.is_some_and(|open| !open.queued && open.tail.is_empty())
     }
 
     /// The association ends in order: what is half given will never be whole.
