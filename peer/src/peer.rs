@@ -28,6 +28,9 @@ use crate::stats::Stats;
 use crate::tap::{Secrets, Tap};
 use crate::traffic::Traffic;
 
+/// Changes of state that wait to be polled, at the most.
+const WAITING_STATES: usize = 64;
+
 /// DTLS and what runs over it.
 pub(crate) struct Transport {
     pub(crate) dtls: sinnet_dtls::Connection,
@@ -201,6 +204,10 @@ impl Peer {
     }
 
     /// The next thing the owner should know.
+    ///
+    /// What waits for an owner that does not ask is limited: 64 changes of state, the latest; a channel's few states for
+    /// each of the [`Config::max_channels`](crate::Config::max_channels), as only the owner can let go of one; whatever else
+    /// comes in answer to the owner's own calls.
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.events.is_empty() {
             self.drive();
@@ -275,14 +282,14 @@ impl Peer {
             match event {
                 sinnet_ice::Event::StateChange(state) => {
                     self.ice_state = state;
-                    self.events.push_back(Event::IceState(state));
+                    self.tell_state(Event::IceState(state));
                 }
                 sinnet_ice::Event::SelectedPath(path) => {
                     tracing::debug!(local = %path.local, remote = %path.remote, "path selected");
                 }
                 sinnet_ice::Event::Failed(reason) => {
                     self.ice_state = IceState::Failed;
-                    self.events.push_back(Event::IceState(IceState::Failed));
+                    self.tell_state(Event::IceState(IceState::Failed));
                     self.finish(CloseReason::Ice(reason));
                     return;
                 }
@@ -400,7 +407,7 @@ impl Peer {
         self.ice.close();
         if self.ice_state != IceState::Failed {
             self.ice_state = IceState::Closed;
-            self.events.push_back(Event::IceState(IceState::Closed));
+            self.tell_state(Event::IceState(IceState::Closed));
         }
         self.events.push_back(Event::Closed(reason));
     }
@@ -420,7 +427,19 @@ impl Peer {
     fn set_state(&mut self, state: ConnectionState) {
         if self.state != state {
             self.state = state;
-            self.events.push_back(Event::ConnectionState(state));
+            self.tell_state(Event::ConnectionState(state));
         }
+    }
+
+    /// States come and go as the path does, for as long as the connection lives: of those that nobody asks for, the oldest
+    /// are forgotten.
+    pub(crate) fn tell_state(&mut self, event: Event) {
+        let is_state = |event: &Event| matches!(event, Event::ConnectionState(_) | Event::IceState(_));
+        if self.events.iter().filter(|event| is_state(event)).count() >= WAITING_STATES
+            && let Some(oldest) = self.events.iter().position(is_state)
+        {
+            self.events.remove(oldest);
+        }
+        self.events.push_back(event);
     }
 }

@@ -16,24 +16,37 @@ use crate::{
 
 /// A peer of ours, which is the DTLS server and so opens odd streams, and a bare association on the other side. Packets
 /// go from one to the other without ICE and DTLS.
-struct Hostile {
-    a: Peer,
-    z: Association,
-    now: Instant,
+pub(super) struct Hostile {
+    pub(super) a: Peer,
+    pub(super) z: Association,
+    pub(super) now: Instant,
     /// What `a` said.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     /// Streams that `a` has reset, once each time.
     resets: Vec<u16>,
 }
 
 impl Hostile {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| {})
     }
 
     fn with(tune: impl Fn(&mut Config)) -> Self {
         let now = base();
-        let (mut a, _) = negotiated(now, tune);
+        Self::between(now, negotiated(now, tune).0)
+    }
+
+    /// One whose `a` begins with so few streams.
+    pub(super) fn with_streams(outbound: u16) -> Self {
+        let now = base();
+        let (mut a, _) = negotiated(now, |_| {});
+        let mut config = sinnet_sctp::Config::default();
+        (config.local_port, config.remote_port, config.outbound_streams) = (5000, 5000, outbound);
+        a.transport.as_mut().unwrap().sctp = Association::new(Arc::new(config), now, [8; 32]);
+        Self::between(now, a)
+    }
+
+    fn between(now: Instant, mut a: Peer) -> Self {
         let mut config = sinnet_sctp::Config::default();
         (config.local_port, config.remote_port) = (5000, 5000);
         let mut z = Association::new(Arc::new(config), now, [9; 32]);
@@ -79,7 +92,7 @@ impl Hostile {
     }
 
     /// Lets two seconds pass: all that is delayed or repeated has come.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..40 {
             self.pump();
             self.now += Duration::from_millis(50);
@@ -97,7 +110,7 @@ impl Hostile {
     }
 
     /// What has come on a stream of z's, by PPID.
-    fn heard(&mut self, stream: u16) -> Vec<(u32, Bytes)> {
+    pub(super) fn heard(&mut self, stream: u16) -> Vec<(u32, Bytes)> {
         std::iter::from_fn(|| self.z.recv(StreamId(stream))).map(|m| (m.ppid.0, m.payload)).collect()
     }
 
@@ -112,7 +125,7 @@ impl Hostile {
     }
 
     /// A channel that z opens as it should, and which must go on whatever happens to others.
-    fn witness(&mut self) -> ChannelKey {
+    pub(super) fn witness(&mut self) -> ChannelKey {
         self.say(1000, ppid::DCEP, open("witness"));
         self.settle();
         assert_eq!(self.heard(1000), [(ppid::DCEP, Bytes::from_static(ACK))]);
@@ -121,7 +134,7 @@ impl Hostile {
         opened[0]
     }
 
-    fn is_well(&mut self, witness: ChannelKey) {
+    pub(super) fn is_well(&mut self, witness: ChannelKey) {
         self.say(1000, ppid::STRING, "still here");
         self.settle();
         assert_eq!(self.a.recv(witness), Some("still here".into()));

@@ -2,6 +2,7 @@
 
 mod dcep;
 mod negotiation;
+mod streams;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
