@@ -1,10 +1,10 @@
-//! Sealing and opening a record against bare `ring` on the same bytes, and a whole handshake.
+//! Sealing and opening a record against bare `ring` on the same bytes, and whole handshakes by suite and kind of certificate.
 //!
 //! `cargo bench -p sinnet-bench --bench dtls`
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ring::aead::{AES_128_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use sinnet_dtls::{Certificate, CipherSuite, Config, Connection, HashAlgorithm, Role};
+use sinnet_dtls::{Certificate, CipherSuite, Config, Connection, HashAlgorithm, KeyType, Role};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,13 +97,32 @@ fn records(criterion: &mut Criterion) {
     }
 }
 
-fn handshake(criterion: &mut Criterion) {
-    let certificate = identity();
+fn handshakes(criterion: &mut Criterion) {
     let now = start();
-    criterion.bench_function("handshake, both ends", |bencher| {
-        bencher.iter(|| connect(&certificate, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, now));
-    });
+    let made = |key_type| Certificate::generate_with(key_type, 1_795_000_000).expect("a certificate");
+    let rsa = Certificate::from_pem(
+        include_str!("../../dtls/src/tests/identities/rsa-2048.crt"),
+        include_str!("../../dtls/src/tests/identities/rsa-2048.key"),
+    );
+    let mut group = criterion.benchmark_group("handshake, both ends");
+    for certificate in [
+        made(KeyType::EcdsaP256),
+        made(KeyType::EcdsaP384),
+        made(KeyType::Ed25519),
+        rsa.expect("a good identity"),
+    ] {
+        let certificate = Arc::new(certificate);
+        let rsa = certificate.key_type() == KeyType::Rsa;
+        for suite in Config::default().suites {
+            let name = suite.to_string();
+            if name.contains("ECDHE_RSA") == rsa {
+                let id = BenchmarkId::new(format!("{:?}", certificate.key_type()), name);
+                group.bench_function(id, |bencher| bencher.iter(|| connect(&certificate, suite, now)));
+            }
+        }
+    }
+    group.finish();
 }
 
-criterion_group!(benches, records, handshake);
+criterion_group!(benches, records, handshakes);
 criterion_main!(benches);

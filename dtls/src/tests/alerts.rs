@@ -147,6 +147,53 @@ fn a_wrong_certificate_is_refused_by_either_end_before_anything_is_delivered() {
 }
 
 #[test]
+fn the_strongest_of_several_fingerprints_decides_at_both_ends() {
+    // D10
+    use HashAlgorithm::{Sha256, Sha384, Sha512};
+    let of = |identity_index: usize, algorithm| identity(identity_index).fingerprint(algorithm);
+    // For each promise: which are right. With several of the strongest hash, one must be.
+    let cases: [(&[(HashAlgorithm, bool)], bool); 9] = [
+        (&[(Sha256, true)], true),
+        (&[(Sha384, true)], true),
+        (&[(Sha512, true)], true),
+        (&[(Sha256, false), (Sha384, false), (Sha512, true)], true),
+        (&[(Sha512, true), (Sha256, false)], true),
+        (&[(Sha384, false), (Sha384, true), (Sha256, false)], true),
+        (&[(Sha256, true), (Sha384, false)], false),
+        (&[(Sha256, true), (Sha384, true), (Sha512, false)], false),
+        (&[(Sha512, false), (Sha512, false), (Sha384, true)], false),
+    ];
+    for (promise, connects) in cases {
+        for at_client in [true, false] {
+            let promised = |right: usize| -> Vec<Fingerprint> {
+                promise
+                    .iter()
+                    .map(|(algorithm, good)| of(if *good { right } else { 2 }, *algorithm))
+                    .collect()
+            };
+            let (for_client, for_server) = if at_client {
+                (promised(1), vec![of(0, Sha256)])
+            } else {
+                (vec![of(1, Sha256)], promised(0))
+            };
+            let mut pair = Pair::with_fingerprints(config(0), config(1), for_client, for_server);
+            pair.run(Duration::from_secs(40), fine);
+            if connects {
+                pair.assert_connected();
+                continue;
+            }
+            let (refuses, told) = pair.ends(at_client);
+            let strongest = promise.iter().map(|(algorithm, _)| *algorithm).max().unwrap();
+            let Some(Error::FingerprintMismatch { expected, got }) = &refuses.error else {
+                panic!("{promise:?}: {:?}", refuses.error)
+            };
+            assert!(expected.iter().all(|print| print.algorithm == strongest) && got.algorithm == strongest);
+            assert_eq!(told.error, Some(Error::PeerAlert(AlertDescription::BAD_CERTIFICATE)));
+        }
+    }
+}
+
+#[test]
 fn without_a_fingerprint_nobody_is_trusted() {
     // D10
     let mut pair = Pair::with_fingerprints(config(0), config(1), vec![], vec![]);

@@ -82,6 +82,82 @@ fn browsers_client_hellos_are_answered() {
     }
 }
 
+/// The orders of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![vec![]];
+    for next in 0..count {
+        let longer = |order: Vec<usize>| {
+            (0..=order.len()).map(move |at| {
+                let mut order = order.clone();
+                order.insert(at, next);
+                order
+            })
+        };
+        all = all.into_iter().flat_map(longer).collect();
+    }
+    all
+}
+
+/// A hello cut into datagrams of one fragment each, as a smaller path would have it.
+fn cut(hello: &Message, pieces: usize) -> Vec<Vec<u8>> {
+    let size = hello.body.len().div_ceil(pieces);
+    let pieces = hello.body.chunks(size).enumerate().map(|(index, piece)| {
+        let header = FragmentHeader {
+            fragment_offset: index * size,
+            fragment_length: piece.len(),
+            ..hello.whole_header()
+        };
+        plain(22, &[&header.to_bytes()[..], piece].concat())
+    });
+    pieces.collect()
+}
+
+#[test]
+fn post_quantum_hellos_in_up_to_five_datagrams_are_answered_in_every_order() {
+    for (browser, hex) in HELLOS {
+        let hello = messages(&datagrams(hex)).remove(0);
+        assert!(hello.body.len() > 1200, "{browser}: key shares of ML-KEM are in it");
+        for pieces in 2..=5 {
+            let cut = cut(&hello, pieces);
+            assert_eq!(cut.len(), pieces);
+            for order in orders(pieces) {
+                let mut pair = Pair::new(config(0), config(1));
+                let now = pair.now;
+                let (last, rest) = order.split_last().unwrap();
+                for index in rest {
+                    // Each comes twice.
+                    pair.server.input(now, &cut[*index]);
+                    pair.server.input(now, &cut[*index]);
+                    assert!(pair.server.output(now).is_empty(), "{browser} {order:?}");
+                }
+                pair.server.input(now, &cut[*last]);
+                let answer = pair.server.output(now);
+                assert_eq!(answer[0][13], HandshakeType::SERVER_HELLO.0, "{browser} {order:?}");
+                assert_eq!(pair.server.error, None);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_post_quantum_hello_cut_anew_when_it_is_sent_again_is_put_together_from_both() {
+    for (browser, hex) in HELLOS {
+        let hello = messages(&datagrams(hex)).remove(0);
+        // Of each first sending one piece is lost; the second one is cut differently, and its first piece is lost.
+        for lost in 0..4 {
+            let mut pair = Pair::new(config(0), config(1));
+            let now = pair.now;
+            let first = cut(&hello, 4).into_iter().enumerate().filter(|(index, _)| *index != lost);
+            for piece in first.map(|(_, piece)| piece).chain(cut(&hello, 7).into_iter().skip(1)) {
+                pair.server.input(now, &piece);
+            }
+            // Only the very beginning is still missing if it was lost both times.
+            assert_eq!(pair.server.output(now).is_empty(), lost == 0, "{browser}, {lost} lost");
+            assert_eq!(pair.server.error, None);
+        }
+    }
+}
+
 #[test]
 fn browsers_certificates_and_signatures_verify() {
     for (browser, hex) in FLIGHTS {

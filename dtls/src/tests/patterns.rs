@@ -1,5 +1,5 @@
-//! Every single misfortune, in both roles: each message lost once, any two messages of a flight swapped, each message cut at
-//! every byte, everything twice. The handshake completes; how long that takes is a table to review.
+//! Every single misfortune, in both roles: each message lost once, or repeated, any two messages of a flight swapped, each
+//! message cut at every byte, everything twice. The handshake completes; how long that takes is a table to review.
 
 use super::pair::*;
 use super::states::records;
@@ -82,6 +82,19 @@ fn every_misfortune_ends_in_a_connection_within_the_table() {
                 whole(all)
             });
             line(&format!("lost: {}", name(from, record)), millis);
+        }
+    }
+    for (from, at, said) in course(true) {
+        for record in said {
+            let millis = time(server(true), |sender, index, datagram| {
+                let mut fate = fine(sender, index, datagram);
+                if (sender, index) == (from, at) {
+                    // At once, and again when the answer is under way.
+                    fate.extend([0, 7].map(|late| (Duration::from_millis(late), record.clone())));
+                }
+                fate
+            });
+            line(&format!("repeated: {}", name(from, &record)), millis);
         }
     }
     for (from, at, said) in course(false) {
