@@ -45,7 +45,8 @@ impl Endpoint {
         Self::new(EndpointConfig::bind(addr)).await
     }
 
-    /// An endpoint as configured. Must be called within a tokio runtime, which then runs the driver.
+    /// An endpoint as configured. Must be called within a tokio runtime, which then runs the driver. A future that is
+    /// dropped has bound nothing.
     ///
     /// # Errors
     /// [`Error::Socket`] when an address can't be bound. An unspecified IPv6 address is left out where the system has no
@@ -120,7 +121,8 @@ impl Endpoint {
         self.0.shared.held.get()
     }
 
-    /// Closes all connections in order and waits until they are closed.
+    /// Closes all connections in order and waits until they are closed. A future that was polled and is dropped before does
+    /// not take that back.
     pub async fn close(&self) {
         self.0.shared.commands().close = true;
         self.0.shared.wake_driver();

@@ -252,6 +252,8 @@ impl PeerConnection {
     }
 
     /// Waits for the next event; `None` after [`PeerEvent::Closed`].
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has taken no event.
     pub async fn next_event(&self) -> Option<PeerEvent> {
         let shared = &self.0.shared;
         loop {
@@ -290,6 +292,8 @@ impl PeerConnection {
     }
 
     /// Waits until the connection is up.
+    ///
+    /// Cancel safe: a future that is dropped has changed nothing.
     ///
     /// # Errors
     /// [`Error::Closed`] with the reason when it ends instead.
@@ -398,7 +402,8 @@ impl PeerConnection {
         self.0.shared.finished.wait().await;
     }
 
-    /// Closes at once: what is queued is dropped and the peer is told `reason`. Returns when the connection has ended.
+    /// Closes at once: what is queued is dropped and the peer is told `reason`. Returns when the connection has ended;
+    /// a future that was polled and is dropped before does not take that back.
     pub async fn abort(&self, reason: &str) {
         self.0.shared.lock().peer.abort(now(), reason);
         self.0.shared.touch();

@@ -98,6 +98,11 @@ impl Budget {
         self.payload
     }
 
+    /// What all of it counts for.
+    pub(crate) fn used(&self) -> usize {
+        charge(self.payload, self.messages)
+    }
+
     /// A message is queued on a stream of this weight.
     pub(crate) fn take(&mut self, held: &mut Held, weight: u16, payload: usize) {
         if held.messages == 0 {
@@ -137,11 +142,15 @@ impl Budget {
             holders += 1;
             weights += u64::from(weight);
         }
+        let own = held.bytes();
+        if holders == 1 {
+            // What the rest comes to then, without its divisions.
+            return limit.min(held.cap).saturating_sub(own);
+        }
         let alpha = ALPHA * UNIT * holders * u64::from(weight) / weights.max(1);
         let alpha = alpha.clamp(MIN_ALPHA, MAX_ALPHA);
-        let used = charge(self.payload, self.messages).saturating_add(assumed);
+        let used = self.used().saturating_add(assumed);
         let free = limit.saturating_add(limit / 4).saturating_sub(used);
-        let own = held.bytes();
         // Taken by itself, too: held + room ≤ α · (free − room).
         let room =
             (alpha * (free as u64).min(HUGE)).saturating_sub(UNIT * (own as u64).min(HUGE)) / (alpha + UNIT);

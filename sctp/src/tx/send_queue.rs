@@ -571,7 +571,7 @@ impl SendQueue {
 
     /// Looks at the streams that wait for room.
     pub(crate) fn tell_of_room(&mut self, limit: usize) {
-        let used = self.budget.payload();
+        let used = self.budget.used();
         let step = if self.waiting.len() > FEW { limit / 64 } else { 0 };
         if used < self.looked_at && self.looked_at - used < step {
             return;

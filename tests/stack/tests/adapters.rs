@@ -399,6 +399,33 @@ async fn one_who_was_woken_and_never_comes_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn the_buffered_amount_falls_to_the_threshold_as_the_peer_reads_and_not_before() {
+    let pair = Pair::new(tight()).await;
+    let (ours, theirs) = pair.channel().await;
+    ours.set_buffered_amount_low_threshold(20_000);
+    let sent = fill(&ours).await * 8_000;
+    let waiting = ours.buffered_amount();
+    assert!(waiting > 20_000 && waiting < sent, "{waiting} of {sent}");
+    assert!(ours.buffered_amount_low().now_or_never().is_none());
+    let low = tokio::spawn({
+        let ours = ours.clone();
+        async move {
+            ours.buffered_amount_low().await;
+            ours.buffered_amount()
+        }
+    });
+    let mut got = 0;
+    while got < sent {
+        got += patient(theirs.recv()).await.expect("a message").len();
+        let buffered = ours.buffered_amount();
+        assert!(buffered <= sent - got, "{buffered} wait, and {got} of {sent} have arrived");
+    }
+    let amount = patient(low).await.unwrap();
+    assert!(amount <= 20_000, "{amount}");
+    assert_eq!(ours.buffered_amount(), 0);
+}
+
+#[tokio::test]
 async fn waits_that_are_dropped_while_they_wait_leave_no_trace() {
     let pair = Pair::new(tight()).await;
     let (ours, theirs) = pair.channel().await;
