@@ -129,6 +129,11 @@ impl Capture {
         Ok(Self { queue, peer: peer.clone() })
     }
 
+    /// Whether the capture has ended and everything is written.
+    pub fn is_finished(&self) -> bool {
+        self.queue.finished.is_set()
+    }
+
     /// Ends the capture, if the connection's end has not, and waits until everything is written.
     ///
     /// # Errors

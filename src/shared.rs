@@ -250,6 +250,10 @@ impl Latch {
         self.notify.notify_waiters();
     }
 
+    pub(crate) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
     pub(crate) async fn wait(&self) {
         loop {
             let notified = self.notify.notified();

@@ -44,13 +44,27 @@ pub(crate) struct BindArgs {
 }
 
 /// What to write down of connections, for whoever looks for a fault.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Debugging")]
 pub(crate) struct InspectArgs {
     /// Append the DTLS keys of all connections to this file, as Wireshark reads them (SSLKEYLOGFILE's format). Whoever
     /// has it can read the connections.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) keylog: Option<PathBuf>,
+
+    /// Write a packet capture for Wireshark: the datagrams as they are on the wire, and the SCTP packets, in clear with all
+    /// messages. The second connection's file is named NAME-2.EXT, and so on.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) pcap: Option<PathBuf>,
+
+    /// With --pcap: write the DTLS keys into the capture, too, so that Wireshark decrypts the datagrams.
+    #[arg(long, global = true)]
+    pub(crate) pcap_keys: bool,
+
+    /// With --pcap: bytes kept of each packet, made-up IP and UDP headers included.
+    #[arg(long, value_name = "BYTES", global = true, default_value_t = 65_535)]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=65_535))]
+    pub(crate) snaplen: u32,
 }
 
 /// How to find out how much a path can take.
@@ -176,6 +190,11 @@ pub(crate) struct ConnectArgs {
 
     #[command(flatten)]
     pub(crate) bind: BindArgs,
+
+    /// Write the connection's statistics to standard error, a line of JSON every so many seconds, and one at its end.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
+    #[arg(help_heading = "Debugging")]
+    pub(crate) stats: Option<f64>,
 
     #[command(flatten)]
     pub(crate) inspect: InspectArgs,

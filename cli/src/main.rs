@@ -7,7 +7,7 @@
 //! | `connect/` | `sinnet connect`: one connection, signalled by lines |
 //! | `bench/` | `sinnet bench`: two processes measured against each other |
 //! | `transfer/` | files over data channels |
-//! | `inspect.rs` | `--keylog` |
+//! | `inspect.rs` | `--keylog`, `--pcap`, `--stats` |
 //! | `negotiation.rs` | signalling messages applied to a connection |
 //! | `terminal.rs`, `failure.rs` | what the user sees |
 #![forbid(unsafe_code)]

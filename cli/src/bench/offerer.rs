@@ -57,6 +57,7 @@ async fn connect(
     worker.inspection.configure(&mut config);
     config.max_mtu = worker.bench.max_mtu.unwrap_or(config.max_mtu);
     let connection = Connection::start(&endpoint, config, number, drop)?;
+    worker.inspection.watch(&connection.peer);
     worker.register(number, &connection);
     let started = now();
     let channel = connection.peer.create_data_channel("bench", Default::default())?;

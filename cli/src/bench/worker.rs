@@ -39,7 +39,7 @@ pub(super) struct Worker {
 pub(crate) async fn run(args: WorkerArgs) -> Result<(), Failure> {
     let inspection = match args.offerer {
         true => Inspection::start(&args.bench.inspect, &Screen::new()),
-        false => Ok(Inspection::default()),
+        false => Ok(Inspection::none(&Screen::new())),
     };
     let inspection = inspection.inspect_err(|failure| report(&Report::Failed(failure.to_string())))?;
     let worker = Arc::new(Worker {
@@ -100,6 +100,7 @@ async fn obey(worker: &Arc<Worker>, offerer: bool) -> Result<(), Failure> {
     drop(connections);
     // The measuring is done; the other process goes as well, so there may be nobody to say goodbye to.
     let _ = timeout(Duration::from_millis(300), endpoint.close()).await;
+    worker.inspection.end().await;
     Ok(())
 }
 

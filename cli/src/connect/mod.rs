@@ -30,7 +30,7 @@ use tracing::{info, warn};
 use crate::args::ConnectArgs;
 use crate::channel_spec::{ChannelSpec, DcmapSpec};
 use crate::failure::{Context, Failure};
-use crate::inspect::Inspection;
+use crate::inspect::{Inspection, statistics};
 use crate::negotiation::{Incoming, candidate_signal, description_signal};
 use crate::terminal::Screen;
 use crate::transfer;
@@ -70,12 +70,29 @@ pub(crate) async fn run(args: ConnectArgs, screen: &Screen) -> Result<(), Failur
     let mut config = PeerConfig { congestion: args.congestion.into(), ..Default::default() };
     inspection.configure(&mut config);
     let peer = endpoint.peer_connection(config)?;
-    let mut connection = Connection::new(peer, mode, screen.clone(), args.offer);
+    inspection.watch(&peer);
+    let reporter = args.stats.map(|seconds| tokio::spawn(report(peer.clone(), seconds, screen.clone())));
+    let mut connection = Connection::new(peer.clone(), mode, screen.clone(), args.offer);
     connection.open_channels(&args)?;
     let result = connection.run(args.offer).await;
     // The last datagrams of the close are still to go.
     let _ = timeout(Duration::from_secs(2), endpoint.close()).await;
+    inspection.end().await;
+    if let Some(reporter) = reporter {
+        reporter.abort();
+        screen.say(statistics(&peer).to_string());
+    }
     result
+}
+
+/// Tells the statistics every so many seconds.
+async fn report(peer: PeerConnection, seconds: f64, screen: Screen) {
+    let mut interval = tokio::time::interval(Duration::from_secs_f64(seconds));
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        screen.say(statistics(&peer).to_string());
+    }
 }
 
 /// The mode, with all that can be wrong about it found before anything is started.

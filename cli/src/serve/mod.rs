@@ -77,6 +77,7 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
     }
     // Browsers see an orderly end.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(3), host.endpoint.close()).await;
+    host.inspection.end().await;
     Ok(())
 }
 

@@ -70,6 +70,7 @@ pub(super) async fn run(host: &Arc<Host>, number: u64, visitor: Visitor) {
             return session.close(CloseCode::TRY_AGAIN_LATER, "the server can't make a connection");
         }
     };
+    host.inspection.watch(&peer);
     let visit = Visit { host: host.clone(), peer, name: format!("visitor {number} ({remote})") };
     match stay(&visit, session).await {
         Ok(reason) => visit.say(&format!("gone: {reason}")),
