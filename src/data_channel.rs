@@ -23,6 +23,9 @@ pub struct DataChannelOptions {
     pub negotiated: Option<u16>,
     /// 128 below normal, 256 normal (the default), 512 high, 1024 extra high (RFC 8831 §6.4).
     pub priority: u16,
+    /// The most that the channel may hold of the send buffer, bytes, as [`DataChannel::set_send_buffer`] sets it. `None`, the
+    /// default, leaves it at [`PeerConfig::channel_send_buffer`](crate::PeerConfig::channel_send_buffer).
+    pub send_buffer: Option<usize>,
 }
 
 impl Default for DataChannelOptions {
@@ -33,6 +36,7 @@ impl Default for DataChannelOptions {
             protocol: String::new(),
             negotiated: None,
             priority: 256,
+            send_buffer: None,
         }
     }
 }
@@ -50,6 +54,7 @@ impl From<&Dcmap> for DataChannelOptions {
             protocol: map.subprotocol().to_owned(),
             negotiated: Some(map.stream_id()),
             priority: map.priority(),
+            send_buffer: None,
         }
     }
 }

@@ -67,6 +67,7 @@ impl OfferedChannel {
                 protocol: options.protocol,
                 negotiated: options.negotiated,
                 priority: options.priority,
+                send_buffer: None,
             },
             attributes: offered.attributes,
         }

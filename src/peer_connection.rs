@@ -210,8 +210,16 @@ impl PeerConnection {
         label: &str,
         options: DataChannelOptions,
     ) -> Result<DataChannel, Error> {
+        let send_buffer = options.send_buffer;
         let options = core_options(label, options);
-        let key = self.0.shared.lock().peer.open_channel(now(), options)?;
+        let key = {
+            let mut core = self.0.shared.lock();
+            let key = core.peer.open_channel(now(), options)?;
+            if let Some(bytes) = send_buffer {
+                core.peer.set_channel_send_buffer(key, bytes);
+            }
+            key
+        };
         self.0.shared.touch();
         Ok(self.channel(key))
     }
@@ -228,8 +236,16 @@ impl PeerConnection {
         options: DataChannelOptions,
         attributes: &[String],
     ) -> Result<DataChannel, Error> {
+        let send_buffer = options.send_buffer;
         let options = core_options(label, options);
-        let key = self.0.shared.lock().peer.offer_channel(now(), options, attributes)?;
+        let key = {
+            let mut core = self.0.shared.lock();
+            let key = core.peer.offer_channel(now(), options, attributes)?;
+            if let Some(bytes) = send_buffer {
+                core.peer.set_channel_send_buffer(key, bytes);
+            }
+            key
+        };
         self.0.shared.touch();
         Ok(self.channel(key))
     }

@@ -426,6 +426,19 @@ async fn the_buffered_amount_falls_to_the_threshold_as_the_peer_reads_and_not_be
 }
 
 #[tokio::test]
+async fn a_limit_that_a_channel_was_opened_with_holds() {
+    let pair = Pair::new(PeerConfig { receive_buffer: 64 * 1024, ..tight() }).await;
+    let (_first, _first_b) = pair.channel().await;
+    let options = DataChannelOptions { send_buffer: Some(20_000), ..Default::default() };
+    let small = pair.a.create_data_channel("small", options).unwrap();
+    patient(small.opened()).await.unwrap();
+    assert!(small.try_send(noise(15_000)).is_ok());
+    assert!(matches!(small.try_send(noise(15_000)), Err(TrySendError::Full(_))));
+    small.set_send_buffer(60_000);
+    assert!(small.try_send(noise(15_000)).is_ok());
+}
+
+#[tokio::test]
 async fn waits_that_are_dropped_while_they_wait_leave_no_trace() {
     let pair = Pair::new(tight()).await;
     let (ours, theirs) = pair.channel().await;
