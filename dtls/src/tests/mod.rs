@@ -11,3 +11,4 @@ mod pair;
 mod patterns;
 mod records;
 mod states;
+mod verdicts;

@@ -10,16 +10,18 @@ use crate::suite::AeadAlgorithm;
 use crate::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 type Nonce = [u8; NONCE_LEN];
 /// What went into the AEAD to be sealed: key and nonce, in this order.
 type Log = Arc<Mutex<Vec<(Vec<u8>, Nonce)>>>;
 
-/// `ring`, written down.
+/// `ring`, written down; without randomness if that is wanted.
+#[derive(Default)]
 struct Witness {
     log: Log,
+    no_randomness: bool,
 }
 
 struct WitnessAead {
@@ -47,7 +49,7 @@ impl Aead for WitnessAead {
 
 impl Provider for Witness {
     fn fill_random(&self, out: &mut [u8]) -> Result<(), CryptoError> {
-        RING.fill_random(out)
+        if self.no_randomness { Err(CryptoError) } else { RING.fill_random(out) }
     }
 
     fn hasher(&self, algorithm: HashAlgorithm) -> Box<dyn Hasher> {
@@ -103,7 +105,7 @@ fn witnessed(suite: CipherSuite) -> (Pair, [Log; 2]) {
         config.handshake_timeout = None;
         let other = identity(usize::from(role == Role::Client)).fingerprint(HashAlgorithm::Sha256);
         // A provider lives as long as the process.
-        let witness = Box::leak(Box::new(Witness { log: Arc::clone(log) }));
+        let witness = Box::leak(Box::new(Witness { log: Arc::clone(log), no_randomness: false }));
         let connection =
             Connection::with_crypto(witness, Arc::new(config), role, vec![other], pair.now, [3; 32]);
         pair.ends(role == Role::Client).0.connection = connection;
@@ -190,6 +192,19 @@ proptest! {
             }
         }
         prop_assert_eq!(owner.len(), 4);
+    }
+}
+
+#[test]
+fn without_randomness_nothing_begins() {
+    static BROKEN: OnceLock<Witness> = OnceLock::new();
+    let broken = BROKEN.get_or_init(|| Witness { no_randomness: true, ..Witness::default() });
+    for role in [Role::Client, Role::Server] {
+        let now = base();
+        let mut end = Connection::with_crypto(broken, Arc::new(config(0)), role, vec![], now, [3; 32]);
+        assert_eq!(end.poll_event(), Some(Event::Failed(Error::Crypto)));
+        assert_eq!((Error::Crypto.fault(), end.poll_timeout()), (Fault::Local, None));
+        assert_eq!(end.handle_input(now, &mut [22; 50], |_| {}), Err(Error::Crypto));
     }
 }
 
