@@ -5,6 +5,7 @@
 //! | [`message`] | the messages, as lines of JSON or as WebSocket text messages |
 //! | [`session`] | one signalling connection, whichever end of it: send, receive, close |
 //! | [`server`] | a web server: the demonstration page and `/ws`, where sessions come in |
+//! | [`simple`] | groups, and joins relayed between members of a tree: the protocol of WebRTC_ALM |
 //! | [`client`] | the other end of `/ws`, over `ws` or `wss` |
 //!
 //! Signalling promises nothing about delivery beyond what its WebSocket does: messages arrive in order, each at most
@@ -22,6 +23,7 @@ pub mod client;
 pub mod message;
 pub mod server;
 pub mod session;
+pub mod simple;
 
 pub use client::Client;
 pub use message::Signal;

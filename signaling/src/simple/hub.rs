@@ -1,0 +1,533 @@
+//! The server's part, without sockets and clocks: who is who, and which text goes where.
+//!
+//! A mistake is answered on the socket that made it (`r`), and counted; too many close it. Nothing that one socket says is
+//! another's trouble: numbers of nodes and relays are stamped here, not believed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use ring::hmac;
+use serde_json::{Map, Value, json};
+
+/// Mistakes of one socket before it is closed.
+const MAX_MISTAKES: u32 = 16;
+
+/// Longest name and description of a group, bytes.
+const MAX_NAME: usize = 128;
+const MAX_DESCRIPTION: usize = 1024;
+
+/// Connections that one join may want.
+const MAX_WANTED: u32 = 16;
+
+/// Bits of a secret.
+const SECRET: usize = 128;
+
+/// A WebSocket, as the owner of the [`Hub`] numbers them. No number is used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SocketId(pub u64);
+
+/// What the owner of a [`Hub`] is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send this text.
+    Send(SocketId, String),
+    /// Close the WebSocket with this reason, behind what was sent. It is to be reported by [`Hub::close`], too.
+    Close(SocketId, &'static str),
+}
+
+/// What a [`Hub`] holds at most.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct HubLimits {
+    /// Groups at once; 1024 by default.
+    pub max_groups: usize,
+    /// Joins that a group's owner is told of per second in the long run, and twice as many at once; 200 by default.
+    pub joins_per_second: u32,
+    /// How long a socket may take to say what it is for. 30 s by default.
+    pub introduction: Duration,
+    /// How long a join and its acceptors may keep their sockets. 150 s by default: the original's nodes give up after 120.
+    pub join_lifetime: Duration,
+}
+
+impl Default for HubLimits {
+    fn default() -> Self {
+        Self {
+            max_groups: 1024,
+            joins_per_second: 200,
+            introduction: Duration::from_secs(30),
+            join_lifetime: Duration::from_secs(150),
+        }
+    }
+}
+
+/// What a [`Hub`] has counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct HubStats {
+    /// Groups that there are.
+    pub groups: usize,
+    /// Sockets that there are.
+    pub sockets: usize,
+    /// Joins that were handed to an owner.
+    pub joins: u64,
+    /// Descriptions and candidates that were passed on.
+    pub relayed: u64,
+    /// Candidates for an acceptor that had closed already.
+    pub late: u64,
+    /// Messages that were answered with what is wrong.
+    pub mistakes: u64,
+}
+
+/// A group, as it is shown to everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedGroup<'a> {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: &'a str,
+    /// What its owner says of it.
+    pub description: &'a str,
+}
+
+#[derive(Debug)]
+struct Group {
+    name: String,
+    description: String,
+    owner: SocketId,
+    next_node: u32,
+    /// Joins that may come at once, as of then.
+    joins_left: u32,
+    refilled: Instant,
+}
+
+/// What a socket is for.
+#[derive(Debug)]
+enum Role {
+    Unknown,
+    Owner(u64),
+    Joiner(Joiner),
+    Acceptor { joiner: SocketId, relay: usize },
+}
+
+#[derive(Debug)]
+struct Joiner {
+    node: u32,
+    secret: String,
+    /// By relay key; `None` has closed.
+    acceptors: Vec<Option<SocketId>>,
+    most_acceptors: usize,
+}
+
+#[derive(Debug)]
+struct Socket {
+    role: Role,
+    mistakes: u32,
+    /// When it is closed unless it has found its place.
+    deadline: Option<Instant>,
+    closing: bool,
+}
+
+/// The groups and sockets of one server.
+#[derive(Debug)]
+pub struct Hub {
+    limits: HubLimits,
+    rng: StdRng,
+    /// Makes the proofs of nodes' numbers, so that none has to be kept.
+    proofs: hmac::Key,
+    sockets: HashMap<SocketId, Socket>,
+    groups: BTreeMap<u64, Group>,
+    names: HashMap<String, u64>,
+    next_group: u64,
+    /// The sockets of joins, by what acceptors name them with.
+    joins: HashMap<String, SocketId>,
+    deadlines: BTreeSet<(Instant, SocketId)>,
+    output: VecDeque<Output>,
+    stats: HubStats,
+}
+
+/// What is wrong with a message, for its sender.
+type Wrong = String;
+
+impl Hub {
+    /// A hub without groups. `seed` must come from the system's randomness in production: secrets are made from it.
+    #[must_use]
+    pub fn new(limits: HubLimits, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        Self {
+            limits,
+            proofs: hmac::Key::new(hmac::HMAC_SHA256, &rng.random::<[u8; 32]>()),
+            rng,
+            sockets: HashMap::new(),
+            groups: BTreeMap::new(),
+            names: HashMap::new(),
+            next_group: 0,
+            joins: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            output: VecDeque::new(),
+            stats: HubStats::default(),
+        }
+    }
+
+    /// A WebSocket has been opened.
+    pub fn open(&mut self, now: Instant, socket: SocketId) {
+        self.sockets
+            .insert(socket, Socket { role: Role::Unknown, mistakes: 0, deadline: None, closing: false });
+        self.settle(socket, Role::Unknown, Some(now + self.limits.introduction));
+    }
+
+    /// A text message has come on a WebSocket.
+    pub fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
+        if self.sockets.get(&socket).is_none_or(|socket| socket.closing) {
+            return;
+        }
+        let (method, result) = match serde_json::from_str::<Map<String, Value>>(text) {
+            Ok(message) => {
+                let method = message.get("m").and_then(Value::as_str).map(str::to_owned);
+                (method, self.handle(now, socket, message))
+            }
+            Err(_) => (None, Err("not a JSON object".to_owned())),
+        };
+        if let Err(wrong) = result {
+            self.mistake(socket, method, wrong);
+        }
+    }
+
+    /// A WebSocket is gone, whoever closed it.
+    pub fn close(&mut self, socket: SocketId) {
+        let Some(gone) = self.sockets.remove(&socket) else { return };
+        if let Some(deadline) = gone.deadline {
+            self.deadlines.remove(&(deadline, socket));
+        }
+        match gone.role {
+            Role::Unknown => {}
+            Role::Owner(id) => {
+                if let Some(group) = self.groups.remove(&id) {
+                    self.names.remove(&group.name);
+                }
+            }
+            Role::Joiner(joiner) => {
+                self.joins.remove(&joiner.secret);
+                for acceptor in joiner.acceptors.into_iter().flatten() {
+                    self.shut(acceptor, "the joining node has gone");
+                }
+            }
+            Role::Acceptor { joiner, relay } => {
+                if let Some(Role::Joiner(joiner)) =
+                    self.sockets.get_mut(&joiner).map(|socket| &mut socket.role)
+                    && let Some(place) = joiner.acceptors.get_mut(relay)
+                {
+                    *place = None;
+                }
+            }
+        }
+    }
+
+    /// Closes the sockets that have taken too long.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(deadline, socket)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.shut(socket, "this took too long");
+        }
+    }
+
+    /// When [`Hub::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// The groups, the oldest first.
+    pub fn groups(&self) -> impl Iterator<Item = ListedGroup<'_>> {
+        self.groups.iter().map(|(&id, group)| ListedGroup {
+            id,
+            name: &group.name,
+            description: &group.description,
+        })
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        HubStats { groups: self.groups.len(), sockets: self.sockets.len(), ..self.stats }
+    }
+
+    fn handle(&mut self, now: Instant, socket: SocketId, message: Map<String, Value>) -> Result<(), Wrong> {
+        match message.get("m").and_then(Value::as_str) {
+            Some("create") => self.create(now, socket, &message),
+            Some("join") => self.join(now, socket, message),
+            Some("join_res") => self.accept(now, socket, &message),
+            Some("offer" | "answer" | "ice") => self.relay(socket, message),
+            _ => Err("unknown method".to_owned()),
+        }
+    }
+
+    fn create(&mut self, now: Instant, socket: SocketId, message: &Map<String, Value>) -> Result<(), Wrong> {
+        let name =
+            text(message, "g", MAX_NAME).filter(|name| !name.is_empty()).ok_or_else(|| argument("g"))?;
+        let description = match message.get("d") {
+            None | Some(Value::Null) => "",
+            Some(_) => text(message, "d", MAX_DESCRIPTION).ok_or_else(|| argument("d"))?,
+        };
+        self.must_be_new(socket)?;
+        if self.names.contains_key(name) {
+            return Err(format!("there is a group {name:?} already"));
+        }
+        if self.groups.len() >= self.limits.max_groups {
+            return Err("this server has as many groups as it can take".to_owned());
+        }
+        let id = self.next_group;
+        self.next_group += 1;
+        self.names.insert(name.to_owned(), id);
+        self.groups.insert(
+            id,
+            Group {
+                name: name.to_owned(),
+                description: description.to_owned(),
+                owner: socket,
+                next_node: 1,
+                joins_left: self.limits.joins_per_second.saturating_mul(2),
+                refilled: now,
+            },
+        );
+        self.settle(socket, Role::Owner(id), None);
+        self.send(socket, json!({"m": "create", "r": "ok", "g": id, "n": name, "d": description}));
+        Ok(())
+    }
+
+    fn join(&mut self, now: Instant, socket: SocketId, mut message: Map<String, Value>) -> Result<(), Wrong> {
+        let wanted = wanted(message.get("n"))?;
+        let id = self.find_group(message.get("g"))?;
+        self.must_be_new(socket)?;
+        let secret = self.secret();
+        let (proofs, rate) = (self.proofs.clone(), self.limits.joins_per_second);
+        let Some(group) = self.groups.get_mut(&id) else { return Err(unknown_group(message.get("g"))) };
+        // A number without its proof is as good as none: it could be anybody's.
+        let said = message.get("i").and_then(|node| u32::try_from(node.as_u64()?).ok());
+        let before = message.remove("t").and_then(|proof| {
+            let proof = decode_hex(proof.as_str()?)?;
+            said.filter(|node| hmac::verify(&proofs, &proven(id, *node), &proof).is_ok())
+        });
+        if !group.takes_join(now, rate) {
+            return Err("too many join this group at once; try again in a second".to_owned());
+        }
+        let node = match before {
+            Some(node) => node,
+            None => {
+                let node = group.next_node;
+                group.next_node = node.checked_add(1).ok_or("this group has had too many members")?;
+                node
+            }
+        };
+        let proof = encode_hex(hmac::sign(&proofs, &proven(id, node)).as_ref());
+        let (owner, name, description) = (group.owner, group.name.clone(), group.description.clone());
+        message.insert("i".to_owned(), node.into());
+        message.insert("e".to_owned(), secret.clone().into());
+        self.send(owner, Value::Object(message));
+        self.send(
+            socket,
+            json!({"m": "join", "r": "ok", "g": id, "n": name, "d": description, "i": node, "t": proof}),
+        );
+        self.joins.insert(secret.clone(), socket);
+        let most_acceptors = wanted.saturating_mul(2) as usize;
+        let joiner = Joiner { node, secret, acceptors: Vec::new(), most_acceptors };
+        self.settle(socket, Role::Joiner(joiner), Some(now + self.limits.join_lifetime));
+        self.stats.joins += 1;
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Instant, socket: SocketId, message: &Map<String, Value>) -> Result<(), Wrong> {
+        let node = message.get("i").and_then(Value::as_u64).ok_or_else(|| argument("i"))?;
+        let secret = text(message, "e", SECRET).ok_or("unknown ephemeral-key")?;
+        let joiner = *self.joins.get(secret).ok_or("unknown ephemeral-key")?;
+        self.must_be_new(socket)?;
+        let Some(Role::Joiner(join)) = self.sockets.get_mut(&joiner).map(|socket| &mut socket.role) else {
+            return Err("unknown ephemeral-key".to_owned());
+        };
+        if join.acceptors.len() >= join.most_acceptors {
+            return Err("the joining node has enough offers".to_owned());
+        }
+        let relay = join.acceptors.len();
+        join.acceptors.push(Some(socket));
+        self.settle(socket, Role::Acceptor { joiner, relay }, Some(now + self.limits.join_lifetime));
+        self.send(joiner, json!({"m": "join_res", "i": node, "k": relay}));
+        Ok(())
+    }
+
+    /// A description or a candidate between a joiner and one of its acceptors.
+    fn relay(&mut self, socket: SocketId, mut message: Map<String, Value>) -> Result<(), Wrong> {
+        let role = self.sockets.get(&socket).map(|socket| &socket.role);
+        let is_ice = message.get("m").and_then(Value::as_str) == Some("ice");
+        let to = match role {
+            Some(Role::Joiner(joiner)) => {
+                let relay = message.remove("k").and_then(|key| key.as_u64());
+                let place = relay.and_then(|key| joiner.acceptors.get(usize::try_from(key).ok()?));
+                let Some(place) = place else { return Err("unknown relay-key".to_owned()) };
+                match place {
+                    Some(acceptor) => {
+                        if !is_ice {
+                            message.insert("i".to_owned(), joiner.node.into());
+                        }
+                        *acceptor
+                    }
+                    // The original's joiner gives up on an answer to this, and the channel may well be up.
+                    None if is_ice => {
+                        self.stats.late += 1;
+                        return Ok(());
+                    }
+                    None => return Err("the other node has gone".to_owned()),
+                }
+            }
+            Some(Role::Acceptor { joiner, relay }) => {
+                message.insert("k".to_owned(), (*relay).into());
+                *joiner
+            }
+            _ => return Err("join first, or answer a join".to_owned()),
+        };
+        self.stats.relayed += 1;
+        self.send(to, Value::Object(message));
+        Ok(())
+    }
+
+    /// By number, as the original's nodes have it, or by name, as its document says.
+    fn find_group(&self, said: Option<&Value>) -> Result<u64, Wrong> {
+        let by_number = |id: u64| self.groups.contains_key(&id).then_some(id);
+        let found = match said {
+            Some(Value::String(name)) => {
+                self.names.get(name).copied().or_else(|| by_number(name.parse().ok()?))
+            }
+            Some(Value::Number(id)) => id.as_u64().and_then(by_number),
+            _ => return Err(argument("g")),
+        };
+        found.ok_or_else(|| unknown_group(said))
+    }
+
+    fn must_be_new(&self, socket: SocketId) -> Result<(), Wrong> {
+        match self.sockets.get(&socket).map(|socket| &socket.role) {
+            Some(Role::Unknown) => Ok(()),
+            _ => Err("this socket is in use for something else; open another".to_owned()),
+        }
+    }
+
+    fn settle(&mut self, id: SocketId, role: Role, deadline: Option<Instant>) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.role = role;
+        if let Some(before) = std::mem::replace(&mut socket.deadline, deadline) {
+            self.deadlines.remove(&(before, id));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, id));
+        }
+    }
+
+    fn mistake(&mut self, id: SocketId, method: Option<String>, wrong: Wrong) {
+        tracing::debug!(socket = id.0, wrong, "a message was refused");
+        self.stats.mistakes += 1;
+        let mut answer = Map::new();
+        if let Some(method) = method.filter(|method| method.len() <= MAX_NAME) {
+            answer.insert("m".to_owned(), method.into());
+        }
+        answer.insert("r".to_owned(), wrong.into());
+        self.send(id, Value::Object(answer));
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.mistakes += 1;
+        if socket.mistakes >= MAX_MISTAKES {
+            self.shut(id, "too many mistakes");
+        }
+    }
+
+    fn send(&mut self, socket: SocketId, message: Value) {
+        if self.sockets.get(&socket).is_some_and(|socket| !socket.closing) {
+            self.output.push_back(Output::Send(socket, message.to_string()));
+        }
+    }
+
+    fn shut(&mut self, id: SocketId, reason: &'static str) {
+        let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.closing) else { return };
+        socket.closing = true;
+        if let Some(deadline) = socket.deadline.take() {
+            self.deadlines.remove(&(deadline, id));
+        }
+        self.output.push_back(Output::Close(id, reason));
+    }
+
+    fn secret(&mut self) -> String {
+        format!("{:032x}", self.rng.random::<u128>())
+    }
+}
+
+impl Group {
+    /// Whether its owner can be told of one more.
+    fn takes_join(&mut self, now: Instant, per_second: u32) -> bool {
+        let passed = now.saturating_duration_since(self.refilled);
+        let more = (passed.as_secs_f64() * f64::from(per_second)) as u32;
+        if more > 0 {
+            self.refilled = now;
+            self.joins_left = self.joins_left.saturating_add(more).min(per_second.saturating_mul(2));
+        }
+        let taken = self.joins_left.checked_sub(1);
+        self.joins_left = taken.unwrap_or(0);
+        taken.is_some()
+    }
+}
+
+/// What a proof is over.
+fn proven(group: u64, node: u32) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&group.to_be_bytes());
+    bytes[8..].copy_from_slice(&node.to_be_bytes());
+    bytes
+}
+
+fn encode_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// A string member of at most so many bytes.
+fn text<'a>(message: &'a Map<String, Value>, key: &str, most: usize) -> Option<&'a str> {
+    message.get(key)?.as_str().filter(|text| text.len() <= most)
+}
+
+/// How many connections a join asks for. The original's relays divide it among nodes and send fractions.
+fn wanted(said: Option<&Value>) -> Result<u32, Wrong> {
+    let wanted = match said {
+        None => 1.0,
+        Some(Value::Number(n)) => n.as_f64().ok_or_else(|| argument("n"))?,
+        Some(_) => return Err(argument("n")),
+    };
+    if wanted > 0.0 && wanted <= f64::from(MAX_WANTED) {
+        Ok(wanted.ceil() as u32)
+    } else {
+        Err(argument("n"))
+    }
+}
+
+fn argument(name: &str) -> Wrong {
+    format!("invalid argument:\"{name}\"")
+}
+
+fn unknown_group(said: Option<&Value>) -> Wrong {
+    let said: String = said.map_or_else(String::new, |said| match said {
+        Value::String(name) => name.chars().take(MAX_NAME).collect(),
+        other => other.to_string(),
+    });
+    format!("unknown group id \"{said}\"")
+}
