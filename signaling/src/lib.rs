@@ -5,6 +5,8 @@
 //! | [`message`] | the messages, as lines of JSON or as WebSocket text messages |
 //! | [`session`] | one signalling connection, whichever end of it: send, receive, close |
 //! | [`server`] | a web server: the demonstration page and `/ws`, where sessions come in |
+//! | [`hub`] | what the server's halves of the following have in common: no sockets, no clocks |
+//! | [`mesh`] | groups in which everybody is connected with everybody: the protocol of webrtc_p2p |
 //! | [`simple`] | groups, and joins relayed between members of a tree: the protocol of WebRTC_ALM |
 //! | [`client`] | the other end of `/ws`, over `ws` or `wss` |
 //!
@@ -20,6 +22,8 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod hub;
+pub mod mesh;
 pub mod message;
 pub mod server;
 pub mod session;

@@ -30,8 +30,8 @@
 //! | `t` | proof of a node's number, from the join's answer: with it a later join keeps the number |
 //! | `r` | in answers, `ok` or what is wrong |
 
-mod hub;
+mod server;
 #[cfg(test)]
 mod tests;
 
-pub use hub::{Hub, HubLimits, HubStats, ListedGroup, Output, SocketId};
+pub use server::{Limits, ListedGroup, Server, Stats};

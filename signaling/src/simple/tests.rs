@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Hub, HubLimits, Output, SocketId};
+use super::{Limits, Server};
+use crate::hub::{Hub, Output, SocketId};
 
 #[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
 fn base() -> Instant {
@@ -13,14 +14,14 @@ fn base() -> Instant {
 }
 
 struct Room {
-    hub: Hub,
+    hub: Server,
     now: Instant,
     next: u64,
 }
 
 impl Room {
     fn new() -> Self {
-        Self { hub: Hub::new(HubLimits::default(), [7; 32]), now: base(), next: 0 }
+        Self { hub: Server::new(Limits::default(), [7; 32]), now: base(), next: 0 }
     }
 
     fn open(&mut self) -> SocketId {
@@ -108,12 +109,12 @@ fn the_flows_of_the_document_pass_message_by_message() {
         room.say(acceptor, json!({"m": "ice", "d": "candidate"}));
         assert_eq!(room.only(), (joiner, json!({"m": "ice", "k": relay, "d": "candidate"})));
     }
-    room.hub.close(acceptors[0]);
-    room.hub.close(joiner);
+    room.hub.close(room.now, acceptors[0]);
+    room.hub.close(room.now, joiner);
     assert_eq!(room.only(), (acceptors[1], json!({"closed": "the joining node has gone"})));
-    room.hub.close(acceptors[1]);
+    room.hub.close(room.now, acceptors[1]);
     assert_eq!((room.hub.stats().sockets, room.hub.stats().groups), (1, 1));
-    room.hub.close(owner);
+    room.hub.close(room.now, owner);
     assert_eq!((room.hub.stats().sockets, room.hub.groups().count()), (0, 0));
     assert_eq!(room.hub.poll_timeout(), None);
 }
@@ -133,7 +134,7 @@ fn what_the_originals_programs_say_beyond_the_document_is_taken() {
     assert_eq!(room.join(json!({"m": "join", "g": "1"})).2["n"], "room");
     assert_eq!(room.join(json!({"m": "join", "g": "7"})).2["n"], "7", "a name goes before a number");
     // The tree goes on without its owner's socket, the group doesn't.
-    room.hub.close(owner);
+    room.hub.close(room.now, owner);
     let late = room.open();
     room.say(late, json!({"m": "join", "g": 1}));
     assert_eq!(room.only().1, json!({"m": "join", "r": "unknown group id \"1\""}));
@@ -146,7 +147,7 @@ fn a_node_keeps_its_number_by_the_proof_of_it_alone() {
     room.group("other");
     let (first, _, answer) = room.join(json!({"m": "join", "g": 0, "n": 1}));
     assert_eq!(answer["i"], 1);
-    room.hub.close(first);
+    room.hub.close(room.now, first);
     let again = json!({"m": "join", "g": 0, "n": 1, "i": 1, "t": answer["t"]});
     let (_, request, again) = room.join(again);
     assert_eq!((&request["i"], &again["i"]), (&json!(1), &json!(1)));
@@ -243,7 +244,7 @@ fn numbers_and_keys_are_stamped_and_not_believed() {
     room.say(third, json!({"m": "join_res", "i": 4, "e": request["e"]}));
     assert_eq!(room.only(), (third, json!({"m": "join_res", "r": "the joining node has enough offers"})));
     // A candidate for who has gone is dropped in silence, as the original's joiner would give up on an answer.
-    room.hub.close(acceptor);
+    room.hub.close(room.now, acceptor);
     room.say(joiner, json!({"m": "ice", "k": 0, "d": ""}));
     assert!(room.out().is_empty());
     assert_eq!(room.hub.stats().late, 1);
@@ -278,7 +279,7 @@ fn a_flood_of_joins_is_not_the_owners_trouble() {
         let joiner = room.open();
         room.say(joiner, json!({"m": "join", "g": 0}));
         told += room.out().iter().filter(|(_, message)| message.get("e").is_some()).count();
-        room.hub.close(joiner);
+        room.hub.close(room.now, joiner);
     }
     assert_eq!(told, 400);
     assert_eq!(room.join(json!({"m": "join", "g": "quiet"})).2["r"], "ok", "other groups don't notice");
@@ -293,7 +294,7 @@ fn groups_are_limited_and_their_names_come_free() {
     let late = room.open();
     room.say(late, json!({"m": "create", "g": "one more"}));
     assert!(room.only().1["r"].as_str().is_some_and(|r| r.contains("as many groups")));
-    room.hub.close(owners[5]);
+    room.hub.close(room.now, owners[5]);
     room.say(late, json!({"m": "create", "g": "group 5"}));
     assert_eq!(room.only().1["g"], 1024, "numbers are not used twice");
     assert_eq!(room.hub.groups().last().map(|group| group.name.to_owned()).as_deref(), Some("group 5"));
@@ -325,7 +326,7 @@ proptest! {
         for (who, what, members) in steps {
             let socket = sockets[who];
             if what == 7 {
-                room.hub.close(socket);
+                room.hub.close(room.now, socket);
                 sockets[who] = room.open();
             } else {
                 let method = ["create", "join", "join_res", "offer", "answer", "ice", "dance"][what];
@@ -343,7 +344,7 @@ proptest! {
             }
         }
         for socket in sockets {
-            room.hub.close(socket);
+            room.hub.close(room.now, socket);
         }
         room.out();
         let stats = room.hub.stats();

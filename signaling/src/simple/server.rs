@@ -11,6 +11,8 @@ use rand::{RngExt, SeedableRng};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 
+use crate::hub::{Hub, Output, SocketId};
+
 /// Mistakes of one socket before it is closed.
 const MAX_MISTAKES: u32 = 16;
 
@@ -24,23 +26,10 @@ const MAX_WANTED: u32 = 16;
 /// Bits of a secret.
 const SECRET: usize = 128;
 
-/// A WebSocket, as the owner of the [`Hub`] numbers them. No number is used twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct SocketId(pub u64);
-
-/// What the owner of a [`Hub`] is to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
-    /// Send this text.
-    Send(SocketId, String),
-    /// Close the WebSocket with this reason, behind what was sent. It is to be reported by [`Hub::close`], too.
-    Close(SocketId, &'static str),
-}
-
-/// What a [`Hub`] holds at most.
+/// What a [`Server`] holds at most.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct HubLimits {
+pub struct Limits {
     /// Groups at once; 1024 by default.
     pub max_groups: usize,
     /// Joins that a group's owner is told of per second in the long run, and twice as many at once; 200 by default.
@@ -51,7 +40,7 @@ pub struct HubLimits {
     pub join_lifetime: Duration,
 }
 
-impl Default for HubLimits {
+impl Default for Limits {
     fn default() -> Self {
         Self {
             max_groups: 1024,
@@ -62,10 +51,10 @@ impl Default for HubLimits {
     }
 }
 
-/// What a [`Hub`] has counted.
+/// What a [`Server`] has counted.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
-pub struct HubStats {
+pub struct Stats {
     /// Groups that there are.
     pub groups: usize,
     /// Sockets that there are.
@@ -131,8 +120,8 @@ struct Socket {
 
 /// The groups and sockets of one server.
 #[derive(Debug)]
-pub struct Hub {
-    limits: HubLimits,
+pub struct Server {
+    limits: Limits,
     rng: StdRng,
     /// Makes the proofs of nodes' numbers, so that none has to be kept.
     proofs: hmac::Key,
@@ -144,16 +133,16 @@ pub struct Hub {
     joins: HashMap<String, SocketId>,
     deadlines: BTreeSet<(Instant, SocketId)>,
     output: VecDeque<Output>,
-    stats: HubStats,
+    stats: Stats,
 }
 
 /// What is wrong with a message, for its sender.
 type Wrong = String;
 
-impl Hub {
-    /// A hub without groups. `seed` must come from the system's randomness in production: secrets are made from it.
+impl Server {
+    /// A server without groups. `seed` must come from the system's randomness in production: secrets are made from it.
     #[must_use]
-    pub fn new(limits: HubLimits, seed: [u8; 32]) -> Self {
+    pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         Self {
             limits,
@@ -166,82 +155,8 @@ impl Hub {
             joins: HashMap::new(),
             deadlines: BTreeSet::new(),
             output: VecDeque::new(),
-            stats: HubStats::default(),
+            stats: Stats::default(),
         }
-    }
-
-    /// A WebSocket has been opened.
-    pub fn open(&mut self, now: Instant, socket: SocketId) {
-        self.sockets
-            .insert(socket, Socket { role: Role::Unknown, mistakes: 0, deadline: None, closing: false });
-        self.settle(socket, Role::Unknown, Some(now + self.limits.introduction));
-    }
-
-    /// A text message has come on a WebSocket.
-    pub fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
-        if self.sockets.get(&socket).is_none_or(|socket| socket.closing) {
-            return;
-        }
-        let (method, result) = match serde_json::from_str::<Map<String, Value>>(text) {
-            Ok(message) => {
-                let method = message.get("m").and_then(Value::as_str).map(str::to_owned);
-                (method, self.handle(now, socket, message))
-            }
-            Err(_) => (None, Err("not a JSON object".to_owned())),
-        };
-        if let Err(wrong) = result {
-            self.mistake(socket, method, wrong);
-        }
-    }
-
-    /// A WebSocket is gone, whoever closed it.
-    pub fn close(&mut self, socket: SocketId) {
-        let Some(gone) = self.sockets.remove(&socket) else { return };
-        if let Some(deadline) = gone.deadline {
-            self.deadlines.remove(&(deadline, socket));
-        }
-        match gone.role {
-            Role::Unknown => {}
-            Role::Owner(id) => {
-                if let Some(group) = self.groups.remove(&id) {
-                    self.names.remove(&group.name);
-                }
-            }
-            Role::Joiner(joiner) => {
-                self.joins.remove(&joiner.secret);
-                for acceptor in joiner.acceptors.into_iter().flatten() {
-                    self.shut(acceptor, "the joining node has gone");
-                }
-            }
-            Role::Acceptor { joiner, relay } => {
-                if let Some(Role::Joiner(joiner)) =
-                    self.sockets.get_mut(&joiner).map(|socket| &mut socket.role)
-                    && let Some(place) = joiner.acceptors.get_mut(relay)
-                {
-                    *place = None;
-                }
-            }
-        }
-    }
-
-    /// Closes the sockets that have taken too long.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(&(deadline, socket)) = self.deadlines.first()
-            && deadline <= now
-        {
-            self.shut(socket, "this took too long");
-        }
-    }
-
-    /// When [`Hub::handle_timeout`] has something to do.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
-    }
-
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.output.pop_front()
     }
 
     /// The groups, the oldest first.
@@ -255,8 +170,8 @@ impl Hub {
 
     /// The counters.
     #[must_use]
-    pub fn stats(&self) -> HubStats {
-        HubStats { groups: self.groups.len(), sockets: self.sockets.len(), ..self.stats }
+    pub fn stats(&self) -> Stats {
+        Stats { groups: self.groups.len(), sockets: self.sockets.len(), ..self.stats }
     }
 
     fn handle(&mut self, now: Instant, socket: SocketId, message: Map<String, Value>) -> Result<(), Wrong> {
@@ -460,6 +375,75 @@ impl Hub {
 
     fn secret(&mut self) -> String {
         format!("{:032x}", self.rng.random::<u128>())
+    }
+}
+
+impl Hub for Server {
+    fn open(&mut self, now: Instant, socket: SocketId) {
+        self.sockets
+            .insert(socket, Socket { role: Role::Unknown, mistakes: 0, deadline: None, closing: false });
+        self.settle(socket, Role::Unknown, Some(now + self.limits.introduction));
+    }
+
+    fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
+        if self.sockets.get(&socket).is_none_or(|socket| socket.closing) {
+            return;
+        }
+        let (method, result) = match serde_json::from_str::<Map<String, Value>>(text) {
+            Ok(message) => {
+                let method = message.get("m").and_then(Value::as_str).map(str::to_owned);
+                (method, self.handle(now, socket, message))
+            }
+            Err(_) => (None, Err("not a JSON object".to_owned())),
+        };
+        if let Err(wrong) = result {
+            self.mistake(socket, method, wrong);
+        }
+    }
+
+    fn close(&mut self, _now: Instant, socket: SocketId) {
+        let Some(gone) = self.sockets.remove(&socket) else { return };
+        if let Some(deadline) = gone.deadline {
+            self.deadlines.remove(&(deadline, socket));
+        }
+        match gone.role {
+            Role::Unknown => {}
+            Role::Owner(id) => {
+                if let Some(group) = self.groups.remove(&id) {
+                    self.names.remove(&group.name);
+                }
+            }
+            Role::Joiner(joiner) => {
+                self.joins.remove(&joiner.secret);
+                for acceptor in joiner.acceptors.into_iter().flatten() {
+                    self.shut(acceptor, "the joining node has gone");
+                }
+            }
+            Role::Acceptor { joiner, relay } => {
+                if let Some(Role::Joiner(joiner)) =
+                    self.sockets.get_mut(&joiner).map(|socket| &mut socket.role)
+                    && let Some(place) = joiner.acceptors.get_mut(relay)
+                {
+                    *place = None;
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(deadline, socket)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.shut(socket, "this took too long");
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
     }
 }
 

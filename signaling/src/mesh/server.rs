@@ -1,0 +1,420 @@
+//! The server's part, without sockets and clocks.
+//!
+//! Users and groups are known by 128 random bits. Every call is checked for its caller's right to it, and what one user says
+//! reaches another only through a group that both are in, stamped with who said it.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Map, Value, json};
+
+use crate::hub::{Hub, Output, SocketId};
+
+/// Mistakes of one socket before it is closed. Refused calls are none: programs ask for groups that have gone.
+const MAX_MISTAKES: u32 = 16;
+
+/// What a server holds at most.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Groups at once; 1024 by default.
+    pub max_groups: usize,
+    /// Members of a group; 64 by default: each is connected with all others.
+    pub max_members: usize,
+    /// Groups that one user may be in; 16 by default.
+    pub max_groups_per_user: usize,
+    /// Relays of one user that wait for an answer; 256 by default.
+    pub max_relays: usize,
+    /// How long an answer to a relay may take. 15 s by default.
+    pub relay_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_groups: 1024,
+            max_members: 64,
+            max_groups_per_user: 16,
+            max_relays: 256,
+            relay_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What a server has counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Groups that there are.
+    pub groups: usize,
+    /// Sockets that there are.
+    pub sockets: usize,
+    /// Relays that were answered.
+    pub relayed: u64,
+    /// Relays that were not, in time.
+    pub timed_out: u64,
+    /// Messages that were no JSON-RPC, or called what there is not.
+    pub mistakes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    user: Option<String>,
+    groups: Vec<String>,
+    mistakes: u32,
+    /// Relays of this user that are not answered.
+    waiting: usize,
+    closing: bool,
+}
+
+/// A call that was passed on and is not answered.
+#[derive(Debug)]
+struct Relay {
+    from: SocketId,
+    to: SocketId,
+    /// The caller's `id`.
+    id: Value,
+    deadline: Instant,
+}
+
+/// The users and groups of one server.
+#[derive(Debug)]
+pub struct Server {
+    limits: Limits,
+    rng: StdRng,
+    sockets: HashMap<SocketId, Socket>,
+    users: HashMap<String, SocketId>,
+    /// Members, the oldest first.
+    groups: HashMap<String, Vec<String>>,
+    relays: HashMap<u64, Relay>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    next_relay: u64,
+    output: VecDeque<Output>,
+    stats: Stats,
+}
+
+/// A call was refused: code and message of the error object.
+struct Refused(i64, &'static str);
+
+/// JSON-RPC 2.0 §5.1.
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_PARAMS: i64 = -32602;
+/// What the original has for all that its methods refuse.
+const INTERNAL_ERROR: i64 = -32603;
+
+const fn refused(message: &'static str) -> Refused {
+    Refused(INTERNAL_ERROR, message)
+}
+
+const NOT_JOINED: Refused = refused("not joined group");
+
+impl Server {
+    /// A server without groups. `seed` must come from the system's randomness in production: ids are made from it.
+    #[must_use]
+    pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
+        Self {
+            limits,
+            rng: StdRng::from_seed(seed),
+            sockets: HashMap::new(),
+            users: HashMap::new(),
+            groups: HashMap::new(),
+            relays: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next_relay: 0,
+            output: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats { groups: self.groups.len(), sockets: self.sockets.len(), ..self.stats }
+    }
+
+    /// A call, or a notification if it has no `id`.
+    fn call(&mut self, now: Instant, socket: SocketId, message: &Map<String, Value>) {
+        let id = message.get("id").cloned();
+        let Some(method) = message.get("method").and_then(Value::as_str) else {
+            return self.mistake(socket, id, Refused(INVALID_REQUEST, "a method is a string"));
+        };
+        let none = Vec::new();
+        let params = match message.get("params") {
+            None | Some(Value::Null) => &none,
+            Some(Value::Array(params)) => params,
+            Some(_) => {
+                return self.mistake(socket, id, Refused(INVALID_PARAMS, "params are positional: an array"));
+            }
+        };
+        let string = |at: usize| match params.get(at) {
+            Some(Value::String(text)) => Ok(text.as_str()),
+            _ => Err(Refused(INVALID_PARAMS, "an id is a string")),
+        };
+        let result = match method {
+            "init" => Ok(self.init(socket)),
+            "create" => self.create(socket),
+            "join" => string(0).and_then(|group| self.join(socket, group)),
+            "leave" => string(0).map(|group| {
+                self.leave(socket, group);
+                Value::Null
+            }),
+            "get_members" => string(0).and_then(|group| self.members(socket, group)),
+            "relay" => {
+                let call = string(0).and_then(|group| Ok((group, string(1)?)));
+                let data = params.get(2).cloned().unwrap_or(Value::Null);
+                match call.and_then(|(group, to)| self.relay(now, socket, id.clone(), group, to, data)) {
+                    // Answered when the other user does.
+                    Ok(()) => return,
+                    Err(refused) => Err(refused),
+                }
+            }
+            _ => return self.mistake(socket, id, Refused(METHOD_NOT_FOUND, "there is no such method")),
+        };
+        let Some(id) = id else { return };
+        match result {
+            Ok(result) => self.send(socket, json!({"jsonrpc": "2.0", "result": result, "id": id})),
+            Err(refused) => self.refuse(socket, id, &refused),
+        }
+    }
+
+    fn init(&mut self, socket: SocketId) -> Value {
+        let fresh = self.random_id();
+        let Some(entry) = self.sockets.get_mut(&socket) else { return Value::Null };
+        let user = entry.user.get_or_insert(fresh).clone();
+        self.users.insert(user.clone(), socket);
+        user.into()
+    }
+
+    fn user(&self, socket: SocketId) -> Result<&str, Refused> {
+        let user = self.sockets.get(&socket).and_then(|socket| socket.user.as_deref());
+        user.ok_or(refused("init RPC required"))
+    }
+
+    fn create(&mut self, socket: SocketId) -> Result<Value, Refused> {
+        self.user(socket)?;
+        if self.groups.len() >= self.limits.max_groups {
+            return Err(refused("this server has as many groups as it can take"));
+        }
+        let group = self.random_id();
+        self.groups.insert(group.clone(), Vec::new());
+        if let Err(refused) = self.join(socket, &group) {
+            self.groups.remove(&group);
+            return Err(refused);
+        }
+        Ok(group.into())
+    }
+
+    fn join(&mut self, socket: SocketId, group: &str) -> Result<Value, Refused> {
+        let user = self.user(socket)?.to_owned();
+        let members = self.groups.get_mut(group).ok_or(refused("not found group id"))?;
+        if members.contains(&user) {
+            return Err(refused("already joined"));
+        }
+        if members.len() >= self.limits.max_members {
+            return Err(refused("the group is full"));
+        }
+        let Some(entry) = self.sockets.get_mut(&socket) else { return Err(NOT_JOINED) };
+        if entry.groups.len() >= self.limits.max_groups_per_user {
+            return Err(refused("you are in as many groups as one user can be"));
+        }
+        entry.groups.push(group.to_owned());
+        let others = members.clone();
+        members.push(user.clone());
+        self.tell(&others, "member_joined", group, &user);
+        Ok(Value::Null)
+    }
+
+    fn leave(&mut self, socket: SocketId, group: &str) {
+        let Some(entry) = self.sockets.get_mut(&socket) else { return };
+        let Some(at) = entry.groups.iter().position(|joined| joined == group) else { return };
+        entry.groups.swap_remove(at);
+        let user = entry.user.clone().unwrap_or_default();
+        let Some(members) = self.groups.get_mut(group) else { return };
+        members.retain(|member| *member != user);
+        if members.is_empty() {
+            self.groups.remove(group);
+            return;
+        }
+        let others = members.clone();
+        self.tell(&others, "member_left", group, &user);
+    }
+
+    fn members(&self, socket: SocketId, group: &str) -> Result<Value, Refused> {
+        let user = self.user(socket)?;
+        let members = self.groups.get(group).filter(|members| members.iter().any(|member| member == user));
+        members.map(|members| json!(members)).ok_or(NOT_JOINED)
+    }
+
+    fn relay(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        id: Option<Value>,
+        group: &str,
+        to: &str,
+        data: Value,
+    ) -> Result<(), Refused> {
+        let user = self.user(socket)?.to_owned();
+        let members = self.groups.get(group).filter(|members| members.contains(&user)).ok_or(NOT_JOINED)?;
+        let is_member = members.iter().any(|member| member == to);
+        let target = self.users.get(to).copied().filter(|_| is_member).ok_or(refused("unknown user id"))?;
+        let Some(entry) = self.sockets.get_mut(&socket) else { return Err(NOT_JOINED) };
+        if entry.waiting >= self.limits.max_relays {
+            return Err(refused("too many relays wait for an answer"));
+        }
+        let mut call = json!({"jsonrpc": "2.0", "method": "relay", "params": [group, user, data]});
+        // Without an id the caller wants no answer, and so do we.
+        if let Some(id) = id {
+            entry.waiting += 1;
+            let number = self.next_relay;
+            self.next_relay += 1;
+            let deadline = now + self.limits.relay_timeout;
+            self.relays.insert(number, Relay { from: socket, to: target, id, deadline });
+            self.deadlines.insert((deadline, number));
+            // As a text, which is what the original has.
+            call["id"] = number.to_string().into();
+        }
+        self.send(target, call);
+        Ok(())
+    }
+
+    /// An answer to a relay, if it is from the right user; else nobody has asked for it.
+    fn answer(&mut self, socket: SocketId, message: &Map<String, Value>) {
+        let number = match message.get("id") {
+            Some(Value::String(id)) => id.parse().ok(),
+            Some(id) => id.as_u64(),
+            None => None,
+        };
+        let Some(number) = number.filter(|number| self.relays.get(number).is_some_and(|r| r.to == socket))
+        else {
+            self.stats.mistakes += 1;
+            return;
+        };
+        let Some((from, id)) = self.end_relay(number) else { return };
+        self.stats.relayed += 1;
+        let mut answer = json!({"jsonrpc": "2.0", "id": id});
+        match message.get("error").filter(|error| !error.is_null()) {
+            Some(error) => answer["error"] = well_formed(error),
+            None => answer["result"] = message.get("result").cloned().unwrap_or(Value::Null),
+        }
+        self.send(from, answer);
+    }
+
+    fn end_relay(&mut self, number: u64) -> Option<(SocketId, Value)> {
+        let relay = self.relays.remove(&number)?;
+        self.deadlines.remove(&(relay.deadline, number));
+        if let Some(caller) = self.sockets.get_mut(&relay.from) {
+            caller.waiting -= 1;
+        }
+        Some((relay.from, relay.id))
+    }
+
+    fn tell(&mut self, users: &[String], method: &str, group: &str, user: &str) {
+        let notification = json!({"jsonrpc": "2.0", "method": method, "params": [group, user]});
+        for socket in users.iter().filter_map(|user| self.users.get(user).copied()).collect::<Vec<_>>() {
+            self.send(socket, notification.clone());
+        }
+    }
+
+    /// What no program does by accident.
+    fn mistake(&mut self, socket: SocketId, id: Option<Value>, wrong: Refused) {
+        self.stats.mistakes += 1;
+        self.refuse(socket, id.unwrap_or(Value::Null), &wrong);
+        let Some(entry) = self.sockets.get_mut(&socket) else { return };
+        entry.mistakes += 1;
+        if entry.mistakes >= MAX_MISTAKES && !entry.closing {
+            entry.closing = true;
+            self.output.push_back(Output::Close(socket, "too many mistakes"));
+        }
+    }
+
+    fn refuse(&mut self, socket: SocketId, id: Value, Refused(code, message): &Refused) {
+        tracing::debug!(socket = socket.0, message, "a call was refused");
+        let error = json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": id});
+        self.send(socket, error);
+    }
+
+    fn send(&mut self, socket: SocketId, message: Value) {
+        if self.sockets.get(&socket).is_some_and(|entry| !entry.closing) {
+            self.output.push_back(Output::Send(socket, message.to_string()));
+        }
+    }
+
+    fn random_id(&mut self) -> String {
+        format!("{:032x}", self.rng.random::<u128>())
+    }
+}
+
+impl Hub for Server {
+    fn open(&mut self, _now: Instant, socket: SocketId) {
+        self.sockets.insert(socket, Socket::default());
+    }
+
+    fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
+        if self.sockets.get(&socket).is_none_or(|entry| entry.closing) {
+            return;
+        }
+        match serde_json::from_str::<Map<String, Value>>(text) {
+            Ok(message) if message.contains_key("result") || message.contains_key("error") => {
+                self.answer(socket, &message);
+            }
+            Ok(message) => self.call(now, socket, &message),
+            Err(_) => self.mistake(socket, None, Refused(PARSE_ERROR, "not a JSON object")),
+        }
+    }
+
+    fn close(&mut self, _now: Instant, socket: SocketId) {
+        for group in self.sockets.get(&socket).map_or_else(Vec::new, |entry| entry.groups.clone()) {
+            self.leave(socket, &group);
+        }
+        let concerned: Vec<_> = self
+            .relays
+            .iter()
+            .filter(|(_, relay)| relay.from == socket || relay.to == socket)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in concerned {
+            if let Some((from, id)) = self.end_relay(number) {
+                self.refuse(from, id, &refused("the other user has gone"));
+            }
+        }
+        if let Some(user) = self.sockets.remove(&socket).and_then(|entry| entry.user) {
+            self.users.remove(&user);
+        }
+        // It may have been told of its own end.
+        self.output.retain(|output| !matches!(output, Output::Send(to, _) if *to == socket));
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(deadline, number)) = self.deadlines.first()
+            && deadline <= now
+        {
+            if let Some((from, id)) = self.end_relay(number) {
+                self.stats.timed_out += 1;
+                self.refuse(from, id, &refused("the other user does not answer"));
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+}
+
+/// Another user's error object as one of JSON-RPC: the original's may have no message.
+fn well_formed(error: &Value) -> Value {
+    let code = error.get("code").and_then(Value::as_i64).unwrap_or(INTERNAL_ERROR);
+    let message = match error {
+        Value::String(message) => message.as_str(),
+        other => other.get("message").and_then(Value::as_str).unwrap_or("the other user failed"),
+    };
+    json!({"code": code, "message": message})
+}

@@ -1,0 +1,288 @@
+//! The README's flow call by call, what its programs do beyond it, and what may not work.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Limits, Server};
+use crate::hub::{Hub, Output, SocketId};
+
+#[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
+fn base() -> Instant {
+    Instant::now()
+}
+
+struct Room {
+    hub: Server,
+    now: Instant,
+    next: u64,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { hub: Server::new(Limits::default(), [7; 32]), now: base(), next: 0 }
+    }
+
+    fn open(&mut self) -> SocketId {
+        self.next += 1;
+        self.hub.open(self.now, SocketId(self.next));
+        SocketId(self.next)
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        self.hub.close(self.now, socket);
+    }
+
+    fn say(&mut self, socket: SocketId, message: Value) {
+        self.hub.handle_text(self.now, socket, &message.to_string());
+    }
+
+    fn out(&mut self) -> Vec<(SocketId, Value)> {
+        std::iter::from_fn(|| self.hub.poll_output())
+            .map(|output| match output {
+                Output::Send(socket, text) => (socket, serde_json::from_str(&text).unwrap()),
+                Output::Close(socket, reason) => (socket, json!({ "closed": reason })),
+            })
+            .collect()
+    }
+
+    /// A call whose answer comes at once: the result, or the error's message.
+    fn call(&mut self, socket: SocketId, method: &str, params: Value) -> Result<Value, String> {
+        self.say(socket, json!({"jsonrpc": "2.0", "id": "9", "method": method, "params": params}));
+        let mut out = self.out();
+        let (to, answer) = out.pop().expect("an answer");
+        assert_eq!((to, &answer["jsonrpc"], &answer["id"]), (socket, &json!("2.0"), &json!("9")));
+        match answer["error"]["message"].as_str() {
+            Some(message) => Err(message.to_owned()),
+            None => Ok(answer["result"].clone()),
+        }
+    }
+
+    /// A user that has said `init`.
+    fn user(&mut self) -> (SocketId, Value) {
+        let socket = self.open();
+        let user = self.call(socket, "init", json!([])).unwrap();
+        (socket, user)
+    }
+}
+
+#[test]
+fn the_flow_of_the_readme_passes_call_by_call() {
+    let mut room = Room::new();
+    let (first, first_id) = room.user();
+    assert_eq!(first_id.as_str().map(str::len), Some(32));
+    let group = room.call(first, "create", json!([])).unwrap();
+    let (second, second_id) = room.user();
+    room.say(second, json!({"id": "1", "method": "join", "params": [group]}));
+    let told = json!({"jsonrpc": "2.0", "method": "member_joined", "params": [group, second_id]});
+    let answer = json!({"jsonrpc": "2.0", "result": null, "id": "1"});
+    assert_eq!(room.out(), [(first, told), (second, answer)]);
+    assert_eq!(room.call(second, "get_members", json!([group])), Ok(json!([first_id, second_id])));
+
+    let offer = json!({"offer": {"type": "offer", "sdp": "v=0"}});
+    room.say(second, json!({"id": "2", "method": "relay", "params": [group, first_id, offer]}));
+    let passed = json!({"jsonrpc": "2.0", "id": "0", "method": "relay", "params": [group, second_id, offer]});
+    assert_eq!(room.out(), [(first, passed)]);
+    room.say(first, json!({"jsonrpc": "2.0", "id": "0", "result": {"answer": {"sdp": "v=0"}}}));
+    let answer = json!({"jsonrpc": "2.0", "id": "2", "result": {"answer": {"sdp": "v=0"}}});
+    assert_eq!(room.out(), [(second, answer)]);
+    // Candidates go the other way, too.
+    room.say(first, json!({"id": 7, "method": "relay", "params": [group, second_id, {"ice": "x"}]}));
+    assert_eq!(room.out()[0].1["params"], json!([group, first_id, {"ice": "x"}]));
+    room.say(second, json!({"id": "1", "result": null}));
+    assert_eq!(room.out(), [(first, json!({"jsonrpc": "2.0", "id": 7, "result": null}))]);
+
+    room.say(second, json!({"id": "3", "method": "leave", "params": [group]}));
+    let told = json!({"jsonrpc": "2.0", "method": "member_left", "params": [group, second_id]});
+    assert_eq!(room.out()[0], (first, told));
+    assert_eq!(room.call(second, "join", json!([group])), Ok(Value::Null), "and may come back");
+    room.close(second);
+    assert_eq!(room.out().last().unwrap().1["method"], "member_left");
+    room.close(first);
+    let stats = room.hub.stats();
+    assert_eq!((stats.groups, stats.sockets, stats.relayed, room.hub.poll_timeout()), (0, 0, 2, None));
+}
+
+#[test]
+fn everybody_may_do_only_what_is_theirs() {
+    let mut room = Room::new();
+    let (owner, owner_id) = room.user();
+    let group = room.call(owner, "create", json!([])).unwrap();
+    let (member, member_id) = room.user();
+    room.call(member, "join", json!([group])).unwrap();
+    let (stranger, stranger_id) = room.user();
+    let nobody = room.open();
+    for (who, method, params, wrong) in [
+        (nobody, "create", json!([]), "init RPC required"),
+        (nobody, "join", json!([group]), "init RPC required"),
+        (nobody, "relay", json!([group, owner_id, 1]), "init RPC required"),
+        (stranger, "join", json!(["0"]), "not found group id"),
+        (stranger, "join", json!([7]), "an id is a string"),
+        (stranger, "join", json!([]), "an id is a string"),
+        (stranger, "get_members", json!([group]), "not joined group"),
+        (stranger, "relay", json!([group, owner_id, 1]), "not joined group"),
+        (member, "relay", json!([group, stranger_id, 1]), "unknown user id"),
+        (member, "relay", json!([group, "toString", 1]), "unknown user id"),
+        (member, "join", json!([group]), "already joined"),
+        (owner, "join", json!([group]), "already joined"),
+        (member, "toString", json!([]), "there is no such method"),
+        (member, "_relay", json!([]), "there is no such method"),
+    ] {
+        assert_eq!(room.call(who, method, params), Err(wrong.to_owned()), "{method}");
+    }
+    assert_eq!(room.call(stranger, "leave", json!([group])), Ok(Value::Null));
+    assert_eq!(room.call(owner, "get_members", json!([group])), Ok(json!([owner_id, member_id])));
+    assert_eq!(room.call(owner, "init", json!([])), Ok(owner_id.clone()), "one socket is one user");
+    // The group outlives who made it.
+    room.call(owner, "leave", json!([group])).unwrap();
+    assert_eq!(room.call(member, "get_members", json!([group])), Ok(json!([member_id])));
+    assert_eq!(room.call(owner, "relay", json!([group, member_id, 1])), Err("not joined group".to_owned()));
+}
+
+#[test]
+fn an_answer_is_taken_from_who_was_asked_and_once() {
+    let mut room = Room::new();
+    let (a, _) = room.user();
+    let group = room.call(a, "create", json!([])).unwrap();
+    let (b, b_id) = room.user();
+    let (c, _) = room.user();
+    room.call(b, "join", json!([group])).unwrap();
+    room.call(c, "join", json!([group])).unwrap();
+    room.say(a, json!({"id": "x", "method": "relay", "params": [group, b_id, 1]}));
+    assert_eq!(room.out().len(), 1);
+    room.say(c, json!({"id": "0", "result": "forged"}));
+    room.say(a, json!({"id": "0", "result": "forged"}));
+    room.say(b, json!({"id": "1", "result": "of nothing"}));
+    assert!(room.out().is_empty());
+    room.say(b, json!({"id": 0, "error": {"code": -32603}}));
+    let error = json!({"code": -32603, "message": "the other user failed"});
+    assert_eq!(room.out(), [(a, json!({"jsonrpc": "2.0", "id": "x", "error": error}))]);
+    room.say(b, json!({"id": "0", "result": "again"}));
+    assert!(room.out().is_empty());
+}
+
+#[test]
+fn a_relay_ends_in_time_whatever_becomes_of_the_other_user() {
+    let mut room = Room::new();
+    let (a, _) = room.user();
+    let group = room.call(a, "create", json!([])).unwrap();
+    let (b, b_id) = room.user();
+    room.call(b, "join", json!([group])).unwrap();
+    room.say(a, json!({"id": "1", "method": "relay", "params": [group, b_id, 1]}));
+    room.out();
+    room.now += Duration::from_secs(15);
+    assert_eq!(room.hub.poll_timeout(), Some(room.now));
+    room.hub.handle_timeout(room.now);
+    assert_eq!(room.out()[0].1["error"]["message"], "the other user does not answer");
+    room.say(b, json!({"id": "0", "result": "late"}));
+    assert!(room.out().is_empty());
+
+    room.say(a, json!({"id": "2", "method": "relay", "params": [group, b_id, 1]}));
+    room.out();
+    room.close(b);
+    let out = room.out();
+    assert_eq!(out[0].1["method"], "member_left");
+    assert_eq!(out[1].1["error"]["message"], "the other user has gone");
+    assert_eq!(room.hub.poll_timeout(), None);
+}
+
+#[test]
+fn relays_groups_and_members_are_limited() {
+    let mut room = Room::new();
+    let (a, _) = room.user();
+    let group = room.call(a, "create", json!([])).unwrap();
+    let (b, b_id) = room.user();
+    room.call(b, "join", json!([group])).unwrap();
+    for i in 0..256 {
+        room.say(a, json!({"id": i, "method": "relay", "params": [group, b_id, 1]}));
+    }
+    assert_eq!(room.out().len(), 256);
+    let more = room.call(a, "relay", json!([group, b_id, 1]));
+    assert_eq!(more, Err("too many relays wait for an answer".to_owned()));
+    for _ in 1..16 {
+        room.call(a, "create", json!([])).unwrap();
+    }
+    let groups = room.hub.stats().groups;
+    assert!(room.call(a, "create", json!([])).is_err_and(|error| error.contains("as many groups")));
+    assert_eq!(room.hub.stats().groups, groups);
+    for _ in 2..64 {
+        let (member, _) = room.user();
+        room.call(member, "join", json!([group])).unwrap();
+    }
+    let (late, _) = room.user();
+    assert_eq!(room.call(late, "join", json!([group])), Err("the group is full".to_owned()));
+}
+
+#[test]
+fn what_is_no_call_is_answered_and_many_end_the_socket() {
+    let mut room = Room::new();
+    for (text, code) in [
+        ("{", -32700),
+        ("[]", -32700),
+        ("{}", -32600),
+        (r#"{"method":7}"#, -32600),
+        (r#"{"method":"init","params":{}}"#, -32602),
+        (r#"{"method":"__proto__"}"#, -32601),
+    ] {
+        let socket = room.open();
+        room.hub.handle_text(room.now, socket, text);
+        assert_eq!(room.out()[0].1["error"]["code"], code, "{text}");
+    }
+    let clumsy = room.open();
+    for _ in 0..100 {
+        room.hub.handle_text(room.now, clumsy, "hello");
+    }
+    let out = room.out();
+    assert_eq!(out.len(), 17);
+    assert_eq!(out[16].1, json!({"closed": "too many mistakes"}));
+    // A notification is not answered.
+    let quiet = room.open();
+    room.say(quiet, json!({"method": "init"}));
+    assert!(room.out().is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever is said by whomever: no panic, nothing for sockets that are gone, and nothing left when all have gone.
+    #[test]
+    fn no_call_in_any_order_breaks_the_server(
+        steps in prop::collection::vec((0..5usize, 0..9usize, 0..4usize, 0..4usize), 0..80)
+    ) {
+        let mut room = Room::new();
+        let mut sockets: Vec<_> = (0..5).map(|_| room.open()).collect();
+        let (mut ids, mut relays) = (vec![Value::Null, json!("x")], 0);
+        for (who, what, first, second) in steps {
+            let socket = sockets[who];
+            let param = |at: usize| ids[at % ids.len()].clone();
+            match what {
+                8 => {
+                    room.close(socket);
+                    sockets[who] = room.open();
+                }
+                7 => room.say(socket, json!({"id": (relays as usize).saturating_sub(first).to_string(), "result": 1})),
+                6 => {
+                    room.now += Duration::from_secs(4);
+                    room.hub.handle_timeout(room.now);
+                }
+                _ => {
+                    let method = ["init", "create", "join", "leave", "get_members", "relay"][what];
+                    relays += u64::from(what == 5);
+                    room.say(socket, json!({"id": "1", "method": method, "params": [param(first), param(second), 1]}));
+                }
+            }
+            for (to, message) in room.out() {
+                prop_assert!(sockets.contains(&to));
+                if message["result"].is_string() && ids.len() < 8 {
+                    ids.push(message["result"].clone());
+                }
+            }
+        }
+        for socket in sockets {
+            room.close(socket);
+        }
+        let stats = room.hub.stats();
+        prop_assert_eq!((stats.sockets, stats.groups, room.hub.poll_timeout()), (0, 0, None));
+    }
+}
