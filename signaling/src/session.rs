@@ -123,12 +123,72 @@ pub enum SendError {
     Ended,
 }
 
+/// What a session's messages are made of.
+pub trait Wire: Sized + Send {
+    /// Reads a text message.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`]; [`ParseError::UnknownType`] is skipped, the others end the session.
+    fn parse(text: &str) -> Result<Self, ParseError>;
+
+    /// Writes it.
+    fn to_text(&self) -> String;
+}
+
+impl Wire for Signal {
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        Signal::parse(text)
+    }
+
+    fn to_text(&self) -> String {
+        self.to_json()
+    }
+}
+
+/// Texts as they are, for protocols that answer what is wrong.
+impl Wire for String {
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        Ok(text.to_owned())
+    }
+
+    fn to_text(&self) -> String {
+        self.clone()
+    }
+}
+
 /// One signalling connection. Dropping it closes the WebSocket; what was sent is delivered first.
 #[derive(Debug)]
-pub struct Session {
-    incoming: mpsc::Receiver<Signal>,
-    outgoing: mpsc::Sender<Command>,
+pub struct Session<M = Signal> {
+    incoming: mpsc::Receiver<M>,
+    outgoing: Outgoing,
     ended: Arc<OnceLock<Ended>>,
+}
+
+/// A session's way out, for whoever sends to it without reading from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing(mpsc::Sender<Command>);
+
+impl Outgoing {
+    pub(crate) fn send(&self, text: String) -> Result<(), SendError> {
+        if text.len() > MAX_FRAME {
+            return Err(SendError::TooLarge(text.len()));
+        }
+        self.0.try_send(Command::Send(text)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SendError::Full,
+            mpsc::error::TrySendError::Closed(_) => SendError::Ended,
+        })
+    }
+
+    /// Of `reason` the peer gets at most 123 bytes (RFC 6455 §5.5).
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        let mut end = reason.len().min(123);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        // A full queue belongs to a peer that does not read, which ends by itself.
+        let _ = self.0.try_send(Command::Close(code, reason[..end].to_owned()));
+    }
 }
 
 #[derive(Debug)]
@@ -137,9 +197,9 @@ enum Command {
     Close(CloseCode, String),
 }
 
-impl Session {
+impl<M: Wire> Session<M> {
     /// Waits for the peer's next message; `None` when the session has ended and all that had arrived is read.
-    pub async fn recv(&mut self) -> Option<Signal> {
+    pub async fn recv(&mut self) -> Option<M> {
         self.incoming.recv().await
     }
 
@@ -148,25 +208,17 @@ impl Session {
     /// # Errors
     ///
     /// [`SendError`]: the queue is full, the message is too large, or the session has ended.
-    pub fn send(&self, signal: &Signal) -> Result<(), SendError> {
-        let text = signal.to_json();
-        if text.len() > MAX_FRAME {
-            return Err(SendError::TooLarge(text.len()));
-        }
-        self.outgoing.try_send(Command::Send(text)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SendError::Full,
-            mpsc::error::TrySendError::Closed(_) => SendError::Ended,
-        })
+    pub fn send(&self, message: &M) -> Result<(), SendError> {
+        self.outgoing.send(message.to_text())
+    }
+
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        self.outgoing.clone()
     }
 
     /// Closes the session. Of `reason` the peer gets at most 123 bytes (RFC 6455 §5.5).
     pub fn close(self, code: CloseCode, reason: &str) {
-        let mut end = reason.len().min(123);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        // A full queue belongs to a peer that does not read: dropping the session ends it too.
-        let _ = self.outgoing.try_send(Command::Close(code, reason[..end].to_owned()));
+        self.outgoing.close(code, reason);
     }
 
     /// How the session ended, once it has.
@@ -195,15 +247,20 @@ pub(crate) struct Broken {
 }
 
 /// A session and the task that pumps it. The task ends with the WebSocket, or with the session.
-pub(crate) fn session<W, R>(sink: W, stream: R, limits: Limits) -> (Session, impl Future<Output = ()> + Send)
+pub(crate) fn session<M, W, R>(
+    sink: W,
+    stream: R,
+    limits: Limits,
+) -> (Session<M>, impl Future<Output = ()> + Send)
 where
+    M: Wire,
     W: Sink<Frame, Error = Broken> + Send + Unpin,
     R: Stream<Item = Result<Frame, Broken>> + Send + Unpin,
 {
     let (to_app, incoming) = mpsc::channel(QUEUE);
     let (outgoing, from_app) = mpsc::channel(QUEUE);
     let ended = Arc::<OnceLock<Ended>>::default();
-    let session = Session { incoming, outgoing, ended: ended.clone() };
+    let session = Session { incoming, outgoing: Outgoing(outgoing), ended: ended.clone() };
     let pump = async move {
         let mut pump = Pump { sink, stream, limits };
         let end = pump.run(&to_app, from_app).await;
@@ -237,7 +294,11 @@ where
     W: Sink<Frame, Error = Broken> + Send + Unpin,
     R: Stream<Item = Result<Frame, Broken>> + Send + Unpin,
 {
-    async fn run(&mut self, to_app: &mpsc::Sender<Signal>, mut from_app: mpsc::Receiver<Command>) -> Ended {
+    async fn run<M: Wire>(
+        &mut self,
+        to_app: &mpsc::Sender<M>,
+        mut from_app: mpsc::Receiver<Command>,
+    ) -> Ended {
         let mut tokens = self.limits.burst;
         let mut silent_ticks = 0;
         let mut refill = interval(Duration::from_secs(1));
@@ -306,7 +367,7 @@ where
     }
 }
 
-fn receive(frame: Frame, to_app: &mpsc::Sender<Signal>) -> Result<(), Ended> {
+fn receive<M: Wire>(frame: Frame, to_app: &mpsc::Sender<M>) -> Result<(), Ended> {
     let text = match frame {
         Frame::Text(text) => text,
         Frame::Binary => {
@@ -314,15 +375,15 @@ fn receive(frame: Frame, to_app: &mpsc::Sender<Signal>) -> Result<(), Ended> {
         }
         Frame::Ping | Frame::Pong | Frame::Close(..) => return Ok(()),
     };
-    let signal = match Signal::parse(&text) {
-        Ok(signal) => signal,
+    let message = match M::parse(&text) {
+        Ok(message) => message,
         Err(ParseError::UnknownType(kind)) => {
             debug!(kind, "skipped a signalling message of unknown type");
             return Ok(());
         }
         Err(error) => return Err(Ended::Refused(CloseCode::POLICY, error.to_string())),
     };
-    match to_app.try_send(signal) {
+    match to_app.try_send(message) {
         Ok(()) => Ok(()),
         Err(mpsc::error::TrySendError::Full(_)) => {
             Err(Ended::Refused(CloseCode::POLICY, "more messages than are read".into()))
@@ -466,8 +527,8 @@ mod tests {
 
     #[test]
     fn an_oversized_message_is_not_sent() {
-        let (incoming, outgoing) = (mpsc::channel(1).1, mpsc::channel(1).0);
-        let session = Session { incoming, outgoing, ended: Arc::default() };
+        let (incoming, outgoing) = (mpsc::channel(1).1, Outgoing(mpsc::channel(1).0));
+        let session: Session = Session { incoming, outgoing, ended: Arc::default() };
         let sdp = "x".repeat(MAX_FRAME);
         assert!(matches!(session.send(&Signal::Offer { sdp }), Err(SendError::TooLarge(_))));
     }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::{Value, json};
 use tracing::debug;
 
 use super::{Shared, origin, ws};
@@ -27,12 +28,35 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let mut router = Router::new().route("/ws", get(ws::upgrade));
+    let mut router = Router::new()
+        .route("/ws", get(ws::visit))
+        .route("/alm", get(ws::alm))
+        .route("/p2p", get(ws::p2p))
+        .route("/api/groups", get(groups))
+        .route("/api/list", get(list));
     for &(path, media_type, content) in FILES {
         let answer = ([(header::CONTENT_TYPE, media_type)], content);
         router = router.route(path, get(move || async move { answer }));
     }
     router.layer(from_fn_with_state(shared.clone(), guard)).with_state(shared)
+}
+
+async fn groups(State(shared): State<Arc<Shared>>) -> Response {
+    as_json(shared.alm.with(|alm| {
+        alm.groups()
+            .map(|group| json!({"id": group.id, "name": group.name, "description": group.description}))
+            .collect()
+    }))
+}
+
+async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    as_json(shared.alm.with(|alm| {
+        alm.groups().map(|group| json!({"g": group.id, "n": group.name, "d": group.description})).collect()
+    }))
+}
+
+fn as_json(value: Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
 /// Refuses hosts that are not ours, and sets the headers that every answer has.

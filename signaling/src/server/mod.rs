@@ -3,11 +3,16 @@
 //! ```text
 //! GET /            the page (web/), and the files that it names
 //! GET /ws          WebSocket: one signalling session, handed to Server::accept
+//! GET /alm         WebSocket: groups with a distribution tree (crate::simple)
+//! GET /p2p         WebSocket: groups in which everybody is connected with everybody (crate::mesh)
+//! GET /api/groups  the groups of /alm: [{"id":0,"name":"…","description":"…"}]
+//! GET /api/list    the same in the words of WebRTC_ALM's server: [{"g":0,"n":"…","d":"…"}]
 //! ```
 //!
 //! It is made for a desk or a local network, and keeps its promises there against pages of other sites, against
 //! clients that are slow, silent or greedy, and against names that are rebound to its address; see [`origin`].
 
+mod hosted;
 mod http;
 pub mod origin;
 mod ws;
@@ -28,7 +33,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use self::hosted::Hosted;
 use crate::session::{Limits, Session};
+use crate::{mesh, simple};
 
 /// Largest request head in bytes; the answer to a larger one is 431.
 const MAX_HEAD: usize = 8 * 1024;
@@ -53,6 +60,10 @@ pub struct ServerConfig {
     pub head_timeout: Duration,
     /// What the peer of a session may do.
     pub limits: Limits,
+    /// What `/alm` may hold.
+    pub alm: simple::Limits,
+    /// What `/p2p` may hold.
+    pub p2p: mesh::Limits,
 }
 
 impl ServerConfig {
@@ -66,6 +77,8 @@ impl ServerConfig {
             max_connections: 256,
             head_timeout: Duration::from_secs(10),
             limits: Limits::default(),
+            alm: simple::Limits::default(),
+            p2p: mesh::Limits::default(),
         }
     }
 }
@@ -90,6 +103,8 @@ pub struct Server {
 struct Shared {
     config: ServerConfig,
     visitors: mpsc::Sender<Visitor>,
+    alm: Hosted<simple::Server>,
+    p2p: Hosted<mesh::Server>,
 }
 
 /// A place among [`ServerConfig::max_connections`], held until the connection has ended.
@@ -105,7 +120,10 @@ impl Server {
         let listener = TcpListener::bind(config.addr).await?;
         let local_addr = listener.local_addr()?;
         let (to_app, visitors) = mpsc::channel(config.max_connections.max(1));
-        let listening = tokio::spawn(listen(listener, Arc::new(Shared { config, visitors: to_app })));
+        let (alm, p2p) = (simple::Server::new(config.alm, seed()?), mesh::Server::new(config.p2p, seed()?));
+        let (alm, p2p) = (Hosted::new(alm), Hosted::new(p2p));
+        let shared = Arc::new(Shared { config, visitors: to_app, alm, p2p });
+        let listening = tokio::spawn(listen(listener, shared));
         Ok(Self { local_addr, visitors, listening })
     }
 
@@ -127,10 +145,22 @@ impl Drop for Server {
     }
 }
 
+fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut seed)
+        .map_err(|_| io::Error::other("the system has no randomness to give"))?;
+    Ok(seed)
+}
+
 async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(shared.config.max_connections));
     let router = http::router(shared.clone());
     let mut connections = JoinSet::new();
+    let timed = shared.clone();
+    connections.spawn(async move { timed.alm.keep_time().await });
+    let timed = shared.clone();
+    connections.spawn(async move { timed.p2p.keep_time().await });
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -167,5 +197,7 @@ async fn serve(stream: TcpStream, remote: SocketAddr, place: Place, router: Rout
     }
 }
 
+#[cfg(test)]
+mod hub_tests;
 #[cfg(test)]
 mod tests;

@@ -18,13 +18,13 @@ use crate::client::{Client, ConnectError};
 use crate::message::{MAX_FRAME, MAX_MESSAGE, Signal};
 use crate::session::{CloseCode, Ended};
 
-const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(5);
 
-fn config() -> ServerConfig {
+pub(super) fn config() -> ServerConfig {
     ServerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
-async fn server(config: ServerConfig) -> (Server, String) {
+pub(super) async fn server(config: ServerConfig) -> (Server, String) {
     let server = Server::bind(config).await.unwrap();
     let host = server.local_addr().to_string();
     (server, host)
@@ -43,15 +43,19 @@ async fn raw(host: &str, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn get(host: &str, path: &str, host_header: &str) -> String {
+pub(super) async fn get(host: &str, path: &str, host_header: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host_header}\r\nConnection: close\r\n\r\n");
     raw(host, request.as_bytes()).await
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn with_origin(host: &str, origin: Option<&str>) -> Result<Socket, tungstenite::Error> {
-    let mut request = format!("ws://{host}/ws").into_client_request().unwrap();
+    open(host, "/ws", origin).await
+}
+
+pub(super) async fn open(host: &str, path: &str, origin: Option<&str>) -> Result<Socket, tungstenite::Error> {
+    let mut request = format!("ws://{host}{path}").into_client_request().unwrap();
     if let Some(origin) = origin {
         request.headers_mut().insert("origin", HeaderValue::from_str(origin).unwrap());
     }
@@ -59,7 +63,7 @@ async fn with_origin(host: &str, origin: Option<&str>) -> Result<Socket, tungste
 }
 
 /// The code of the close frame that comes, whatever comes before.
-async fn close_code(socket: &mut Socket) -> u16 {
+pub(super) async fn close_code(socket: &mut Socket) -> u16 {
     loop {
         match timeout(SOON, socket.next()).await.expect("a close frame comes soon") {
             Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),

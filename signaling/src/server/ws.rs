@@ -1,4 +1,4 @@
-//! `/ws`: a WebSocket becomes a session.
+//! `/ws`: a WebSocket becomes a session that is handed out; `/alm` and `/p2p`: one that a hub serves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,16 +13,69 @@ use tracing::debug;
 
 use super::{Place, Shared, Visitor, http, origin};
 use crate::message::{MAX_FRAME, MAX_MESSAGE};
-use crate::session::{Broken, CloseCode, Frame, session};
+use crate::session::{Broken, CloseCode, Frame, Session, Wire, session};
 
-pub(super) async fn upgrade(
+pub(super) async fn visit(
     State(shared): State<Arc<Shared>>,
     Extension(remote): Extension<SocketAddr>,
     Extension(place): Extension<Place>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    request: WebSocketUpgrade,
 ) -> Response {
-    let host = http::host(&headers).unwrap_or_default();
+    upgrade(&shared.clone(), remote, &headers, request, MAX_MESSAGE, move |socket| async move {
+        let (session, pump) = pumped(socket, &shared);
+        if let Err(refused) = shared.visitors.try_send(Visitor { session, remote }) {
+            let Visitor { session, .. } = refused.into_inner();
+            session.close(CloseCode::TRY_AGAIN_LATER, "too many visitors at once");
+        }
+        pump.await;
+        drop(place);
+    })
+}
+
+/// Messages of the hubs' protocols: what is passed on grows a little, and has to fit a frame.
+const MAX_HUB_MESSAGE: usize = 32 * 1024;
+
+pub(super) async fn alm(
+    State(shared): State<Arc<Shared>>,
+    Extension(remote): Extension<SocketAddr>,
+    Extension(place): Extension<Place>,
+    headers: HeaderMap,
+    request: WebSocketUpgrade,
+) -> Response {
+    upgrade(&shared.clone(), remote, &headers, request, MAX_HUB_MESSAGE, move |socket| async move {
+        let (session, pump) = pumped(socket, &shared);
+        tokio::join!(shared.alm.serve(session), pump);
+        drop(place);
+    })
+}
+
+pub(super) async fn p2p(
+    State(shared): State<Arc<Shared>>,
+    Extension(remote): Extension<SocketAddr>,
+    Extension(place): Extension<Place>,
+    headers: HeaderMap,
+    request: WebSocketUpgrade,
+) -> Response {
+    upgrade(&shared.clone(), remote, &headers, request, MAX_HUB_MESSAGE, move |socket| async move {
+        let (session, pump) = pumped(socket, &shared);
+        tokio::join!(shared.p2p.serve(session), pump);
+        drop(place);
+    })
+}
+
+fn upgrade<F>(
+    shared: &Shared,
+    remote: SocketAddr,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+    max_message: usize,
+    run: impl FnOnce(WebSocket) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let host = http::host(headers).unwrap_or_default();
     // More than one, or one that is not text, is as good as a foreign one.
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let origin = origins.next().map(|origin| origin.to_str().unwrap_or("null"));
@@ -36,22 +89,20 @@ pub(super) async fn upgrade(
         .write_buffer_size(0)
         .max_write_buffer_size(2 * MAX_FRAME)
         .max_frame_size(MAX_FRAME)
-        .max_message_size(MAX_MESSAGE)
-        .on_upgrade(move |socket| run(socket, remote, place, shared))
+        .max_message_size(max_message)
+        .on_upgrade(run)
 }
 
-async fn run(socket: WebSocket, remote: SocketAddr, place: Place, shared: Arc<Shared>) {
+/// A session over the WebSocket, and what keeps it going.
+fn pumped<M: Wire + 'static>(
+    socket: WebSocket,
+    shared: &Shared,
+) -> (Session<M>, impl Future<Output = ()> + Send + use<M>) {
     let (sink, stream) = socket.split();
     let sink =
         Box::pin(sink.with(async |frame| Ok::<_, axum::Error>(into_message(frame))).sink_map_err(judge));
     let stream = stream.map(|message| message.map(from_message).map_err(judge));
-    let (session, pump) = session(sink, stream, shared.config.limits);
-    if let Err(refused) = shared.visitors.try_send(Visitor { session, remote }) {
-        let Visitor { session, .. } = refused.into_inner();
-        session.close(CloseCode::TRY_AGAIN_LATER, "too many visitors at once");
-    }
-    pump.await;
-    drop(place);
+    session(sink, stream, shared.config.limits)
 }
 
 fn into_message(frame: Frame) -> Message {
