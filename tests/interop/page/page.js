@@ -310,6 +310,9 @@ globalThis.sn = (() => {
   }
 
   /** What getStats says about the pair in use and the transport. */
+  // All of getStats, for tests that compare it.
+  const report = async () => [...(await pc.getStats()).values()];
+
   async function stats() {
     const all = [...(await pc.getStats()).values()];
     const transport = all.find((s) => s.type === 'transport');
@@ -344,7 +347,7 @@ globalThis.sn = (() => {
 
   return {
     start, accept, take, open, opened: async (label) => { await opened(label); }, facts, close, closed, echo, burst, say, reflect,
-    sendFile, receiveFile, connected, settled, stats, ufrags, restart, restarted, hangUp, describe, record: opened,
+    sendFile, receiveFile, connected, settled, stats, report, ufrags, restart, restarted, hangUp, describe, record: opened,
     bytes: (seed, length) => pattern(seed, length).bytes,
     sha256: (seed, length) => new Sha256().update(pattern(seed, length).bytes).hex(),
   };

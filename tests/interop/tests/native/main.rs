@@ -3,6 +3,7 @@
 mod matrix;
 mod relay;
 mod side;
+mod stats;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use sinnet_interop::session::Cell;
 use sinnet_interop::tab::plain_channels;
 
 use side::{start, within};
+use stats::numbers_agree_with_the_browsers;
 
 macro_rules! cell {
     ($name:ident, $kind:ident, $offers:ident) => {
@@ -39,6 +41,7 @@ macro_rules! cell {
             run!(channels_closed_by_the_browser_end_after_their_last_message);
             run!(a_connection_closed_by_the_browser_ends_in_order);
             run!(a_connection_closed_by_the_native_side_closes_the_browsers_channels);
+            run!(numbers_agree_with_the_browsers);
 
             #[test]
             fn every_kind_of_channel_keeps_its_promise_over_a_bad_network() {
