@@ -437,12 +437,19 @@ impl Peer {
         }
     }
 
-    /// Whether the stream is past its channel's end: the peer has reset it and its next OPEN has come. The peer uses an
-    /// id again as soon as it knows of our reset, and its OPEN may overtake what tells us that it does (RFC 8831 §6.7).
-    /// On streams of our parity DCEP is but the ACK of our OPEN.
+    /// Whether the stream is past its channel's end: the peer has reset it, and what comes now is its next channel's. The
+    /// peer uses an id again as soon as it knows of our reset, and what it says then may overtake what tells us that it
+    /// does (RFC 8831 §6.7). By DCEP that is an OPEN, as on streams of our parity DCEP is but the ACK of ours. Where both
+    /// sides know the id there is none; but nothing is left of the old channel once both sides have asked for their resets.
     pub(crate) fn is_next_channels(&self, stream: StreamId) -> bool {
         if self.channels.successors.contains_key(&stream.0) {
             return self.has_peer_reset(stream);
+        }
+        let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
+        if let Some(Channel { options, closing, .. }) = channel
+            && options.negotiated.is_some()
+        {
+            return closing.peer_reset && closing.reset_sent && !self.channels.burnt.contains(&stream.0);
         }
         let Some(transport) = &self.transport else { return false };
         transport.sctp.peek_ppid(stream).is_some_and(|head| head.0 == ppid::DCEP)
@@ -609,6 +616,11 @@ impl Peer {
                 if self.channels.successors.contains_key(&stream.0) {
                     // From here on, what comes is the successor's.
                     self.take_unread(key, usize::MAX);
+                } else if self.is_closed_first_by_us(key)
+                    && !self.take_unread(key, self.config.receive_buffer)
+                {
+                    // The same; and there is no room for what the application has not read before it closed.
+                    self.drop_unread(stream);
                 }
             }
             if let Some(key) = self.channels.of_stream(stream)
@@ -620,6 +632,13 @@ impl Peer {
                 self.progress_close(key);
             }
         }
+    }
+
+    /// Whether our reset of a channel whose id both sides know is on its way, and the peer's has not come.
+    fn is_closed_first_by_us(&self, key: ChannelKey) -> bool {
+        self.channels.get(key).is_some_and(|Channel { options, closing, .. }| {
+            options.negotiated.is_some() && closing.reset_sent && !closing.peer_reset
+        })
     }
 
     /// The peer wants our side of these streams reset, which is its way of closing their channels (RFC 6525 §5.2.3).
