@@ -1,6 +1,9 @@
 //! Application-layer multicast over data channels: browsers and native nodes in one distribution tree.
 //!
-//! Nothing is built here yet; this crate keeps the place. It will hold two parts: `overlay`, a sans-IO core that knows node
-//! ids and bytes only (membership, the tree, joining, repair, forwarding), and `group`, which drives it over
-//! `sinnet::PeerConnection`s with the signalling of `sinnet-signaling`.
+//! - [`frame`]: what is on the data channels between nodes, the protocol of WebRTC_ALM with frames of our own beside it.
+//!
+//! The crate does no I/O and knows nothing of WebRTC: node ids, link ids and bytes. `docs/alm.md` has the protocol byte by
+//! byte, and what is not built yet.
 #![forbid(unsafe_code)]
+
+pub mod frame;
