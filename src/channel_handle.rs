@@ -5,10 +5,11 @@ use std::ops::Deref;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
-use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Message};
+use bytes::Bytes;
+use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Message, MessageKind, Piece, PieceError};
 use tokio::task::coop::poll_proceed;
 
-use crate::error::{SendError, TrySendError};
+use crate::error::{ReadError, SendError, TrySendError, WriteError};
 use crate::peer_connection::PeerHandle;
 use crate::shared::{PeerCore, now};
 use crate::waiters::{WANTS, Waiters, Want, wake_for_room};
@@ -116,7 +117,9 @@ impl<H: Deref<Target = ChannelHandle>> Polls<H> {
         let mut core = self.handle.lock();
         let message = core.peer.recv(self.handle.key);
         let state = core.peer.channel_state(self.handle.key);
-        let is_ready = message.is_some() || state == ChannelState::Closed;
+        // A message that is read in pieces keeps the others waiting.
+        let is_over = state == ChannelState::Closed && !core.peer.is_reading(self.handle.key);
+        let is_ready = message.is_some() || is_over;
         let unneeded = match is_ready {
             true => leave(&mut core, self.handle.key, Want::Message, &mut self.tickets),
             false => enter(&mut core, self.handle.key, Want::Message, &mut self.tickets, 0, cx),
@@ -185,6 +188,93 @@ impl<H: Deref<Target = ChannelHandle>> Polls<H> {
         drop(core);
         drop(unneeded);
         let Some(result) = result else { return Poll::Pending };
+        coop.made_progress();
+        Poll::Ready(result)
+    }
+
+    /// Begins a message in pieces, when it is its turn among those that want to send.
+    pub(crate) fn poll_begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: MessageKind,
+    ) -> Poll<Result<(), WriteError>> {
+        let coop = ready!(poll_proceed(cx));
+        let key = self.handle.key;
+        let mut core = self.handle.lock();
+        let result = match self.is_their_turn(&core) {
+            true => Err(PieceError::Busy),
+            false => core.peer.begin_message(now(), key, kind),
+        };
+        let waits = matches!(result, Err(PieceError::Busy | PieceError::NotOpen));
+        let unneeded = match waits {
+            true => enter(&mut core, key, Want::Room, &mut self.tickets, 1, cx),
+            false => leave(&mut core, key, Want::Room, &mut self.tickets),
+        };
+        drop(core);
+        drop(unneeded);
+        if waits {
+            return Poll::Pending;
+        }
+        coop.made_progress();
+        Poll::Ready(result.map_err(WriteError::from_core))
+    }
+
+    /// Gives the next piece, which is gone when this is ready, and still there as long as it is not.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &mut Option<Bytes>,
+    ) -> Poll<Result<(), WriteError>> {
+        let coop = ready!(poll_proceed(cx));
+        let result = ready!(self.poll_until(cx, Want::Piece, |core, key| {
+            let Some(taken) = piece.take() else { return Some(Ok(())) };
+            match core.peer.append_to_message(now(), key, taken) {
+                Err(PieceError::Full(refused)) => {
+                    *piece = Some(refused);
+                    None
+                }
+                result => Some(result.map_err(WriteError::from_core)),
+            }
+        }));
+        self.handle.touch();
+        coop.made_progress();
+        Poll::Ready(result)
+    }
+
+    /// Begins to read the next message in pieces; `None` when the channel is closed and all that had arrived is read.
+    pub(crate) fn poll_begin_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<MessageKind>> {
+        let coop = ready!(poll_proceed(cx));
+        let found = self.poll_until(cx, Want::Message, |core, key| {
+            let kind = core.peer.begin_recv(key);
+            let is_over = core.peer.channel_state(key) == ChannelState::Closed && !core.peer.is_reading(key);
+            (kind.is_some() || is_over).then_some(kind)
+        });
+        // Finding nothing may be what a close waited for.
+        self.handle.touch();
+        let kind = ready!(found);
+        coop.made_progress();
+        Poll::Ready(kind)
+    }
+
+    /// The next bytes of the message that is read; `None` at its end.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let coop = ready!(poll_proceed(cx));
+        let result = ready!(self.poll_until(cx, Want::Message, |core, key| {
+            let result = match core.peer.recv_piece(key) {
+                Piece::Pending => return None,
+                Piece::Bytes(piece) => return Some(Ok(Some(piece))),
+                Piece::End | Piece::NotBegun => Ok(None),
+                Piece::Aborted if core.peer.channel_state(key) == ChannelState::Closed => {
+                    Err(ReadError::Closed)
+                }
+                Piece::Aborted => Err(ReadError::Aborted),
+            };
+            // Others may have waited for the end.
+            core.wake(key, Want::Message);
+            Some(result)
+        }));
+        // Reading opens the window.
+        self.handle.touch();
         coop.made_progress();
         Poll::Ready(result)
     }
@@ -275,8 +365,9 @@ impl<H: Deref<Target = ChannelHandle>> Drop for Polls<H> {
         let mut core = self.handle.lock();
         let mut unneeded = [const { None }; WANTS];
         let waited_for_room = self.tickets[Want::Room as usize].is_some();
-        for (want, unneeded) in
-            [Want::Message, Want::Room, Want::Flush, Want::Low, Want::State].into_iter().zip(&mut unneeded)
+        for (want, unneeded) in [Want::Message, Want::Room, Want::Piece, Want::Flush, Want::Low, Want::State]
+            .into_iter()
+            .zip(&mut unneeded)
         {
             *unneeded = leave(&mut core, key, want, &mut self.tickets);
         }

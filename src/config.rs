@@ -45,6 +45,12 @@ pub struct PeerConfig {
     pub certificate: Option<Arc<Certificate>>,
     /// Largest message that we accept, bytes; announced to the peer. 256 KiB by default, as in Chromium.
     pub max_message_size: usize,
+    /// Largest message that we accept in pieces, bytes. If it is more than `max_message_size`, it is what is announced, and
+    /// it may be far more than any memory: **then read channels with
+    /// [`DataChannel::recv_stream`](crate::DataChannel::recv_stream)**, as one on which
+    /// [`recv`](crate::DataChannel::recv) finds a message larger than `max_message_size` is closed. 0 by default: no
+    /// message is larger than `max_message_size`.
+    pub max_message_size_in_pieces: usize,
     /// Memory for what is unread, over all channels of the connection, at the most: 16 MiB by default. It begins with 1 MiB
     /// and grows with what the application reads per round trip, so this is reached on long fast paths only, which need twice
     /// their bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms.
@@ -82,6 +88,7 @@ impl Default for PeerConfig {
         Self {
             certificate: None,
             max_message_size: 256 * 1024,
+            max_message_size_in_pieces: 0,
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
             channel_send_buffer: usize::MAX,
@@ -99,6 +106,7 @@ impl std::fmt::Debug for PeerConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PeerConfig")
             .field("max_message_size", &self.max_message_size)
+            .field("max_message_size_in_pieces", &self.max_message_size_in_pieces)
             .field("receive_buffer", &self.receive_buffer)
             .field("send_buffer", &self.send_buffer)
             .field("channel_send_buffer", &self.channel_send_buffer)

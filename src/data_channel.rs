@@ -1,12 +1,16 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use sinnet_peer::{ChannelKey, ChannelState, DataChannelStats, Dcmap, Limit, Message, Reliability};
+use sinnet_peer::{
+    ChannelKey, ChannelState, DataChannelStats, Dcmap, Limit, Message, MessageKind, Reliability,
+};
 
 use crate::byte_stream::ByteStream;
 use crate::channel_handle::{ChannelHandle, Polls};
-use crate::error::{Error, SendError, TrySendError};
+use crate::error::{Error, SendError, TrySendError, WriteError};
 use crate::halves::{DataReceiver, DataSender};
+use crate::message_reader::MessageReader;
+use crate::message_writer::MessageWriter;
 use crate::peer_connection::PeerHandle;
 use crate::waiters::Want;
 
@@ -165,7 +169,43 @@ impl DataChannel {
         poll_fn(|cx| polls.poll_room(cx, len)).await
     }
 
-    /// Waits for the next message; `None` when the channel is closed and all that had arrived is read.
+    /// Begins a message of which nobody need know the length, to be given in pieces: larger than memory, up to what the
+    /// peer accepts ([`DataChannel::max_message_size`]; 1 GiB in Firefox, 256 KiB in Chromium). Waits until the channel is
+    /// open and the messages before it are queued. Until its end the channel takes no other, and those that want to
+    /// [`send`](DataChannel::send) wait.
+    ///
+    /// With a peer that interleaves messages (RFC 8260), as this stack and Firefox do, other channels go on meanwhile.
+    /// **With others, as Chromium, nothing else is sent** from the message's first byte to its last: give the pieces
+    /// quickly then.
+    ///
+    /// Cancel safe: a future that is dropped has begun nothing.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`], and [`WriteError::NotSupported`] by peers that can't be told of a message that is given up.
+    pub async fn send_stream(&self, kind: MessageKind) -> Result<MessageWriter, WriteError> {
+        let mut polls = self.polls();
+        poll_fn(|cx| polls.poll_begin(cx, kind)).await?;
+        Ok(MessageWriter::new(self.0.clone(), kind))
+    }
+
+    /// Waits until the next message has begun to arrive, to be read in pieces as they come; `None` when the channel is
+    /// closed and all that had arrived is read. What is read makes room, so the message may be larger than the receive
+    /// buffer: [`PeerConfig::max_message_size_in_pieces`](crate::PeerConfig::max_message_size_in_pieces). Any message can
+    /// be read so, small ones too.
+    ///
+    /// On an ordered channel it is the next message, on an unordered one any that has begun. Until it is read, or the
+    /// reader dropped, the channel's other messages wait.
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has taken nothing.
+    pub async fn recv_stream(&self) -> Option<MessageReader> {
+        let mut polls = self.polls();
+        let kind = poll_fn(|cx| polls.poll_begin_recv(cx)).await?;
+        Some(MessageReader::new(self.0.clone(), kind))
+    }
+
+    /// Waits for the next message; `None` when the channel is closed and all that had arrived is read. A message larger than
+    /// [`PeerConfig::max_message_size`](crate::PeerConfig::max_message_size), if the peer may send such
+    /// ([`PeerConfig::max_message_size_in_pieces`](crate::PeerConfig::max_message_size_in_pieces)), closes the channel.
     ///
     /// Cancel safe: a future that is dropped before it is ready has taken no message.
     pub async fn recv(&self) -> Option<Message> {

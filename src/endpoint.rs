@@ -65,6 +65,7 @@ impl Endpoint {
         let PeerConfig {
             certificate,
             max_message_size,
+            max_message_size_in_pieces,
             receive_buffer,
             send_buffer,
             channel_send_buffer,
@@ -81,6 +82,7 @@ impl Endpoint {
         };
         let mut core = sinnet_peer::Config::new(certificate);
         core.max_message_size = max_message_size;
+        core.max_message_size_in_pieces = max_message_size_in_pieces;
         core.receive_buffer = receive_buffer;
         core.send_buffer = send_buffer;
         core.channel_send_buffer = channel_send_buffer;

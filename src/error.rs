@@ -1,6 +1,6 @@
 use sinnet_peer::{
     CandidateError, CertificateError, ChannelError, CloseReason, Message, NegotiationError, OpenError,
-    TrySendError as PeerTrySend,
+    PieceError, TrySendError as PeerTrySend,
 };
 
 /// What can go wrong with endpoints, connections and the opening of channels.
@@ -101,4 +101,56 @@ impl TrySendError {
             error => SendError::from_core(error).into(),
         }
     }
+}
+
+/// A [`MessageWriter`](crate::MessageWriter) can't go on: the peer sees nothing of the message.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The message is larger than the peer accepts.
+    #[error("the message has {size} bytes by now, but the peer accepts at most {limit}")]
+    TooLarge {
+        /// Bytes of the message, with the piece that was one too many.
+        size: u64,
+        /// What the peer accepts (`a=max-message-size`).
+        limit: u64,
+    },
+    /// A text is not UTF-8.
+    #[error("the text is not UTF-8")]
+    NotUtf8,
+    /// The channel's reliability has given the message up: it was too old, or lost too often.
+    #[error("the message was given up because of the channel's limits")]
+    Abandoned,
+    /// The peer can't be told that a message was given up half way (RFC 3758), so it gets none in pieces. All browsers can.
+    #[error("the peer does not support messages in pieces")]
+    NotSupported,
+    /// The channel is closing or closed.
+    #[error("the channel is closed")]
+    Closed,
+}
+
+impl WriteError {
+    pub(crate) fn from_core(error: PieceError) -> Self {
+        match error {
+            PieceError::TooLarge { size, limit } => WriteError::TooLarge { size, limit },
+            PieceError::Abandoned => WriteError::Abandoned,
+            PieceError::NotSupported => WriteError::NotSupported,
+            _ => WriteError::Closed,
+        }
+    }
+}
+
+/// A [`MessageReader`](crate::MessageReader) can't go on: what was read is not a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The peer has given the message up.
+    #[error("the peer has given the message up")]
+    Aborted,
+    /// A text is not UTF-8. The rest of it is dropped.
+    #[error("the text is not UTF-8")]
+    NotUtf8,
+    /// The channel was closed before the end of the message.
+    #[error("the channel was closed before the end of the message")]
+    Closed,
 }

@@ -56,8 +56,11 @@ mod endpoint;
 mod error;
 mod gather;
 mod halves;
+mod message_reader;
+mod message_writer;
 mod peer_connection;
 mod shared;
+mod utf8;
 mod waiters;
 
 pub use byte_stream::ByteStream;
@@ -66,15 +69,18 @@ pub use config::{EndpointConfig, PeerConfig};
 pub use data_channel::{DataChannel, DataChannelOptions};
 pub use description::{IceCandidate, OfferedChannel, SessionDescription};
 pub use endpoint::Endpoint;
-pub use error::{Error, SendError, TrySendError};
+pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
 pub use halves::{DataReceiver, DataSender};
+pub use message_reader::MessageReader;
+pub use message_writer::MessageWriter;
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
     CandidateKind, CandidatePairStats, CandidateStats, Certificate, CertificateError, CertificateStats,
     ChannelError, ChannelState as DataChannelState, CloseReason, Congestion, ConnectionState,
     DataChannelStats, Dcmap, DcmapError, DtlsState, IceState as IceConnectionState, KeyLog, Message,
-    PairState, PairStats, PairTraffic, Path, PcapOptions, PeerConnectionStats, Politeness, Received,
-    Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats, TransportStats,
+    MessageKind, PairState, PairStats, PairTraffic, Path, PcapOptions, PeerConnectionStats, Politeness,
+    Received, Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats,
+    TransportStats,
 };
 
 /// The README's example is a test like any other.

@@ -195,7 +195,10 @@ impl PeerShared {
         while let Some(event) = core.peer.poll_event() {
             match event {
                 Event::Readable(key) => core.wake(key, Want::Message),
-                Event::Writable(key) => wake_for_room(&mut core.channels, &mut core.peer, key),
+                Event::Writable(key) => {
+                    core.wake(key, Want::Piece);
+                    wake_for_room(&mut core.channels, &mut core.peer, key);
+                }
                 Event::Flushed(key) => core.wake(key, Want::Flush),
                 Event::BufferedAmountLow(key) => core.wake(key, Want::Low),
                 Event::ChannelState(key, _) => {

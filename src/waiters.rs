@@ -22,6 +22,8 @@ pub(crate) enum Want {
     Message,
     /// Room to send.
     Room,
+    /// Room for the next piece of a message. Whoever gives it does not stand in line: the line waits for its end.
+    Piece,
     /// That everything has been handed to the network.
     Flush,
     /// That the buffered amount is low.
@@ -31,7 +33,7 @@ pub(crate) enum Want {
 }
 
 /// How many kinds of that there are.
-pub(crate) const WANTS: usize = 5;
+pub(crate) const WANTS: usize = 6;
 
 /// Those who wait on one channel, by what they want.
 #[derive(Default)]
@@ -97,7 +99,7 @@ impl Waiters {
     }
 
     pub(crate) fn wake_all(&mut self) {
-        for want in [Want::Message, Want::Room, Want::Flush, Want::Low, Want::State] {
+        for want in [Want::Message, Want::Room, Want::Piece, Want::Flush, Want::Low, Want::State] {
             self.wake(want);
         }
     }

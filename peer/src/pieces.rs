@@ -276,6 +276,11 @@ impl Peer {
         }
     }
 
+    /// Whether a message is being read in pieces: the channel's others wait.
+    pub fn is_reading(&self, key: ChannelKey) -> bool {
+        self.channels.get(key).is_some_and(|channel| channel.reading.is_some())
+    }
+
     /// Takes the next bytes of the message that is being read.
     pub fn recv_piece(&mut self, key: ChannelKey) -> Piece {
         let Some(channel) = self.channels.get_mut(key) else { return Piece::NotBegun };
@@ -326,9 +331,9 @@ impl Peer {
 
     /// Whether there is something to read that is not a whole message.
     pub(crate) fn has_piece(&self, key: ChannelKey, stream: StreamId) -> bool {
-        let is_reading = self.channels.get(key).is_some_and(|channel| channel.reading.is_some());
         let head = self.transport.as_ref().and_then(|transport| transport.sctp.head(stream));
-        is_reading || (head.is_some_and(|head| head.ppid.0 != ppid::DCEP) && !self.is_next_channels(stream))
+        self.is_reading(key)
+            || (head.is_some_and(|head| head.ppid.0 != ppid::DCEP) && !self.is_next_channels(stream))
     }
 
     /// The channel's stream is no longer its own: what is left of the message that is being read is kept here.
