@@ -613,14 +613,9 @@ impl Peer {
             self.channels.take_orphans(stream);
             if let Some(key) = self.channels.of_stream(stream) {
                 self.note_closed_by_sdp(key, false);
-                if self.channels.successors.contains_key(&stream.0) {
+                if self.channels.successors.contains_key(&stream.0) || self.is_closed_first_by_us(key) {
                     // From here on, what comes is the successor's.
                     self.take_unread(key, usize::MAX);
-                } else if self.is_closed_first_by_us(key)
-                    && !self.take_unread(key, self.config.receive_buffer)
-                {
-                    // The same; and there is no room for what the application has not read before it closed.
-                    self.drop_unread(stream);
                 }
             }
             if let Some(key) = self.channels.of_stream(stream)

@@ -303,6 +303,38 @@ fn what_comes_on_an_agreed_id_used_again_is_not_the_old_channels_whatever_is_los
 }
 
 #[test]
+fn what_came_on_an_agreed_id_before_we_closed_it_can_be_read_though_much_is_kept_already() {
+    let mut world = World::with_config(seed(0x6e), lan(), |config| {
+        config.receive_buffer = 64 * 1024;
+        config.max_message_size = 16 * 1024;
+    });
+    world.connect();
+    let (first, first_b) = world.channel(labelled("first"));
+    let agreed = || ChannelOptions { negotiated: Some(100), ..ChannelOptions::default() };
+    let ours = world.a.peer.open_channel(world.now, agreed()).unwrap();
+    let theirs = world.b.peer.open_channel(world.now, agreed()).unwrap();
+    for (from, to) in [(first, None), (ours, Some(theirs))] {
+        for _ in 0..6 {
+            world.a.peer.try_send(world.now, from, block(10_000)).unwrap();
+        }
+        world.run_for(Duration::from_secs(2));
+        match to {
+            None => world.a.peer.close_channel(world.now, from),
+            Some(reader) => world.b.peer.close_channel(world.now, reader),
+        }
+        world.run_for(Duration::from_secs(2));
+    }
+    assert_eq!(world.b.peer.channel_state(theirs), ChannelState::Closed);
+    let again = world.a.peer.open_channel(world.now, agreed()).unwrap();
+    world.a.peer.try_send(world.now, again, "new".into()).unwrap();
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(std::iter::from_fn(|| world.b.peer.recv(theirs)).count(), 6);
+    assert_eq!(std::iter::from_fn(|| world.b.peer.recv(first_b)).count(), 6);
+    let again_b = world.b.peer.open_channel(world.now, agreed()).unwrap();
+    assert_eq!(world.b.peer.recv(again_b), Some("new".into()));
+}
+
+#[test]
 fn a_close_whose_last_word_is_lost_is_orderly_all_the_same() {
     // At 10 ms a way: SHUTDOWN until 10, SHUTDOWN ACK until 20, SHUTDOWN COMPLETE and close_notify from then on.
     for (cut_ms, from_a) in [(15, true), (5, false)] {

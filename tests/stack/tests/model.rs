@@ -7,7 +7,7 @@
 //! - what a reliable channel has accepted arrives before its close and before the connection's, if it is read;
 //! - nothing comes on a closed channel once it is empty, and nothing at all on one that was let go;
 //! - who reads only when told to misses nothing;
-//! - the buffered amount grows by what is accepted, and events about it tell the truth;
+//! - the buffered amount grows by what is accepted, and events about it tell the truth, whatever is offered meanwhile;
 //! - the connection's end comes once, after the channels'.
 //!
 //! proptest makes the sequences and shortens those that fail; `SINNET_SEED` sets its seed.
@@ -73,6 +73,10 @@ enum Step {
     },
     /// Both offer.
     Glare,
+    /// The next offer restarts ICE.
+    RestartIce {
+        at_a: bool,
+    },
     CloseConnection {
         at_a: bool,
     },
@@ -98,6 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(at_a, pick, bytes)| Step::Threshold { at_a, pick, bytes }),
         5 => (at_a(), prop::bool::weighted(0.2)).prop_map(|(by_a, taken_back)| Step::ReOffer { by_a, taken_back }),
         2 => Just(Step::Glare),
+        1 => at_a().prop_map(|at_a| Step::RestartIce { at_a }),
     ]
 }
 
@@ -227,6 +232,7 @@ impl Model {
             Ok(()) => {
                 assert_eq!(end.peer.buffered_amount(key), before + len, "exactly what was accepted");
                 assert_eq!(seen.state, ChannelState::Open);
+                assert_eq!(end.peer.is_flushed(key), len + before == 0, "what was just accepted waits");
                 seen.sent += 1;
             }
             Err(error) => {
@@ -293,6 +299,7 @@ impl Model {
                     let seen = &self.channels[&key];
                     assert!(end.peer.buffered_amount(key) <= seen.threshold, "low on {}", seen.name);
                 }
+                Event::Flushed(key) => assert_eq!(end.peer.buffered_amount(key), 0, "flushed is flushed"),
                 Event::Closed(reason) => {
                     let open = self.channels.values().filter(|seen| seen.state != ChannelState::Closed);
                     // One that was let go is not told of any more when it ends.
@@ -434,6 +441,10 @@ impl Play {
                 let (a, b) = (&mut self.world.a, &mut self.world.b);
                 let (from, to) = if by_a { (a, b) } else { (b, a) };
                 re_offer(from, to, now, taken_back);
+            }
+            Step::RestartIce { at_a } => {
+                let (end, _, now) = self.at(at_a);
+                end.peer.restart_ice(now);
             }
             Step::Glare => glare(&mut self.world.a, &mut self.world.b, self.world.now),
             Step::CloseConnection { at_a } => {
