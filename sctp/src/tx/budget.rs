@@ -115,11 +115,14 @@ impl Budget {
         self.messages += 1;
     }
 
-    /// These bytes are acknowledged or given up, and so many messages gone with them.
+    /// These bytes are acknowledged or given up; their stream knows.
     #[inline]
-    pub(crate) fn give_back(&mut self, held: &mut Held, weight: u16, payload: usize, messages: usize) {
-        held.payload -= payload;
+    pub(crate) fn give_back(&mut self, payload: usize) {
         self.payload -= payload;
+    }
+
+    /// So many messages of a stream are gone.
+    pub(crate) fn messages_done(&mut self, held: &mut Held, weight: u16, messages: usize) {
         held.messages -= messages;
         self.messages -= messages;
         if messages > 0 && held.messages == 0 {
@@ -187,7 +190,13 @@ impl Sender {
 
     /// Whether a message of this size is taken: it fits, or the stream holds nothing. If not, the stream waits.
     pub(crate) fn accepts(&mut self, stream: StreamId, len: usize) -> bool {
-        let accepted = !self.queue.holds_something(stream) || len <= self.capacity(stream);
+        let accepted = match self.queue.stream(stream) {
+            Some(stream) if stream.held.messages > 0 => {
+                let room = self.queue.room_of(stream, self.buffer_limit());
+                len <= room.saturating_sub(MESSAGE_OVERHEAD)
+            }
+            _ => true,
+        };
         if !accepted {
             self.queue.wait(stream, len);
         }

@@ -509,6 +509,7 @@ impl Sender {
         let probe = self.rtt_probe.filter(|&(tsn, _)| self.probe_is_good(tsn));
 
         let (queue, messages) = (&mut self.queue, &mut self.messages);
+        let mut released = 0;
         let mut summary = self.outstanding.on_sack(
             cumulative,
             sack.gap_ack_blocks(),
@@ -516,10 +517,13 @@ impl Sender {
             count_reports,
             |chunk| {
                 if let Some((slot, done)) = messages.release(chunk.message) {
-                    queue.release(slot, usize::from(chunk.len), done);
+                    let len = usize::from(chunk.len);
+                    released += len;
+                    queue.release_chunk(slot, len, done);
                 }
             },
         );
+        self.queue.budget.give_back(released);
         stats.dropped_chunks += u64::from(summary.bad_blocks > 0);
         if let Some((tsn, sent)) = probe {
             let acked = tsn <= cumulative

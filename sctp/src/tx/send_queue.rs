@@ -496,12 +496,26 @@ impl SendQueue {
         self.flushed.pop_front()
     }
 
-    /// These payload bytes have been acknowledged or given up, and their message with them if it is `done`.
-    #[inline]
+    /// These payload bytes of a stream have been acknowledged or given up, and their message with them if it is `done`.
     pub(crate) fn release(&mut self, slot: u16, bytes: usize, done: bool) {
+        self.budget.give_back(bytes);
+        self.release_chunk(slot, bytes, done);
+    }
+
+    /// The same of one of many chunks; who calls this tells the budget of all together.
+    #[inline]
+    pub(crate) fn release_chunk(&mut self, slot: u16, bytes: usize, done: bool) {
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        self.budget.give_back(&mut stream.held, stream.priority, bytes, usize::from(done));
-        if !done || stream.held.messages > 0 {
+        stream.held.payload -= bytes;
+        if done {
+            self.message_done(slot);
+        }
+    }
+
+    fn message_done(&mut self, slot: u16) {
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        self.budget.messages_done(&mut stream.held, stream.priority, 1);
+        if stream.held.messages > 0 {
             return;
         }
         if stream.reset == ResetState::Draining && stream.is_drained() {
@@ -517,14 +531,14 @@ impl SendQueue {
     /// How many bytes more the stream may hold.
     pub(crate) fn room(&self, id: StreamId, limit: usize) -> usize {
         match self.streams.get(id) {
-            Some(stream) => self.budget.room(limit, &stream.held, stream.priority, 0),
+            Some(stream) => self.room_of(stream, limit),
             None => self.budget.room(limit, &Held::new(), DEFAULT_PRIORITY, 0),
         }
     }
 
-    /// Whether something of the stream is not acknowledged.
-    pub(crate) fn holds_something(&self, id: StreamId) -> bool {
-        self.streams.get(id).is_some_and(|stream| stream.held.messages > 0)
+    /// The same, of a stream that is at hand.
+    pub(crate) fn room_of(&self, stream: &OutStream, limit: usize) -> usize {
+        self.budget.room(limit, &stream.held, stream.priority, 0)
     }
 
     /// A message of this size was refused: the stream's owner is to be told when there is room.
@@ -686,7 +700,8 @@ impl SendQueue {
                 self.open -= usize::from(stream.is_open());
                 dropped += stream.held.messages;
                 let (payload, messages) = (stream.held.payload, stream.held.messages);
-                self.budget.give_back(&mut stream.held, stream.priority, payload, messages);
+                self.budget.give_back(payload);
+                self.budget.messages_done(&mut stream.held, stream.priority, messages);
             }
             if let Some(slot) = slot {
                 self.turns.remove(slot);
