@@ -1,7 +1,8 @@
 //! Many channels and many connections, opened and closed from both sides under loss: nothing stays behind. Memory is
 //! counted by the allocator, on the one thread that does all the work.
 //!
-//! `SINNET_SOAK=long` runs the long form: 100,000 channels and 2,000 connections, some minutes. Otherwise 2,000 and 50.
+//! `SINNET_SOAK=long` runs the long form: 100,000 channels, 20,000 by their handles, and 2,000 connections:
+//! a minute. Otherwise 2,000, 1,000 and 50.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -254,6 +255,57 @@ async fn run(endpoints: &[Endpoint; 2], numbers: std::ops::Range<u64>, seed: u64
     };
     let waited = tokio::time::timeout(Duration::from_secs(60), forgotten).await;
     assert!(waited.is_ok(), "connections, deadlines, routes: {:?}", held());
+}
+
+/// Channels by their handles, over one connection: each says something both ways, and is closed by either side, by both,
+/// or by letting go of it.
+async fn handles(a: &PeerConnection, b: &PeerConnection, count: usize) {
+    for number in 0..count {
+        let (from, to) = if number % 2 == 0 { (a, b) } else { (b, a) };
+        let label = number.to_string();
+        let ours = from.create_data_channel(&label, DataChannelOptions::default()).expect("a channel");
+        let theirs = next_channel(to).await;
+        assert_eq!(theirs.label(), label);
+        ours.send(label.as_str()).await.expect("it is open");
+        assert_eq!(theirs.recv().await, Some(label.as_str().into()));
+        theirs.send(vec![7; 2000]).await.expect("it is open");
+        assert_eq!(ours.recv().await, Some(vec![7; 2000].into()));
+        match number % 4 {
+            0 => ours.close(),
+            1 => theirs.close(),
+            2 => drop((ours.clone(), theirs.close(), ours.close())),
+            _ => {
+                drop(ours);
+                theirs.closed().await;
+                continue;
+            }
+        }
+        tokio::join!(ours.closed(), theirs.closed());
+    }
+}
+
+#[test]
+fn channels_opened_and_closed_by_their_handles_leave_nothing() {
+    let channels = if is_long() { 20_000 } else { 1_000 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (endpoints, a, b) = runtime.block_on(async {
+        let [first, second] = [(); 2].map(|()| Endpoint::bind("127.0.0.1:0"));
+        let endpoints = [first.await.expect("an endpoint"), second.await.expect("an endpoint")];
+        let [a, b] = endpoints.each_ref().map(|endpoint| endpoint.peer_connection(PeerConfig::default()));
+        let (a, b) = (a.expect("a connection"), b.expect("a connection"));
+        a.set_local_description(a.create_offer().expect("an offer")).expect("our own");
+        b.set_remote_description(a.local_description().expect("described")).expect("their offer");
+        b.set_local_description(b.create_answer().expect("an answer")).expect("our own");
+        a.set_remote_description(b.local_description().expect("described")).expect("their answer");
+        a.connected().await.expect("it is up");
+        handles(&a, &b, 200).await;
+        (endpoints, a, b)
+    });
+    let info = measure(|| runtime.block_on(handles(&a, &b, channels)));
+    println!("{channels} channels by handles: {} bytes more than before", info.bytes_current);
+    assert!(info.bytes_current.abs() < SLACK, "{} bytes", info.bytes_current);
+    assert_eq!(runtime.metrics().num_alive_tasks(), 2, "the drivers");
+    drop((endpoints, a, b));
 }
 
 #[test]
