@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sinnet_sctp::{Association, CloseReason, Config, Event, Ppid, SendError, SendOptions, StreamId};
+use bytes::{Bytes, BytesMut};
+use sinnet_sctp::{
+    Association, CloseReason, Config, Event, Piece, PieceError, Ppid, SendError, SendOptions, StreamId,
+};
 
 use crate::{Endpoint, Incoming, Note, Outgoing};
 
@@ -15,9 +18,76 @@ pub struct Ours {
     heartbeats: bool,
     readable: VecDeque<StreamId>,
     notes: VecDeque<Note>,
+    pieces: Option<Pieces>,
+}
+
+/// Messages are given and read in pieces, and those of some ids are given up when half of them is sent.
+#[derive(Debug)]
+struct Pieces {
+    size: usize,
+    gives_up: fn(u32) -> bool,
+    /// What is left to give: stream, bytes, and how many are left when it is given up.
+    giving: Vec<(StreamId, Bytes, Option<usize>)>,
+    /// What is being read: stream, id, bytes.
+    reading: Option<(StreamId, u32, BytesMut)>,
 }
 
 impl Ours {
+    /// From now on messages are given in pieces of so many bytes, and those with an id that `gives_up` are abandoned half
+    /// way; and messages are read in pieces.
+    #[must_use]
+    pub fn in_pieces(mut self, size: usize, gives_up: fn(u32) -> bool) -> Self {
+        self.pieces = Some(Pieces { size, gives_up, giving: Vec::new(), reading: None });
+        self
+    }
+
+    fn give(&mut self) {
+        let Some(Pieces { size, giving, .. }) = &mut self.pieces else { return };
+        giving.retain_mut(|(stream, rest, given_up_at)| {
+            loop {
+                let piece = rest.slice(..rest.len().min(*size));
+                match self.association.append_to_message(*stream, piece.clone()) {
+                    Ok(()) => drop(rest.split_to(piece.len())),
+                    Err(PieceError::BufferFull) => return true,
+                    Err(error) => panic!("{error}"),
+                }
+                if given_up_at.is_some_and(|at| rest.len() <= at) {
+                    self.association.abandon_message(*stream);
+                    return false;
+                }
+                if rest.is_empty() {
+                    assert_eq!(self.association.finish_message(*stream), Ok(()));
+                    return false;
+                }
+            }
+        });
+    }
+
+    fn recv_in_pieces(&mut self) -> Option<Incoming> {
+        let Pieces { reading, .. } = self.pieces.as_mut()?;
+        loop {
+            if let Some((stream, id, bytes)) = reading {
+                match self.association.recv_piece(*stream) {
+                    Piece::Bytes(piece) => bytes.extend_from_slice(&piece),
+                    Piece::Pending => return None,
+                    Piece::End => {
+                        let (stream, id, payload) = (stream.0, *id, bytes.split().freeze());
+                        *reading = None;
+                        return Some(Incoming { stream, id, payload });
+                    }
+                    Piece::Aborted => *reading = None,
+                    Piece::NotBegun => unreachable!("it has begun"),
+                }
+                continue;
+            }
+            let stream = *self.readable.front()?;
+            match self.association.begin_recv(stream) {
+                Some(head) => *reading = Some((stream, head.ppid.0, BytesMut::new())),
+                None => drop(self.readable.pop_front()),
+            }
+        }
+    }
+
     /// A side that has not begun.
     pub fn new(config: Config, now: Instant, seed: [u8; 32]) -> Self {
         Self {
@@ -25,6 +95,7 @@ impl Ours {
             association: Association::new(Arc::new(config), now, seed),
             readable: VecDeque::new(),
             notes: VecDeque::new(),
+            pieces: None,
         }
     }
 
@@ -67,6 +138,7 @@ impl Endpoint for Ours {
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.give();
         let mut packet = [0; 9000];
         let len = self.association.poll_transmit(now, &mut packet)?;
         Some(packet[..len].to_vec())
@@ -74,6 +146,9 @@ impl Endpoint for Ours {
 
     fn recv(&mut self) -> Option<Incoming> {
         self.take_events();
+        if self.pieces.is_some() {
+            return self.recv_in_pieces();
+        }
         loop {
             let stream = *self.readable.front()?;
             if let Some(message) = self.association.recv(stream) {
@@ -97,6 +172,17 @@ impl Endpoint for Ours {
             ..SendOptions::default()
         };
         let payload = message.payload.clone();
+        if let Some(Pieces { giving, gives_up, .. }) = &mut self.pieces {
+            let (stream, ppid) = (StreamId(message.stream), Ppid(message.id));
+            match self.association.begin_message(now, stream, ppid, options) {
+                Ok(()) => {}
+                Err(PieceError::Busy) => return false,
+                Err(error) => panic!("{error}"),
+            }
+            let half = payload.len() / 2;
+            giving.push((stream, payload, gives_up(message.id).then_some(half)));
+            return true;
+        }
         match self.association.send(now, StreamId(message.stream), Ppid(message.id), payload, options) {
             Ok(()) => true,
             Err(SendError::BufferFull | SendError::Closed) => false,

@@ -105,22 +105,24 @@ impl World {
     pub fn pump(&mut self, side: usize) {
         let end = &mut self.ends[side];
         loop {
+            let mut moved = false;
             while let Some(bytes) = end.transmit(self.now) {
+                moved = true;
                 let [from, to] = [self.addresses[side], self.addresses[1 - side]];
                 self.net.send(self.now, from, to, Sealed { bytes, intact: true });
             }
             if !self.reading[side] {
                 break;
             }
-            let mut read = false;
             while let Some(message) = end.recv() {
                 self.log[side].push(Happening::Message(message));
-                read = true;
+                moved = true;
             }
             while let Some(note) = end.note() {
                 self.log[side].push(Happening::Note(note));
             }
-            if !read {
+            // Reading, of parts of a message too, may have something to send for it.
+            if !moved {
                 break;
             }
         }

@@ -58,6 +58,78 @@ fn received(world: &mut World, side: usize) -> Vec<(u32, Bytes)> {
     messages.collect()
 }
 
+/// Our side gives and reads in pieces, through a receive buffer of 1 MiB, and gives up odd messages half way.
+fn in_pieces(link: LinkConfig, interleaving: bool, piece: usize) -> World {
+    let theirs = DcsctpOptions {
+        interleaving,
+        receive_buffer: 16 << 20,
+        send_buffer: 64 << 20,
+        ..DcsctpOptions::default()
+    };
+    let ours = config(|config| {
+        config.interleaving = interleaving;
+        config.max_message_size_recv = 1 << 30;
+        config.max_whole_message = 256 << 10;
+        config.receive_buffer = 1 << 20;
+        config.send_buffer = 1 << 20;
+    });
+    World::new(sinnet_netsim::seed(6), link, |now| {
+        let ours = Ours::new(ours, now, [7; 32]).in_pieces(piece, |id| id % 2 == 1);
+        [Box::new(ours), Box::new(Dcsctp::new(theirs, now, 7))]
+    })
+}
+
+#[test]
+fn messages_in_pieces_arrive_whole_at_dcsctp_or_not_at_all() {
+    for (interleaving, loss, piece) in
+        [(false, 0.0, 100), (false, 0.02, 7_000), (true, 0.0, 7_000), (true, 0.02, 64 << 10)]
+    {
+        let link = LinkConfig { loss: Loss::Bernoulli(loss), ..DELAY };
+        let mut world = in_pieces(link, interleaving, piece);
+        world.connect([true, true]);
+        let mut got = Vec::new();
+        for (id, len) in
+            [(2, 300_000), (3, 500_000), (4, 1), (5, 1_000), (6, 1_148), (7, 90_000), (8, 2_000_000)]
+        {
+            let sent = Outgoing { unordered: id == 7, ..message(1, id, len) };
+            // The one before has to be at its end.
+            let begun = world.run_until(Duration::from_secs(60), |world| {
+                let now = world.now;
+                world.ends[OURS].send(now, &sent)
+            });
+            assert!(begun, "{id}");
+            got.extend(received(&mut world, THEIRS));
+        }
+        world.run_for(Duration::from_secs(60));
+        got.extend(received(&mut world, THEIRS));
+        let expected = [(2, 300_000), (4, 1), (6, 1_148), (8, 2_000_000)];
+        let expected = expected.map(|(id, len)| (id, message(1, id, len).payload));
+        assert!(
+            got == expected,
+            "{interleaving} {loss}: {:?}",
+            got.iter().map(|(id, _)| id).collect::<Vec<_>>()
+        );
+        assert_eq!(world.ends[OURS].residue(world.now), None);
+    }
+}
+
+#[test]
+fn a_message_of_dcsctp_larger_than_our_receive_buffer_is_read_in_pieces() {
+    let mib: usize = std::env::var("SINNET_PIECES_MIB").map_or(3, |mib| mib.parse().expect("a number"));
+    for (interleaving, loss) in [(false, 0.0), (true, 0.01)] {
+        let link = LinkConfig { loss: Loss::Bernoulli(loss), ..DELAY };
+        let mut world = in_pieces(link, interleaving, 1 << 10);
+        world.connect([true, true]);
+        let sent = message(1, 2, mib << 20);
+        assert!(world.ends[THEIRS].send(world.now, &sent));
+        assert!(world.ends[THEIRS].send(world.now, &message(1, 4, 10)));
+        world.run_for(Duration::from_secs(60 + mib as u64));
+        let [(2, large), (4, _)] = &received(&mut world, OURS)[..] else { panic!("not both") };
+        assert!(*large == sent.payload);
+        assert_eq!(world.ends[OURS].residue(world.now), None);
+    }
+}
+
 #[test]
 fn a_mebibyte_goes_either_way_under_loss() {
     let link = LinkConfig { loss: Loss::Bernoulli(0.02), duplicate: 0.01, ..DELAY };
