@@ -1,9 +1,11 @@
-//! Application-layer multicast over data channels: browsers and native nodes in one distribution tree.
+//! Application-layer multicast over data channels: browsers and native nodes in one group.
 //!
-//! - [`frame`]: what is on the data channels between nodes, the protocol of WebRTC_ALM with frames of our own beside it.
+//! | module | what |
+//! |---|---|
+//! | [`mesh`] | everybody connected with everybody: webrtc_p2p's service |
 //!
-//! The crate does no I/O and knows nothing of WebRTC: node ids, link ids and bytes. `docs/alm.md` has the protocol byte by
-//! byte, and what is not built yet.
+//! The distribution tree of WebRTC_ALM is next: `overlay`, a sans-IO core that knows node ids and bytes only (membership, the
+//! tree, joining, repair, forwarding), and `group`, which drives it over `sinnet::PeerConnection`s.
 #![forbid(unsafe_code)]
 
-pub mod frame;
+pub mod mesh;

@@ -1,4 +1,4 @@
-//! The client's end of `/ws`: `ws://`, or `wss://` by rustls with the system's certificate authorities.
+//! The client's end of a signalling WebSocket: `ws://`, or `wss://` by rustls with the system's certificate authorities.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
 use crate::message::{MAX_FRAME, MAX_MESSAGE};
-use crate::session::{Broken, CloseCode, Frame, Limits, Session, session};
+use crate::session::{Broken, CloseCode, Frame, Limits, Session, Wire, session};
 
 /// How to reach a server.
 #[derive(Clone, Debug)]
@@ -58,6 +58,15 @@ impl Client {
     ///
     /// [`ConnectError`].
     pub async fn connect(&self, url: &str) -> Result<Session, ConnectError> {
+        self.connect_as(url).await
+    }
+
+    /// The same, with another kind of messages: `String` for texts as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub async fn connect_as<M: Wire + 'static>(&self, url: &str) -> Result<Session<M>, ConnectError> {
         let connector = match (&self.tls, url.starts_with("wss:")) {
             (_, false) => Connector::Plain,
             (Some(config), true) => Connector::Rustls(config.clone()),

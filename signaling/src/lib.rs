@@ -32,4 +32,4 @@ pub mod simple;
 pub use client::Client;
 pub use message::Signal;
 pub use server::{Server, ServerConfig};
-pub use session::{CloseCode, Session};
+pub use session::{CloseCode, Session, Wire};
