@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::channel_handle::{ChannelHandle, Polls};
 use crate::data_channel::DataChannel;
-use crate::error::{Error, SendError};
+use crate::error::{Error, SendError, TrySendError};
 
 /// What a write sends in one message, unless [`ByteStream::set_write_size`] says otherwise: small enough to let others go
 /// between where the peer does not interleave, and not so small that it costs.
@@ -135,13 +135,19 @@ impl AsyncWrite for ByteStream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let len = self.next_write(buf.len());
-        ready!(self.polls.poll_room(cx, len)).map_err(broken)?;
-        // The peer's limit may have come with the opening.
-        let len = self.next_write(len);
-        let message = Bytes::copy_from_slice(&buf[..len]);
-        self.polls.handle().send_over_budget(message.into()).map_err(broken)?;
-        Poll::Ready(Ok(len))
+        loop {
+            let len = self.next_write(buf.len());
+            ready!(self.polls.poll_room(cx, len)).map_err(broken)?;
+            // The peer's limit may have come with the opening.
+            let len = self.next_write(len);
+            let message = Bytes::copy_from_slice(&buf[..len]);
+            match self.polls.handle().send_over_budget(message.into()) {
+                Ok(()) => return Poll::Ready(Ok(len)),
+                Err(TrySendError::Never(error)) => return Poll::Ready(Err(broken(error))),
+                // Another handle has just begun to give a message in pieces.
+                Err(TrySendError::Full(_) | TrySendError::NotOpen(_)) => {}
+            }
+        }
     }
 
     /// Nothing is kept back, so there is nothing to flush.

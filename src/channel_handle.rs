@@ -4,9 +4,10 @@
 use std::ops::Deref;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
-use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Message, MessageKind, Piece, PieceError};
+use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Message, MessageKind, Peer, Piece, PieceError};
 use tokio::task::coop::poll_proceed;
 
 use crate::error::{ReadError, SendError, TrySendError, WriteError};
@@ -46,20 +47,26 @@ impl ChannelHandle {
 
     /// Sends a message if that can be done now.
     pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError> {
+        self.send_by(message, Peer::try_send)
+    }
+
+    /// Sends a message, whether there is room or not; unless another handle is just giving one in pieces.
+    pub(crate) fn send_over_budget(&self, message: Message) -> Result<(), TrySendError> {
+        self.send_by(message, Peer::send_over_budget)
+    }
+
+    fn send_by(
+        &self,
+        message: Message,
+        send: impl FnOnce(&mut Peer, Instant, ChannelKey, Message) -> Result<(), sinnet_peer::TrySendError>,
+    ) -> Result<(), TrySendError> {
         {
             let mut core = self.lock();
             if core.peer.channel_state(self.key) == ChannelState::Connecting {
                 return Err(TrySendError::NotOpen(message));
             }
-            core.peer.try_send(now(), self.key, message).map_err(TrySendError::from_core)?;
+            send(&mut core.peer, now(), self.key, message).map_err(TrySendError::from_core)?;
         }
-        self.touch();
-        Ok(())
-    }
-
-    /// Sends a message, whether there is room or not.
-    pub(crate) fn send_over_budget(&self, message: Message) -> Result<(), SendError> {
-        self.lock().peer.send_over_budget(now(), self.key, message).map_err(SendError::from_core)?;
         self.touch();
         Ok(())
     }

@@ -62,20 +62,9 @@ pub enum SendError {
     /// The channel is closing or closed.
     #[error("the channel is closed")]
     Closed,
-    /// A [`Sink`](futures_util::Sink) was given a message before it was ready, on a channel that is not open yet.
-    #[error("the channel is not open yet")]
+    /// A [`Sink`](futures_util::Sink) was given a message without having been asked whether it is ready.
+    #[error("the sink is not ready")]
     NotReady,
-}
-
-impl SendError {
-    /// From the core's error, where there is no message to be given back.
-    pub(crate) fn from_core(error: PeerTrySend) -> Self {
-        match error {
-            PeerTrySend::TooLarge { size, limit } => SendError::TooLarge { size, limit },
-            PeerTrySend::NotOpen | PeerTrySend::Full(_) => SendError::NotReady,
-            _ => SendError::Closed,
-        }
-    }
 }
 
 /// [`DataChannel::try_send`](crate::DataChannel::try_send) did not take the message.
@@ -98,7 +87,8 @@ impl TrySendError {
     pub(crate) fn from_core(error: PeerTrySend) -> Self {
         match error {
             PeerTrySend::Full(message) => TrySendError::Full(message),
-            error => SendError::from_core(error).into(),
+            PeerTrySend::TooLarge { size, limit } => SendError::TooLarge { size, limit }.into(),
+            _ => SendError::Closed.into(),
         }
     }
 }

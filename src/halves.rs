@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, Stream};
 use sinnet_peer::Message;
@@ -16,7 +16,8 @@ use crate::error::{SendError, TrySendError};
 ///
 /// As a [`Sink`], it is ready when there is room, flushed when everything has been handed to the network once, and closed
 /// when everything has been delivered and the channel is closed. A message that it takes when it is ready is queued at
-/// once, whatever its size; dropping the sink takes nothing back.
+/// once, whatever its size, and dropping the sink takes nothing back; unless another handle has begun to give a message in
+/// pieces ([`DataChannel::send_stream`]) since the sink was ready: then it is queued when the sink is polled next.
 ///
 /// ```
 /// use futures_util::{SinkExt, StreamExt, stream};
@@ -47,11 +48,14 @@ use crate::error::{SendError, TrySendError};
 /// ```
 pub struct DataSender {
     polls: Polls<Arc<ChannelHandle>>,
+    /// What the sink took when it was ready, and the channel did not take any more: another handle had begun to give a
+    /// message in pieces.
+    pending: Option<Message>,
 }
 
 impl DataSender {
     pub(crate) fn new(handle: Arc<ChannelHandle>) -> Self {
-        Self { polls: Polls::new(handle) }
+        Self { polls: Polls::new(handle), pending: None }
     }
 
     /// The whole channel.
@@ -72,6 +76,15 @@ impl DataSender {
     }
 }
 
+impl DataSender {
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        match self.pending {
+            Some(_) => self.polls.poll_send(cx, &mut self.pending),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl Clone for DataSender {
     fn clone(&self) -> Self {
         Self::new(self.polls.handle().clone())
@@ -82,18 +95,31 @@ impl<M: Into<Message>> Sink<M> for DataSender {
     type Error = SendError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        ready!(self.poll_pending(cx))?;
         self.polls.poll_room(cx, 1)
     }
 
-    fn start_send(self: Pin<&mut Self>, message: M) -> Result<(), SendError> {
-        self.polls.handle().send_over_budget(message.into())
+    fn start_send(mut self: Pin<&mut Self>, message: M) -> Result<(), SendError> {
+        if self.pending.is_some() {
+            return Err(SendError::NotReady);
+        }
+        match self.polls.handle().send_over_budget(message.into()) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Never(error)) => Err(error),
+            Err(TrySendError::Full(message) | TrySendError::NotOpen(message)) => {
+                self.pending = Some(message);
+                Ok(())
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        ready!(self.poll_pending(cx))?;
         self.polls.poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        ready!(self.poll_pending(cx))?;
         self.polls.poll_close(cx)
     }
 }

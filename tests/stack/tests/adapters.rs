@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use sinnet::{
-    DataChannel, DataChannelOptions, DataChannelState, Endpoint, Message, PeerConfig, PeerConnection,
-    PeerEvent, Reliability, SendError, SessionDescription, TrySendError,
+    DataChannel, DataChannelOptions, DataChannelState, Endpoint, Message, MessageKind, PeerConfig,
+    PeerConnection, PeerEvent, Reliability, SendError, SessionDescription, TrySendError,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -230,10 +230,38 @@ async fn a_sink_is_ready_when_there_is_room_flushed_when_all_is_sent_and_closed_
     let (mut sink, _receiver) = pair.channel().await.0.split();
     let refused = SinkExt::<Message>::send(&mut sink, vec![0; size].into()).await;
     assert_eq!(refused, Err(SendError::TooLarge { size, limit: 32 * 1024 }));
-    // A sink on a channel that is not open waits, and refuses who does not.
-    let (mut early, _receiver) = pair.a.create_data_channel("x", Default::default()).unwrap().split();
-    drop(pair.b);
-    assert!(matches!(early.start_send_unpin("x"), Ok(()) | Err(SendError::NotReady)));
+    // Who does not ask gets one message in before the channel is open.
+    let fresh = Pair::new(tight()).await;
+    let channel = fresh.a.create_data_channel("early", DataChannelOptions::default()).unwrap();
+    let (mut early, _receiver) = channel.split();
+    assert_eq!(early.start_send_unpin("x"), Ok(()));
+    assert_eq!(early.start_send_unpin("y"), Err(SendError::NotReady));
+    assert!(SinkExt::<Message>::flush(&mut early).now_or_never().is_none());
+    fresh.exchange(|answer| answer);
+    patient(SinkExt::<Message>::flush(&mut early)).await.unwrap();
+    assert_eq!(early.start_send_unpin("y"), Ok(()));
+}
+
+#[tokio::test]
+async fn what_a_sink_and_a_byte_stream_take_waits_for_the_end_of_a_message_in_pieces() {
+    let pair = Pair::new(tight()).await;
+    let (ours, theirs) = pair.channel().await;
+    let (mut sink, _receiver) = ours.clone().split();
+    let mut bytes = ours.clone().into_byte_stream().unwrap();
+    let ready = std::future::poll_fn(|cx| Sink::<Message>::poll_ready(std::pin::Pin::new(&mut sink), cx));
+    patient(ready).await.unwrap();
+    let mut writer = patient(ours.send_stream(MessageKind::Binary)).await.unwrap();
+    assert_eq!(sink.start_send_unpin("behind it"), Ok(()));
+    assert!(SinkExt::<Message>::flush(&mut sink).now_or_never().is_none());
+    assert!(bytes.write(b"bytes").now_or_never().is_none());
+    patient(writer.write(vec![1; 10_000])).await.unwrap();
+    assert!(SinkExt::<Message>::flush(&mut sink).now_or_never().is_none());
+    writer.finish().unwrap();
+    patient(SinkExt::<Message>::flush(&mut sink)).await.unwrap();
+    assert_eq!(patient(bytes.write(b"bytes")).await.unwrap(), 5);
+    assert_eq!(patient(theirs.recv()).await, Some(vec![1; 10_000].into()));
+    assert_eq!(patient(theirs.recv()).await, Some("behind it".into()));
+    assert_eq!(patient(theirs.recv()).await, Some(b"bytes".to_vec().into()));
 }
 
 #[tokio::test]
