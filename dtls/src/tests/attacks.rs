@@ -9,6 +9,7 @@ use crate::handshake::{FragmentHeader, Message};
 use crate::input::MAX_EARLY;
 use crate::types::ContentType;
 use crate::*;
+use proptest::prelude::*;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -306,4 +307,51 @@ fn records_that_make_no_sense_are_counted_and_dropped() {
     assert_eq!(pair.server.connection.stats().malformed, junk.len() as u64 - 1, "all but the empty one");
     assert!(pair.server.output(now).is_empty());
     pair.assert_connected();
+}
+
+/// A datagram of somebody without the keys: made up, or one that was really sent with bytes changed.
+fn forged() -> impl Strategy<Value = (Option<prop::sample::Index>, Vec<(prop::sample::Index, u8)>, Vec<u8>)> {
+    (
+        proptest::option::of(any::<prop::sample::Index>()),
+        proptest::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4),
+        proptest::collection::vec(any::<u8>(), 0..80),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn nobody_without_the_keys_can_end_a_connection_or_make_it_answer(
+        forgeries in proptest::collection::vec((forged(), any::<bool>(), 0u8..3, 18u8..26), 1..40),
+    ) {
+        let mut pair = connected();
+        let now = pair.now;
+        let mut sent: Vec<Vec<u8>> = pair.log.iter().map(|(_, datagram)| datagram.clone()).collect();
+        sent.extend([pair.client.seal(b"from the client"), pair.server.seal(b"from the server")]);
+        for ((real, edits, bytes), to_client, epoch, content_type) in forgeries {
+            let datagram = match real {
+                Some(index) => {
+                    let mut datagram = index.get(&sent).clone();
+                    for (at, change) in edits {
+                        let at = at.index(datagram.len());
+                        datagram[at] ^= change;
+                    }
+                    datagram
+                }
+                None => {
+                    let mut record = plain(content_type, &bytes);
+                    record[4] = epoch;
+                    record
+                }
+            };
+            let end = pair.ends(to_client).0;
+            end.input(now, &datagram);
+            prop_assert!(end.output(now).is_empty(), "answered");
+            prop_assert_eq!(end.connection.poll_timeout(), None);
+        }
+        pair.client.received.clear();
+        pair.server.received.clear();
+        pair.assert_connected();
+    }
 }
