@@ -4,7 +4,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ring::aead::{AES_128_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use sinnet_dtls::{Certificate, CipherSuite, Config, Connection, HashAlgorithm, KeyType, Role};
+use sinnet_dtls::{Certificate, CipherSuite, Config, Connection, Fingerprint, HashAlgorithm, KeyType, Role};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,14 +24,26 @@ fn identity() -> Arc<Certificate> {
     Arc::new(Certificate::generate(1_795_000_000).expect("a certificate"))
 }
 
+/// [`Connection::new`] or something like it.
+type New = fn(Arc<Config>, Role, Vec<Fingerprint>, Instant, [u8; 32]) -> Connection;
+
 /// A connected pair.
 fn connect(certificate: &Arc<Certificate>, suite: CipherSuite, now: Instant) -> (Connection, Connection) {
+    connect_by(Connection::new, certificate, suite, now)
+}
+
+fn connect_by(
+    new: New,
+    certificate: &Arc<Certificate>,
+    suite: CipherSuite,
+    now: Instant,
+) -> (Connection, Connection) {
     let mut config = Config::new(Arc::clone(certificate));
     config.suites = vec![suite];
     let config = Arc::new(config);
     let expected = || vec![certificate.fingerprint(HashAlgorithm::Sha256)];
-    let mut client = Connection::new(Arc::clone(&config), Role::Client, expected(), now, [1; 32]);
-    let mut server = Connection::new(config, Role::Server, expected(), now, [2; 32]);
+    let mut client = new(Arc::clone(&config), Role::Client, expected(), now, [1; 32]);
+    let mut server = new(config, Role::Server, expected(), now, [2; 32]);
     let mut buffer = [0; 1500];
     while !client.is_connected() {
         while let Some(len) = client.poll_transmit(now, &mut buffer) {
@@ -121,6 +133,11 @@ fn handshakes(criterion: &mut Criterion) {
             }
         }
     }
+    // What is ours: messages, flights, records, certificates read and hashed for their fingerprints.
+    let (certificate, suite) = (identity(), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+    group.bench_function("all but the cryptography", |bencher| {
+        bencher.iter(|| connect_by(Connection::new_without_security, &certificate, suite, now));
+    });
     group.finish();
 }
 
