@@ -53,7 +53,8 @@ pub struct PeerConfig {
     pub max_message_size_in_pieces: usize,
     /// Memory for what is unread, over all channels of the connection, at the most: 16 MiB by default. It begins with 1 MiB
     /// and grows with what the application reads per round trip, so this is reached on long fast paths only, which need twice
-    /// their bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms.
+    /// their bandwidth-delay product: 64 MiB for 1 Gbit/s over 250 ms. SCTP has one window for all channels, so **one that is
+    /// not read holds up the others** when the buffer is full of what came on it: read it, or drop it.
     pub receive_buffer: usize,
     /// Memory for what is unsent or not acknowledged on a channel that sends alone, at the most: 16 MiB by default. The
     /// limit in force is twice the congestion window, 1 MiB at least. Channels that send at the same time share five

@@ -30,7 +30,10 @@
 //! - [`Endpoint`] owns UDP sockets and drives any number of connections over them from one task.
 //! - [`PeerConnection`] is W3C's `RTCPeerConnection` without media: offers, answers, candidates, states, events.
 //! - [`DataChannel`] is W3C's `RTCDataChannel`, with back-pressure that can be trusted: [`DataChannel::send`] waits
-//!   while the buffer is full, and a channel that is not read closes its window instead of growing memory.
+//!   while the channel's share of the buffer is full, a full channel holds up no other, and one that is not read closes
+//!   the window instead of growing memory. (The window is the connection's: see [`PeerConfig::receive_buffer`].)
+//! - [`DataSender`] and [`DataReceiver`] are its halves, a `futures` sink and stream; [`ByteStream`] is the channel as
+//!   tokio's `AsyncRead` and `AsyncWrite`.
 //!
 //! All handles are cheap to clone and can be used from any thread. Dropping the last handle of a channel closes the
 //! channel, dropping the last handle of a connection and its channels closes the connection; both deliver first what

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt, stream};
 use sinnet::{
     DataChannel, DataChannelOptions, DataChannelState, Endpoint, Message, MessageKind, PeerConfig,
@@ -489,4 +490,44 @@ async fn waits_that_are_dropped_while_they_wait_leave_no_trace() {
     patient(ours.closed()).await;
     assert_eq!(patient(theirs.recv()).await, None, "what was given up was not sent");
     assert_eq!(ours.writable(1).now_or_never(), Some(Err(SendError::Closed)));
+}
+
+#[tokio::test]
+async fn neither_a_wait_nor_an_answer_that_is_there_costs_an_allocation_each() {
+    // No more than tokio lets a task do at a time.
+    const TIMES: usize = 50;
+    let pair = Pair::new(PeerConfig::default()).await;
+    let (ours, theirs) = pair.channel().await;
+    let (mut sink, mut receiver) = ours.clone().split();
+    // The driver does not run in between, as nothing here is awaited.
+    let waits = || {
+        for _ in 0..TIMES {
+            assert!(ours.recv().now_or_never().is_none());
+            assert!(receiver.next().now_or_never().is_none());
+            assert!(ours.closed().now_or_never().is_none());
+        }
+    };
+    let waiting = allocation_counter::measure(waits).count_total;
+    assert!(waiting < 10, "{waiting} allocations for {TIMES} waits");
+    let message = Bytes::from(noise(1_000));
+    let sends = || {
+        for _ in 0..TIMES {
+            assert_eq!(ours.send(message.clone()).now_or_never(), Some(Ok(())));
+            assert_eq!(sink.feed(message.clone()).now_or_never(), Some(Ok(())));
+        }
+    };
+    let sending = allocation_counter::measure(sends).count_total;
+    assert!(sending < 20, "{sending} allocations to send {} messages", 2 * TIMES);
+    patient(ours.flush()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut theirs = theirs.split().1;
+    let mut got = 0;
+    let receives = || {
+        while let Some(Some(received)) = theirs.next().now_or_never() {
+            assert_eq!(received.as_bytes(), message);
+            got += 1;
+        }
+    };
+    let receiving = allocation_counter::measure(receives).count_total;
+    assert!(got > TIMES && receiving < 10, "{receiving} allocations to take {got} messages");
 }
