@@ -104,8 +104,8 @@ Object.assign(globalThis.sn, (() => {
 
   async function speak(channel, script) {
     for (let number = 0; number < script.count; number++) {
-      // By the event, or else by the clock: on some channels that the peer has opened, Chromium 156 does not count down
-      // bufferedAmount for a while, though everything has been sent, and acknowledged.
+      // By the event, or else by the clock: what is sent within some milliseconds of `ondatachannel`, Chromium 156 sends,
+      // but does not count down in bufferedAmount until more is sent (measured; a second later it does).
       if (channel.bufferedAmount > 16 * 1024) {
         await new Promise((resolve) => { channel.onbufferedamountlow = resolve; setTimeout(resolve, 100); });
       }
