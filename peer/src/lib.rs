@@ -45,6 +45,7 @@
 mod channel;
 mod channel_table;
 mod channels;
+mod closing;
 mod config;
 mod demux;
 mod error;
