@@ -122,6 +122,7 @@ impl Budget {
     }
 
     /// So many messages of a stream are gone.
+    #[inline]
     pub(crate) fn messages_done(&mut self, held: &mut Held, weight: u16, messages: usize) {
         held.messages -= messages;
         self.messages -= messages;

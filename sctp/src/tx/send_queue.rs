@@ -508,16 +508,16 @@ impl SendQueue {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         stream.held.payload -= bytes;
         if done {
-            self.message_done(slot);
+            self.budget.messages_done(&mut stream.held, stream.priority, 1);
+            if stream.held.messages == 0 {
+                self.emptied(slot);
+            }
         }
     }
 
-    fn message_done(&mut self, slot: u16) {
+    /// Everything that the stream had is acknowledged or given up.
+    fn emptied(&mut self, slot: u16) {
         let Some(stream) = self.streams.at_mut(slot) else { return };
-        self.budget.messages_done(&mut stream.held, stream.priority, 1);
-        if stream.held.messages > 0 {
-            return;
-        }
         if stream.reset == ResetState::Draining && stream.is_drained() {
             self.drained.push_back(stream.id);
         }
