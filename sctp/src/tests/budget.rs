@@ -99,8 +99,8 @@ fn bulk_on_many_streams_does_not_hold_up_a_short_message_on_another() {
     let mut pair = connected();
     bottleneck(&mut pair);
     let bulk: Vec<u16> = (0..50).collect();
-    saturate(&mut pair, &bulk, 16_000, Duration::from_secs(2));
-    for round in 0..30u8 {
+    saturate(&mut pair, &bulk, 16_000, ms(700));
+    for round in 0..20u8 {
         assert_eq!(pair.try_send(A, 99, &[round; 100], SendOptions::default()), Ok(()));
         let sent = pair.now;
         while pair.recv(Z, 99).is_none() {
@@ -124,15 +124,15 @@ fn streams_that_come_later_get_as_much_as_those_that_filled_the_buffer() {
 
 #[test]
 fn bytes_are_shared_by_priority_within_the_budgets() {
-    for (len, streams) in [(16_000, 4u16), (60_000, 4), (4_000, 40)] {
+    for (len, streams) in [(16_000, 4u16), (4_000, 40)] {
         let mut pair = connected();
         bottleneck(&mut pair);
         let all: Vec<u16> = (0..streams).collect();
         for &stream in &all {
             pair.ends[A].set_stream_priority(StreamId(stream), 128 << (stream % 4));
         }
-        saturate(&mut pair, &all, len, Duration::from_secs(1));
-        let got = saturate(&mut pair, &all, len, Duration::from_secs(4));
+        saturate(&mut pair, &all, len, ms(500));
+        let got = saturate(&mut pair, &all, len, Duration::from_secs(2));
         let mut shares = [0.0; 4];
         for (stream, bytes) in got {
             shares[usize::from(stream % 4)] += bytes as f64;
@@ -143,7 +143,7 @@ fn bytes_are_shared_by_priority_within_the_budgets() {
             let deviation = (share / total - want).abs() / want;
             assert!(deviation < 0.1, "{streams} streams, {len}: {i} has {:.3} of all", share / total);
         }
-        assert!(total > 36e6, "{streams} streams, {len}: the path is full: {total}");
+        assert!(total > 18e6, "{streams} streams, {len}: the path is full: {total}");
     }
 }
 
