@@ -180,6 +180,11 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "FD", requires = "chat")]
     pub(crate) chat_fd: Option<u32>,
 
+    /// With `--send`: each file as one message, whatever its size. The peer must accept it: browsers put a message together in
+    /// memory, Chromium up to 256 KiB, Firefox up to 1 GiB.
+    #[arg(long, requires = "send")]
+    pub(crate) as_one: bool,
+
     /// With --recv: largest file taken, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE)]
     pub(crate) max_size: u64,

@@ -189,7 +189,7 @@ impl Connection {
                     DataChannelOptions { protocol: transfer::PROTOCOL.to_owned(), ..Default::default() };
                 files.push((self.peer.create_data_channel(&label, options)?, path.clone()));
             }
-            self.tasks.spawn(modes::send_files(files, self.screen.clone()));
+            self.tasks.spawn(modes::send_files(files, args.as_one, self.screen.clone()));
         }
         Ok(())
     }

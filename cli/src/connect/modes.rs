@@ -43,21 +43,31 @@ pub(super) async fn count(channel: DataChannel) -> Outcome {
 }
 
 /// One after the other; the first that fails ends it.
-pub(super) async fn send_files(files: Vec<(DataChannel, PathBuf)>, screen: Screen) -> Outcome {
+pub(super) async fn send_files(files: Vec<(DataChannel, PathBuf)>, as_one: bool, screen: Screen) -> Outcome {
     for (channel, path) in files {
-        if let Err(failure) = send_file(&channel, path, &screen).await {
+        if let Err(failure) = send_file(&channel, path, as_one, &screen).await {
             return Outcome::Done(Err(failure));
         }
     }
     Outcome::Done(Ok(()))
 }
 
-async fn send_file(channel: &DataChannel, path: PathBuf, screen: &Screen) -> Result<(), Failure> {
+async fn send_file(
+    channel: &DataChannel,
+    path: PathBuf,
+    as_one: bool,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let what = format!("{} was not sent", path.display());
     let source = transfer::Source::file(&path).await.context(&what)?;
     channel.opened().await.context(&what)?;
     let mut bar = screen.bar("sending");
-    let sent = transfer::send(channel, source, &mut bar).await.context(&what)?;
+    let sent = if as_one {
+        transfer::send(&transfer::AsOne::new(channel), source, &mut bar).await
+    } else {
+        transfer::send(channel, source, &mut bar).await
+    };
+    let sent = sent.context(&what)?;
     screen.say(format!("sent {:?}: {}, sha256 {}", sent.name, bar.summary(), sent.sha256));
     channel.close();
     let _ = timeout(CLOSING, channel.closed()).await;

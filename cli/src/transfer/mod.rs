@@ -24,7 +24,8 @@ use std::fmt::Write as _;
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use sinnet::{DataChannel, Message, SendError};
+use sinnet::{DataChannel, Message, MessageKind, MessageWriter, SendError, WriteError};
+use tokio::sync::Mutex;
 
 pub(crate) use receive::{Store, receive};
 pub(crate) use send::send;
@@ -116,6 +117,55 @@ impl Pipe for DataChannel {
 
     async fn recv(&self) -> Option<Message> {
         DataChannel::recv(self).await
+    }
+}
+
+/// A channel on which all bytes between two texts are one message, however many they are.
+pub(crate) struct AsOne<'a> {
+    channel: &'a DataChannel,
+    message: Mutex<Option<MessageWriter>>,
+}
+
+impl<'a> AsOne<'a> {
+    pub(crate) fn new(channel: &'a DataChannel) -> Self {
+        Self { channel, message: Mutex::new(None) }
+    }
+}
+
+impl Pipe for AsOne<'_> {
+    async fn send(&self, message: Message) -> Result<(), SendError> {
+        let mut open = self.message.lock().await;
+        let result = match message {
+            Message::Binary(bytes) => {
+                if open.is_none() {
+                    *open = Some(self.channel.send_stream(MessageKind::Binary).await.map_err(send_error)?);
+                }
+                match open.as_mut() {
+                    Some(message) => message.write(bytes).await,
+                    None => Ok(()),
+                }
+            }
+            text => {
+                if let Some(message) = open.take() {
+                    message.finish().map_err(send_error)?;
+                }
+                return self.channel.send(text).await;
+            }
+        };
+        result.map_err(send_error)
+    }
+
+    async fn recv(&self) -> Option<Message> {
+        self.channel.recv().await
+    }
+}
+
+fn send_error(error: WriteError) -> SendError {
+    match error {
+        WriteError::TooLarge { size, limit } => {
+            SendError::TooLarge { size: usize::try_from(size).unwrap_or(usize::MAX), limit }
+        }
+        _ => SendError::Closed,
     }
 }
 

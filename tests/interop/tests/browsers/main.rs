@@ -33,6 +33,7 @@ macro_rules! cell {
             run!(messages, a_burst_of_messages_comes_back_in_order);
             run!(files, the_peer_receives_50_mb_from_the_browser);
             run!(files, the_browser_receives_50_mb_from_the_peer);
+            run!(files, the_browser_receives_a_file_in_one_message);
             run!(files, a_file_that_the_browser_abandons_leaves_nothing);
             run!(channels, twenty_channels_opened_from_both_sides_echo);
             run!(channels, options_arrive_as_they_were_given);
