@@ -64,6 +64,12 @@
 //! Messages of one stream are never interleaved (RFC 8260 §2.2.2). Priorities are
 //! [`set_stream_priority`](Association::set_stream_priority).
 //!
+//! # Messages larger than memory
+//!
+//! [`begin_message`](Association::begin_message) begins one that is given in pieces, of a length that nobody knows before
+//! its end; [`begin_recv`](Association::begin_recv) reads one as it comes. Both end as a whole message, or as none. With
+//! [`Config::max_whole_message`] below [`Config::max_message_size_recv`], a peer may send more than any buffer holds.
+//!
 //! # The size of packets
 //!
 //! Packets have [`Config::mtu`] bytes until probes have shown that larger ones arrive. Chunks are never cut longer
