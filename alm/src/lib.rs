@@ -3,9 +3,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`mesh`] | everybody connected with everybody: webrtc_p2p's service |
+//! | [`frame`] | what is on the data channels of a distribution tree: WebRTC_ALM's protocol, with frames of our own beside it |
+//! | [`overlay`] | one member of such a tree as a machine without I/O: joining, forwarding, repair, the owner's view |
 //!
-//! The distribution tree of WebRTC_ALM is next: `overlay`, a sans-IO core that knows node ids and bytes only (membership, the
-//! tree, joining, repair, forwarding), and `group`, which drives it over `sinnet::PeerConnection`s.
+//! `frame` and `overlay` know node ids and bytes only, neither connections nor tokio; `docs/alm.md` has their protocol byte by byte.
+//! Next is `group`, which drives them over `sinnet::PeerConnection`s.
 #![forbid(unsafe_code)]
 
+pub mod frame;
 pub mod mesh;
+pub mod overlay;

@@ -7,7 +7,7 @@
 //! ```text
 //!  5 attach     role:1 epoch:4 next:8 credit:8 size:4
 //!  6 path       kind:1 epoch:4 next:8 path:list siblings:list uncles:list
-//!  7 heartbeat  stamp:4 echo:4 held:4 tick:4 epoch:4 next:8 size:4 height:1
+//!  7 heartbeat  stamp:4 echo:4 held:4 tick:4 epoch:4 next:8 size:4 height:1 parents:1
 //!  8 route      hops:1 to:list from:list kind:1 body
 //!                 0 ask     role:1 limit:1 size:4 avoid:4
 //!                 1 accept  role:1
@@ -97,6 +97,8 @@ pub struct Heartbeat {
     pub size: u32,
     /// Upwards: levels below the sender.
     pub height: u8,
+    /// Upwards: upstreams of the sender. With one alone it is not sent away from its place.
+    pub parents: u8,
 }
 
 /// A frame that goes along the tree to one node.
@@ -227,6 +229,7 @@ impl Control {
                 next: r.sequence()?,
                 size: r.u32()?,
                 height: r.u8()?,
+                parents: r.u8()?,
             }),
             8 => Self::Route(Route {
                 hops: r.u8()?,
@@ -284,6 +287,7 @@ impl Control {
                 b.put_u64_le(beat.next.0);
                 b.put_u32_le(beat.size);
                 b.put_u8(beat.height);
+                b.put_u8(beat.parents);
                 7
             }
             Self::Route(route) => {
@@ -457,9 +461,10 @@ mod tests {
                     Control::Path(PathInfo { reliable, epoch, next, path, siblings, uncles })
                 }),
             (any::<[u32; 6]>(), any::<u64>(), any::<u8>()).prop_map(|(n, next, height)| {
+                let parents = height;
                 let [stamp, echo, held, tick, epoch, size] = n;
                 let next = Sequence(next);
-                Control::Heartbeat(Heartbeat { stamp, echo, held, tick, epoch, next, size, height })
+                Control::Heartbeat(Heartbeat { stamp, echo, held, tick, epoch, next, size, height, parents })
             }),
             (any::<u8>(), path(), path(), routed())
                 .prop_map(|(hops, to, from, body)| Control::Route(Route { hops, to, from, body })),

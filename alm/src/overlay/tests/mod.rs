@@ -1,0 +1,3 @@
+//! Nodes in virtual time.
+
+mod pair;
