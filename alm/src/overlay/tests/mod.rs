@@ -1,3 +1,5 @@
 //! Nodes in virtual time.
 
 mod pair;
+mod sim;
+mod table;
