@@ -298,7 +298,7 @@ mod tests {
             "ping --size 1 --seconds 2",
             "setup --count 3 --threads 2",
             "idle --count 7 --seconds 1 --max-segments 1 --max-mtu 1452 --congestion bbr",
-            "bulk --keylog /tmp/a --pcap /tmp/b --pcap-keys --snaplen 100",
+            "bulk --keylog keys --pcap a.pcapng --pcap-keys --snaplen 100",
         ] {
             let parse = |arguments: Vec<OsString>| Cli::try_parse_from(arguments).unwrap().command;
             let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
