@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A restart is a session of its own but for the roles, so it has an agent of its own. Data stays on the path of `current`
-//! until `next` has one (§12.1.1). If it finds none, the old path serves for as long as it has the peer's consent. The
+//! until `next` has one (§12.1.1). If it finds none, the old path serves for as long as it has the peer's consent.
+//! A peer whose data comes on a path of `next` has changed over; so do we then, nominated or not: it may have closed the old one. The
 //! replaced agent still answers for a while, and its paths are still good to receive on: the peer may change over later.
 
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ pub(crate) struct Generations {
     /// Where a new agent's host candidates are.
     bases: Vec<SocketAddr>,
     local_ended: bool,
+    /// The peer's data comes on a path that only `next` has.
+    peer_has_moved: bool,
     /// A state that the change to another agent has brought.
     news: Option<State>,
     /// How often agents have come or gone.
@@ -49,6 +52,7 @@ impl Generations {
             retired: None,
             bases: Vec::new(),
             local_ended: false,
+            peer_has_moved: false,
             news: None,
             version: 0,
             restarts: 0,
@@ -130,13 +134,24 @@ impl Generations {
         offered.set_remote_lite(lite);
         offered.set_remote_credentials(now, remote)?;
         self.next = self.offered.take();
+        self.peer_has_moved = false;
         self.version = self.version.wrapping_add(1);
         Ok(())
     }
 
-    /// Lets the restarted agent take over once it has a path, or a working one where the old one has none any more.
+    /// Data of the peer has come on a validated path.
+    #[inline]
+    pub(crate) fn note_data(&mut self, path: Path) {
+        if let Some(next) = &self.next {
+            self.peer_has_moved |= next.is_validated(path) && !self.current.is_validated(path);
+        }
+    }
+
+    /// Lets the restarted agent take over once it has a path, or a working one where the old one works no more.
     fn consider_takeover(&mut self, now: Instant) {
-        let without_path = self.current.can_send().is_none();
+        let without_path = self.peer_has_moved
+            || self.current.can_send().is_none()
+            || self.current.state() == State::Disconnected;
         let ready =
             |next: &Agent| next.selected_path().is_some() || without_path && next.can_send().is_some();
         let Some(next) = self.next.take_if(|next| ready(next)) else { return };

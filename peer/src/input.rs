@@ -72,6 +72,7 @@ impl Peer {
         let validated = self.ice.is_validated(path);
         match &mut self.transport {
             Some(transport) if validated => {
+                self.ice.note_data(path);
                 self.traffic.received(now, path, datagram.len());
                 let (sctp, tap) = (&mut transport.sctp, &mut self.tap);
                 // An error is told by an event as well.

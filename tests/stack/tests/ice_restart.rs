@@ -236,3 +236,24 @@ fn a_restart_on_the_heels_of_another_is_the_one_that_counts() {
     assert_eq!(talk.ufrags()[0], seen[seen.len() - 2]);
     talk.finish();
 }
+
+#[test]
+fn a_new_path_takes_over_from_one_that_works_no_more_nominated_or_not() {
+    let mut talk = Talk::new(seed(0x7ce));
+    talk.run(ms(300));
+    let (now, moved) = (talk.world.now, "10.0.0.9:5009".parse().unwrap());
+    talk.world.a.more_addrs.push(moved);
+    assert!(talk.world.a.peer.add_local_host(now, moved).is_some());
+    // Nothing passes by the old address any more, and no nomination by the new one (USE-CANDIDATE, an attribute of no bytes).
+    let dead = talk.world.a.addr.ip();
+    talk.world.net.set_filter(move |_, datagram| {
+        let nominates = datagram.payload.starts_with(&[0, 1])
+            && datagram.payload.chunks(4).any(|attribute| attribute == [0, 0x25, 0, 0]);
+        datagram.src.ip() != dead && datagram.dst.ip() != dead && !nominates
+    });
+    talk.restart(true);
+    talk.run(ms(25_000));
+    assert_eq!(talk.restarts(), [1, 1]);
+    assert_eq!(talk.world.a.peer.selected_path(), None);
+    talk.finish();
+}

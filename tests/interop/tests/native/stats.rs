@@ -76,9 +76,12 @@ pub(crate) async fn numbers_agree_with_the_browsers(lab: &mut Lab, cell: Cell) {
         let count = |field: &str| transport[field].as_u64().expect("a count");
         assert!(count("packetsSent").abs_diff(traffic.packets_received) <= 3, "{traffic:?} {transport}");
         assert!(count("bytesSent").abs_diff(traffic.bytes_received) <= 3 * 1500, "{traffic:?} {transport}");
-        // Size probes get lost on the way.
+        // Size probes get lost on the way, and more where Chromium gets no time to read.
         assert!(transport["bytesReceived"].as_u64() <= Some(traffic.bytes_sent), "{transport}");
-        assert!(transport["bytesReceived"].as_u64() > Some(traffic.bytes_sent * 9 / 10), "{transport}");
+        assert!(
+            transport["bytesReceived"].as_u64() > Some(traffic.bytes_sent / 2),
+            "{traffic:?} {transport}"
+        );
     }
 
     let pairs = native.connection.candidate_pairs();
