@@ -142,7 +142,7 @@ async fn pair(net: &Net, max_segments: usize) -> (End, End) {
     (a, b)
 }
 
-/// The size of SCTP packets, after it has been the same for longer than a size is tried.
+/// The size of SCTP packets, after it has been the same for longer than two sizes are tried in vain: three seconds each.
 async fn settled(end: &End) -> usize {
     let mut last = (0, now());
     loop {
@@ -150,7 +150,7 @@ async fn settled(end: &End) -> usize {
         if size != last.0 {
             last = (size, now());
         }
-        if last.1.elapsed() > Duration::from_secs(5) {
+        if last.1.elapsed() > Duration::from_millis(7500) {
             return size;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
