@@ -177,6 +177,14 @@ impl PathMtu {
         self.probe = Some(Probe::of(self.base));
     }
 
+    /// The path is another one. What is outstanding was cut for the base size, if that was known to arrive, and can't be cut
+    /// again: the base stays the least, or nothing of it could be sent.
+    pub(crate) fn start_over(&mut self) {
+        let confirmed = self.confirmed && self.state != State::Disabled;
+        self.start();
+        self.confirmed |= confirmed;
+    }
+
     /// The end.
     pub(crate) fn stop(&mut self) {
         self.state = State::Disabled;

@@ -18,7 +18,7 @@ impl Sender {
     /// The path is another one: RFC 8261 §6.1 has the size tested again and congestion control start anew. What is in
     /// flight stays so, until it is acknowledged or a timer takes it for lost.
     pub(crate) fn path_changed(&mut self, config: &Config) {
-        self.path_mtu.start();
+        self.path_mtu.start_over();
         self.packet_size = self.path_mtu.size();
         self.outstanding.forget_large();
         self.outstanding.set_packet_len(pmdcs(self.packet_size));
