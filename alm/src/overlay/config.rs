@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::frame::HEADER;
+
 /// What a group promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GroupKind {
@@ -70,8 +72,9 @@ impl Default for Config {
     }
 }
 
-/// Largest message that can be published, in bytes; it must fit into a window and into a data channel's message.
-pub const MAX_MESSAGE: usize = 256 * 1024;
+/// Largest message that can be published, in bytes: with its header it is a data channel message of 256 KiB, the largest that
+/// Chromium takes.
+pub const MAX_MESSAGE: usize = 256 * 1024 - HEADER;
 
 /// Control frames that wait for a link. Reports and routed frames are dropped above half of it, everything above it.
 pub(crate) const MAX_CONTROL: usize = 128;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::frame::{Join, NodeId, Role, Sequence};
+use crate::frame::{HEADER, Join, NodeId, Role, Sequence};
 
 /// A link between two nodes, numbered by the owner of the machine: one data channel. Numbers are not used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,13 +35,38 @@ pub enum Message {
     Text(String),
 }
 
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
 impl Message {
-    /// Bytes that it has, as it is here.
-    pub(crate) fn len(&self) -> usize {
-        match self {
+    /// What it counts for as long as nobody takes it: its bytes, and a header, so that empty ones are not free.
+    pub(crate) fn cost(&self) -> u64 {
+        let len = match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Text(text) => text.len(),
-        }
+        };
+        (len + HEADER) as u64
     }
 }
 

@@ -116,15 +116,17 @@ impl Node {
 
     /// Gives a message to the application. One that takes nothing holds back a reliable group, and skips in a live one.
     fn deliver(&mut self, sequence: Sequence, message: Message, reliable: bool) {
-        self.untaken += message.len() as u64;
-        self.tell(Event::Message(sequence, message));
+        self.untaken += message.cost();
+        self.messages.push_back(Event::Message(sequence, message));
         while !reliable && self.untaken > self.config.window as u64 {
-            let oldest = self.events.iter().position(|event| matches!(event, Event::Message(..)));
-            let Some(Event::Message(_, message)) = oldest.and_then(|at| self.events.remove(at)) else {
-                return;
-            };
-            self.untaken = self.untaken.saturating_sub(message.len() as u64);
-            self.stats.skipped += 1;
+            match self.messages.pop_front() {
+                Some(Event::Message(_, message)) => {
+                    self.untaken = self.untaken.saturating_sub(message.cost());
+                    self.stats.skipped += 1;
+                }
+                Some(_) => {}
+                None => return,
+            }
         }
     }
 
@@ -143,7 +145,14 @@ impl Node {
         }
         self.stats.missed += missing.unsigned_abs();
         self.next = Some(to);
-        self.tell(Event::Missed { from, to });
+        // Gaps without a message between them are one: there are never more of them than messages.
+        if let Some(Event::Missed { to: end, .. }) =
+            self.messages.back_mut().filter(|last| matches!(last, Event::Missed { to, .. } if *to == from))
+        {
+            *end = to;
+        } else {
+            self.messages.push_back(Event::Missed { from, to });
+        }
     }
 
     /// What the child wants now. It may say so as often as it likes.
@@ -200,7 +209,7 @@ impl Node {
     }
 
     /// Bytes that wait here for the slowest child that keeps up, or for the application.
-    pub(super) fn held(&self) -> u64 {
+    pub fn held(&self) -> u64 {
         let children = self.links.values().filter(|link| link.is_eager_child() && !link.straggler);
         let lag = children.filter_map(|link| link.cursor).map(|cursor| self.store.bytes_from(cursor));
         lag.max().unwrap_or(0).max(self.untaken)

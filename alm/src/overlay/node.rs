@@ -93,6 +93,8 @@ pub struct Node {
     pub(super) asked_tree: Option<Instant>,
     pub(super) rate: (u64, Instant, u32),
     pub(super) events: VecDeque<Event>,
+    /// Messages and gaps in their order, apart: an application that takes none must not hold up the rest.
+    pub(super) messages: VecDeque<Event>,
     pub(super) stats: Stats,
 }
 
@@ -135,6 +137,7 @@ impl Node {
             asked_tree: None,
             rate: (0, now, 0),
             events: VecDeque::new(),
+            messages: VecDeque::new(),
             stats: Stats::default(),
             config,
             rng,
@@ -306,16 +309,25 @@ impl Node {
         Some(frame.into_bytes())
     }
 
-    /// What happened. Messages that are not taken hold back a reliable group's sender.
+    /// What happened: first what [`Node::poll_urgent`] has, then messages. Those that are not taken hold back a reliable
+    /// group's sender.
     pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.poll_urgent() {
+            return Some(event);
+        }
+        let event = self.messages.pop_front()?;
+        if let Event::Message(_, message) = &event {
+            self.untaken = self.untaken.saturating_sub(message.cost());
+            self.grant();
+        }
+        Some(event)
+    }
+
+    /// What happened, but for [`Event::Message`] and [`Event::Missed`]: for an application that has no room for these now.
+    pub fn poll_urgent(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        match &event {
-            Event::Message(_, message) => {
-                self.untaken = self.untaken.saturating_sub(message.len() as u64);
-                self.grant();
-            }
-            Event::TreeUpdate => self.tree_told = false,
-            _ => {}
+        if event == Event::TreeUpdate {
+            self.tree_told = false;
         }
         Some(event)
     }
@@ -367,7 +379,7 @@ impl Node {
 
     /// Tells something that may be lost when nobody listens.
     pub(super) fn tell(&mut self, event: Event) {
-        if self.events.len() < MAX_EVENTS || matches!(event, Event::Message(..)) {
+        if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         } else {
             self.stats.overflow += 1;
