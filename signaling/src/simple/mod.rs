@@ -28,6 +28,7 @@
 //! | `k` | one of a joiner's acceptors, from 0; only joiners send and get it |
 //! | `s`, `d` | description and candidate, whatever they are |
 //! | `t` | proof of a node's number, from the join's answer: with it a later join keeps the number |
+//! | `x` | in a create, the owner's secret and the first free number, for a group that comes back after a restart of the server (`docs/alm.md`) |
 //! | `r` | in answers, `ok` or what is wrong |
 
 mod server;

@@ -86,6 +86,8 @@ struct Group {
     description: String,
     owner: SocketId,
     next_node: u32,
+    /// Makes the proofs of its nodes' numbers, so that none has to be kept: from the owner's secret if it has said one.
+    proofs: hmac::Key,
     /// Joins that may come at once, as of then.
     joins_left: u32,
     refilled: Instant,
@@ -123,7 +125,7 @@ struct Socket {
 pub struct Server {
     limits: Limits,
     rng: StdRng,
-    /// Makes the proofs of nodes' numbers, so that none has to be kept.
+    /// For the groups whose owner has no secret.
     proofs: hmac::Key,
     sockets: HashMap<SocketId, Socket>,
     groups: BTreeMap<u64, Group>,
@@ -135,6 +137,9 @@ pub struct Server {
     output: VecDeque<Output>,
     stats: Stats,
 }
+
+/// What two keys have to agree on for the one to take over the other's group.
+const TAKE_OVER: &[u8] = b"take over";
 
 /// What is wrong with a message, for its sender.
 type Wrong = String;
@@ -192,14 +197,31 @@ impl Server {
             Some(_) => text(message, "d", MAX_DESCRIPTION).ok_or_else(|| argument("d"))?,
         };
         self.must_be_new(socket)?;
-        if self.names.contains_key(name) {
-            return Err(format!("there is a group {name:?} already"));
+        let (secret, first_node) = revival(message);
+        if let Some(&id) = self.names.get(name) {
+            let group = self.groups.get_mut(&id).filter(|group| {
+                let same =
+                    |secret| hmac::verify(&group.proofs, TAKE_OVER, hmac::sign(secret, TAKE_OVER).as_ref());
+                secret.as_ref().is_some_and(|secret| same(secret).is_ok())
+            });
+            let Some(group) = group else { return Err(format!("there is a group {name:?} already")) };
+            // The owner's own, from a socket that it has given up and we have not.
+            let before = std::mem::replace(&mut group.owner, socket);
+            group.next_node = group.next_node.max(first_node);
+            let description = group.description.clone();
+            self.shut(before, "the group's owner is back on another socket");
+            self.settle(socket, Role::Owner(id), None);
+            self.send(socket, json!({"m": "create", "r": "ok", "g": id, "n": name, "d": description}));
+            return Ok(());
         }
         if self.groups.len() >= self.limits.max_groups {
             return Err("this server has as many groups as it can take".to_owned());
         }
         let id = self.next_group;
         self.next_group += 1;
+        let proofs = secret.unwrap_or_else(|| {
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.proofs, &id.to_be_bytes()).as_ref())
+        });
         self.names.insert(name.to_owned(), id);
         self.groups.insert(
             id,
@@ -207,7 +229,8 @@ impl Server {
                 name: name.to_owned(),
                 description: description.to_owned(),
                 owner: socket,
-                next_node: 1,
+                next_node: first_node,
+                proofs,
                 joins_left: self.limits.joins_per_second.saturating_mul(2),
                 refilled: now,
             },
@@ -222,13 +245,13 @@ impl Server {
         let id = self.find_group(message.get("g"))?;
         self.must_be_new(socket)?;
         let secret = self.secret();
-        let (proofs, rate) = (self.proofs.clone(), self.limits.joins_per_second);
+        let rate = self.limits.joins_per_second;
         let Some(group) = self.groups.get_mut(&id) else { return Err(unknown_group(message.get("g"))) };
         // A number without its proof is as good as none: it could be anybody's.
         let said = message.get("i").and_then(|node| u32::try_from(node.as_u64()?).ok());
         let before = message.remove("t").and_then(|proof| {
             let proof = decode_hex(proof.as_str()?)?;
-            said.filter(|node| hmac::verify(&proofs, &proven(id, *node), &proof).is_ok())
+            said.filter(|node| hmac::verify(&group.proofs, &node.to_be_bytes(), &proof).is_ok())
         });
         if !group.takes_join(now, rate) {
             return Err("too many join this group at once; try again in a second".to_owned());
@@ -241,7 +264,7 @@ impl Server {
                 node
             }
         };
-        let proof = encode_hex(hmac::sign(&proofs, &proven(id, node)).as_ref());
+        let proof = encode_hex(hmac::sign(&group.proofs, &node.to_be_bytes()).as_ref());
         let (owner, name, description) = (group.owner, group.name.clone(), group.description.clone());
         message.insert("i".to_owned(), node.into());
         message.insert("e".to_owned(), secret.clone().into());
@@ -409,7 +432,9 @@ impl Hub for Server {
         match gone.role {
             Role::Unknown => {}
             Role::Owner(id) => {
-                if let Some(group) = self.groups.remove(&id) {
+                if self.groups.get(&id).is_some_and(|group| group.owner == socket)
+                    && let Some(group) = self.groups.remove(&id)
+                {
                     self.names.remove(&group.name);
                 }
             }
@@ -462,12 +487,18 @@ impl Group {
     }
 }
 
-/// What a proof is over.
-fn proven(group: u64, node: u32) -> [u8; 12] {
-    let mut bytes = [0; 12];
-    bytes[..8].copy_from_slice(&group.to_be_bytes());
-    bytes[8..].copy_from_slice(&node.to_be_bytes());
-    bytes
+/// What an owner says to bring its group back after a restart, or from a socket that hangs: the key of its nodes' proofs,
+/// and the first number that is free. Without it, or if it makes no sense, the group is a new one like the original's.
+fn revival(message: &Map<String, Value>) -> (Option<hmac::Key>, u32) {
+    let said = || {
+        let x = message.get("x")?.as_object()?;
+        let secret = x.get("s")?.as_str()?;
+        let plausible =
+            (32..=64).contains(&secret.len()) && secret.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let first = x.get("i").and_then(|first| u32::try_from(first.as_u64()?).ok());
+        plausible.then(|| (hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), first.unwrap_or(1).max(1)))
+    };
+    said().map_or((None, 1), |(key, first)| (Some(key), first))
 }
 
 fn encode_hex(bytes: &[u8]) -> String {

@@ -351,3 +351,58 @@ proptest! {
         prop_assert_eq!((stats.sockets, stats.groups, room.hub.poll_timeout()), (0, 0, None));
     }
 }
+
+#[test]
+fn a_group_that_comes_back_after_a_restart_keeps_the_numbers_of_its_nodes() {
+    let create = |first: u32| json!({"m": "create", "g": "room", "x": {"v": 1, "s": "0123456789abcdef0123456789abcdef", "i": first}});
+    let mut room = Room::new();
+    let owner = room.open();
+    room.say(owner, create(1));
+    assert_eq!(room.only().1["r"], "ok");
+    let (.., first) = room.join(json!({"m": "join", "g": "room", "n": 1}));
+    let (.., second) = room.join(json!({"m": "join", "g": "room", "n": 1}));
+    assert_eq!((&first["i"], &second["i"]), (&json!(1), &json!(2)));
+
+    // Another server with another seed, and another group before it.
+    let mut room = Room { hub: Server::new(Limits::default(), [8; 32]), now: room.now, next: 0 };
+    room.group("other");
+    let owner = room.open();
+    room.say(owner, create(3));
+    assert_eq!(room.only().1["r"], "ok");
+    let again = json!({"m": "join", "g": "room", "n": 1, "i": 2, "t": second["t"]});
+    let (_, to_owner, answer) = room.join(again);
+    assert_eq!((&to_owner["i"], &answer["i"]), (&json!(2), &json!(2)));
+    let newcomer = room.join(json!({"m": "join", "g": "room", "n": 1, "i": 1, "t": second["t"]})).2;
+    assert_eq!(newcomer["i"], 3, "the proof of another number is none");
+}
+
+#[test]
+fn only_who_knows_its_secret_takes_a_group_over() {
+    let create = |secret: &str| json!({"m": "create", "g": "room", "x": {"v": 1, "s": secret, "i": 9}});
+    let mut room = Room::new();
+    let owner = room.open();
+    room.say(owner, create(&"a".repeat(32)));
+    let id = room.only().1["g"].clone();
+    for secret in [&"b".repeat(32), &"a".repeat(31), &"a".repeat(65), &"x".repeat(32), ""] {
+        let stranger = room.open();
+        room.say(stranger, create(secret));
+        let (to, answer) = room.only();
+        assert_eq!((to, answer["r"].as_str().unwrap().contains("already")), (stranger, true), "{secret}");
+    }
+    let again = room.open();
+    room.say(again, create(&"a".repeat(32)));
+    let out = room.out();
+    assert!(
+        matches!(&out[0], (socket, closed) if *socket == owner && closed.get("closed").is_some()),
+        "{out:?}"
+    );
+    assert_eq!((out[1].0, &out[1].1["r"], &out[1].1["g"]), (again, &json!("ok"), &id));
+    // The end of the old socket does not take the group with it, and joins go to the new one.
+    room.hub.close(room.now, owner);
+    let joiner = room.open();
+    room.say(joiner, json!({"m": "join", "g": "room", "n": 1}));
+    let out = room.out();
+    assert_eq!((out[0].0, &out[0].1["i"]), (again, &json!(9)));
+    room.hub.close(room.now, again);
+    assert_eq!(room.hub.groups().count(), 0);
+}
