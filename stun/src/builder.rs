@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::attribute::AttributeType;
 use crate::integrity::{self, IntegrityKey};
+use crate::long_term::PasswordAlgorithm;
 use crate::message::{Class, Method, TransactionId};
 use crate::{HEADER_LEN, MAGIC_COOKIE, xor_addr};
 
@@ -91,6 +92,32 @@ impl<'b> Builder<'b> {
         self
     }
 
+    /// USERHASH (RFC 8489 §14.4), see [`userhash`](crate::userhash).
+    pub fn userhash(&mut self, hash: &[u8; 32]) -> &mut Self {
+        self.attribute(AttributeType::USERHASH, hash)
+    }
+
+    /// REALM (RFC 8489 §14.9).
+    pub fn realm(&mut self, realm: &str) -> &mut Self {
+        self.attribute(AttributeType::REALM, realm.as_bytes())
+    }
+
+    /// NONCE (RFC 8489 §14.10).
+    pub fn nonce(&mut self, nonce: &str) -> &mut Self {
+        self.attribute(AttributeType::NONCE, nonce.as_bytes())
+    }
+
+    /// SOFTWARE (RFC 8489 §14.14).
+    pub fn software(&mut self, software: &str) -> &mut Self {
+        self.attribute(AttributeType::SOFTWARE, software.as_bytes())
+    }
+
+    /// PASSWORD-ALGORITHM without parameters, which is what both known ones have (RFC 8489 §14.12).
+    pub fn password_algorithm(&mut self, algorithm: PasswordAlgorithm) -> &mut Self {
+        let [high, low] = algorithm.0.to_be_bytes();
+        self.attribute(AttributeType::PASSWORD_ALGORITHM, &[high, low, 0, 0])
+    }
+
     /// PRIORITY (RFC 8445 §7.1.1).
     pub fn priority(&mut self, priority: u32) -> &mut Self {
         self.attribute(AttributeType::PRIORITY, &priority.to_be_bytes())
@@ -113,8 +140,19 @@ impl<'b> Builder<'b> {
 
     /// XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
     pub fn xor_mapped_address(&mut self, addr: SocketAddr) -> &mut Self {
+        self.xor_address(AttributeType::XOR_MAPPED_ADDRESS, addr)
+    }
+
+    /// Any attribute of the form of XOR-MAPPED-ADDRESS, as TURN has them (RFC 8656 §18.3 and §18.5).
+    pub fn xor_address(&mut self, typ: AttributeType, addr: SocketAddr) -> &mut Self {
         let (value, len) = xor_addr::write_xor(addr, self.id);
-        self.attribute(AttributeType::XOR_MAPPED_ADDRESS, value.get(..len).unwrap_or_default())
+        self.attribute(typ, value.get(..len).unwrap_or_default())
+    }
+
+    /// ALTERNATE-SERVER (RFC 8489 §14.15).
+    pub fn alternate_server(&mut self, addr: SocketAddr) -> &mut Self {
+        let (value, len) = xor_addr::write_plain(addr);
+        self.attribute(AttributeType::ALTERNATE_SERVER, value.get(..len).unwrap_or_default())
     }
 
     /// ERROR-CODE with an empty phrase (RFC 8489 §14.8); `code` is 300 to 699.

@@ -50,7 +50,7 @@ impl IntegrityKey {
         Self::from_bytes(password.as_bytes())
     }
 
-    /// A key already derived, as for long-term credentials (RFC 8489 §9.2.2).
+    /// A key already derived. For long-term credentials see [`long_term_key`](crate::long_term_key).
     pub fn from_bytes(key: &[u8]) -> Self {
         Self {
             sha1: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key),

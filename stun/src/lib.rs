@@ -3,7 +3,8 @@
 //! - [`Message`]: a view over a received datagram. [`Message::parse`] checks every length once; no accessor
 //!   can fail afterwards for a reason other than "not there" or "not well-formed".
 //! - [`Builder`]: writes a message into the caller's buffer.
-//! - [`IntegrityKey`]: MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 with short-term credentials.
+//! - [`IntegrityKey`]: MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256.
+//! - [`long_term_key`], [`userhash`], [`SecurityFeatures`]: what long-term credentials add (RFC 8489 §9.2).
 //! - [`Transaction`]: when a request is sent again and when it is given up (RFC 8489 §6.2.1).
 //!
 //! ```
@@ -24,6 +25,7 @@
 mod attribute;
 mod builder;
 mod integrity;
+mod long_term;
 mod message;
 mod transaction;
 mod xor_addr;
@@ -31,6 +33,9 @@ mod xor_addr;
 pub use attribute::{Attribute, AttributeType};
 pub use builder::{BufferTooSmall, Builder};
 pub use integrity::{IntegrityKey, Verdict};
+pub use long_term::{
+    LONGEST_TEXT, PasswordAlgorithm, PasswordAlgorithms, SecurityFeatures, long_term_key, userhash,
+};
 pub use message::{Attributes, Class, Message, Method, ParseError, TransactionId, is_stun};
 pub use transaction::{Retransmission, Transaction};
 
@@ -41,3 +46,5 @@ pub const MAGIC_COOKIE: u32 = 0x2112_A442;
 
 #[cfg(test)]
 mod rfc5769;
+#[cfg(test)]
+mod rfc8489;

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use crate::attribute::{Attribute, AttributeType};
 use crate::integrity::{self, IntegrityKey, Verdict};
+use crate::long_term::{PasswordAlgorithm, PasswordAlgorithms};
 use crate::{HEADER_LEN, MAGIC_COOKIE, xor_addr};
 
 /// The class of a message (RFC 8489 §5).
@@ -35,6 +36,18 @@ pub struct Method(pub u16);
 impl Method {
     /// Binding: the only one ICE uses.
     pub const BINDING: Self = Self(0x001);
+    /// Allocate (RFC 8656 §17).
+    pub const ALLOCATE: Self = Self(0x003);
+    /// Refresh (RFC 8656 §17).
+    pub const REFRESH: Self = Self(0x004);
+    /// Send, an indication (RFC 8656 §17).
+    pub const SEND: Self = Self(0x006);
+    /// Data, an indication (RFC 8656 §17).
+    pub const DATA: Self = Self(0x007);
+    /// CreatePermission (RFC 8656 §17).
+    pub const CREATE_PERMISSION: Self = Self(0x008);
+    /// ChannelBind (RFC 8656 §17).
+    pub const CHANNEL_BIND: Self = Self(0x009);
 }
 
 /// 96 bits that tie a response to its request. Must come from a CSPRNG (RFC 8489 §5).
@@ -214,6 +227,28 @@ impl<'a> Message<'a> {
         self.text(AttributeType::NONCE, 763)
     }
 
+    /// ALTERNATE-DOMAIN (RFC 8489 §14.16), if it is UTF-8 of at most 255 bytes.
+    pub fn alternate_domain(&self) -> Option<&'a str> {
+        self.text(AttributeType::ALTERNATE_DOMAIN, 255)
+    }
+
+    /// USERHASH (RFC 8489 §14.4).
+    pub fn userhash(&self) -> Option<[u8; 32]> {
+        self.attribute(AttributeType::USERHASH)?.try_into().ok()
+    }
+
+    /// The list in PASSWORD-ALGORITHMS (RFC 8489 §14.11), as far as it is well-formed.
+    pub fn password_algorithms(&self) -> PasswordAlgorithms<'a> {
+        PasswordAlgorithms::new(self.attribute(AttributeType::PASSWORD_ALGORITHMS).unwrap_or_default())
+    }
+
+    /// PASSWORD-ALGORITHM (RFC 8489 §14.12), which is exactly one entry.
+    pub fn password_algorithm(&self) -> Option<PasswordAlgorithm> {
+        let mut list = PasswordAlgorithms::new(self.attribute(AttributeType::PASSWORD_ALGORITHM)?);
+        let only = list.next();
+        only.filter(|_| list.next().is_none())
+    }
+
     /// SOFTWARE (RFC 8489 §14.14), if it is UTF-8 of at most 763 bytes.
     pub fn software(&self) -> Option<&'a str> {
         self.text(AttributeType::SOFTWARE, 763)
@@ -242,6 +277,19 @@ impl<'a> Message<'a> {
     /// XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
     pub fn xor_mapped_address(&self) -> Option<SocketAddr> {
         xor_addr::read_xor(self.attribute(AttributeType::XOR_MAPPED_ADDRESS)?, self.transaction_id)
+    }
+
+    /// The addresses in all attributes of this type, which have the form of XOR-MAPPED-ADDRESS (RFC 8656 §18.3 and
+    /// §18.5). `None` for one that is malformed.
+    pub fn xor_addresses(&self, typ: AttributeType) -> impl Iterator<Item = Option<SocketAddr>> + use<'a> {
+        let id = self.transaction_id;
+        self.attributes().filter(move |a| a.typ == typ).map(move |a| xor_addr::read_xor(a.value, id))
+    }
+
+    /// The addresses in all ALTERNATE-SERVER attributes (RFC 8489 §14.15) that are well-formed.
+    pub fn alternate_servers(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        let of_type = self.attributes().filter(|a| a.typ == AttributeType::ALTERNATE_SERVER);
+        of_type.filter_map(|a| xor_addr::read_plain(a.value))
     }
 
     /// MAPPED-ADDRESS (RFC 8489 §14.1).
@@ -284,6 +332,16 @@ impl<'a> Message<'a> {
         let received = self.bytes.get(value..).and_then(<[u8]>::first_chunk::<4>);
         let covered = self.bytes.get(..value - 4).unwrap_or_default();
         Verdict::of(received.is_some_and(|crc| u32::from_be_bytes(*crc) == integrity::fingerprint(covered)))
+    }
+
+    /// Whether MESSAGE-INTEGRITY is there, right or wrong.
+    pub fn has_integrity(&self) -> bool {
+        self.integrity.is_some()
+    }
+
+    /// Whether MESSAGE-INTEGRITY-SHA256 is there, right or wrong.
+    pub fn has_integrity_sha256(&self) -> bool {
+        self.integrity_sha256.is_some()
     }
 
     /// Checks MESSAGE-INTEGRITY (RFC 8489 §14.5), in constant time.
@@ -367,6 +425,9 @@ mod tests {
         let _ = (message.class(), message.method(), message.username(), message.realm(), message.nonce());
         let _ = (message.software(), message.priority(), message.use_candidate(), message.error_code());
         let _ = (message.ice_controlling(), message.ice_controlled(), message.xor_mapped_address());
+        let _ = (message.alternate_domain(), message.userhash(), message.password_algorithm());
+        let _ = (message.password_algorithms().count(), message.alternate_servers().count());
+        let _ = message.xor_addresses(AttributeType::XOR_PEER_ADDRESS).count();
         let _ = (
             message.mapped_address(),
             message.unknown_attributes().count(),

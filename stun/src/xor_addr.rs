@@ -55,7 +55,15 @@ pub(crate) fn read_xor(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
 
 /// The value in XOR form and its length, 8 or 20. An IPv4-mapped IPv6 address is written as IPv4.
 pub(crate) fn write_xor(addr: SocketAddr, id: TransactionId) -> ([u8; 20], usize) {
-    let mask = mask(id);
+    write(addr, mask(id))
+}
+
+/// The same in the plain form of MAPPED-ADDRESS.
+pub(crate) fn write_plain(addr: SocketAddr) -> ([u8; 20], usize) {
+    write(addr, [0; 16])
+}
+
+fn write(addr: SocketAddr, mask: [u8; 16]) -> ([u8; 20], usize) {
     let mut out = [0; 20];
     let port = addr.port().to_be_bytes();
     out[2] = port[0] ^ mask[0];
@@ -85,6 +93,8 @@ mod tests {
             let id = TransactionId(id);
             let (value, len) = write_xor(SocketAddr::new(ip, port), id);
             prop_assert_eq!(read_xor(&value[..len], id), Some(SocketAddr::new(ip.to_canonical(), port)));
+            let (value, len) = write_plain(SocketAddr::new(ip, port));
+            prop_assert_eq!(read_plain(&value[..len]), Some(SocketAddr::new(ip.to_canonical(), port)));
         }
 
         #[test]
