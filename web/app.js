@@ -18,7 +18,7 @@ let waiting = [];
 function connect() {
   peer?.close();
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  const mine = peer = new Peer(`${scheme}//${location.host}/ws`);
+  const mine = peer = new Peer(`${scheme}//${location.host}/peer`);
   waiting = [];
   echo = mine.open('echo');
   echo.onmessage = ({ data }) => echoed(data);

@@ -15,6 +15,33 @@ pub enum Output {
     Close(SocketId, &'static str),
 }
 
+/// A number for who looks after the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Figure {
+    /// Its name, in `snake_case`.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub grows: bool,
+    /// How many.
+    pub value: u64,
+}
+
+impl Figure {
+    /// One that goes up and down.
+    #[must_use]
+    pub const fn now(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, grows: false, value }
+    }
+
+    /// One that only grows.
+    #[must_use]
+    pub const fn total(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, grows: true, value }
+    }
+}
+
 /// One protocol's server, without sockets and clocks. After any call: [`Hub::poll_output`] until `None`, then
 /// [`Hub::poll_timeout`].
 pub trait Hub {
@@ -30,4 +57,19 @@ pub trait Hub {
     fn poll_timeout(&self) -> Option<Instant>;
     /// The next thing to do.
     fn poll_output(&mut self) -> Option<Output>;
+    /// The groups that are shown to everybody, the oldest first.
+    fn groups(&self) -> Vec<ListedGroup>;
+    /// What has been counted.
+    fn figures(&self) -> Vec<Figure>;
+}
+
+/// A group, as it is shown to everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedGroup {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// What its owner says of it.
+    pub description: String,
 }

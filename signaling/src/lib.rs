@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`message`] | the messages, as lines of JSON or as WebSocket text messages |
 //! | [`session`] | one signalling connection, whichever end of it: send, receive, close |
-//! | [`server`] | a web server: the demonstration page and `/ws`, where sessions come in |
+//! | [`server`] | a web server: the demonstration page and `/peer`, where sessions come in |
 //! | [`hub`] | what the server's halves of the following have in common: no sockets, no clocks |
 //! | [`mesh`] | groups in which everybody is connected with everybody: the protocol of webrtc_p2p |
 //! | [`simple`] | groups, and joins relayed between members of a tree: the protocol of WebRTC_ALM |
-//! | [`client`] | the other end of `/ws`, over `ws` or `wss` |
+//! | [`client`] | the other end of `/peer`, over `ws` or `wss` |
 //!
 //! Signalling promises nothing about delivery beyond what its WebSocket does: messages arrive in order, each at most
 //! once, until the session ends.
@@ -25,6 +25,7 @@ pub mod client;
 pub mod hub;
 pub mod mesh;
 pub mod message;
+mod rate;
 pub mod server;
 pub mod session;
 pub mod simple;

@@ -1,7 +1,7 @@
 //! One signalling connection: what both ends of a WebSocket have in common.
 //!
 //! A task pumps the socket; the [`Session`] talks to it through two bounded queues, so that neither a peer that never
-//! reads nor one that never stops can cost more than [`QUEUE`] messages each way.
+//! reads nor one that never stops can cost more than [`QUEUE`] messages each way, and [`QUEUE_BYTES`] on its way out.
 //!
 //! ```text
 //! Session::send ──▶ queue ──▶ ┌──────┐ ──▶ socket     within Limits::send_timeout, or the peer is gone
@@ -10,21 +10,34 @@
 //! ```
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
 use crate::message::{MAX_FRAME, ParseError, Signal};
+use crate::rate::Bucket;
 
 /// Most messages that wait on either side of a session's task.
 pub const QUEUE: usize = 256;
 
+/// Most bytes that wait to be sent.
+pub const QUEUE_BYTES: usize = 1024 * 1024;
+
 /// How long the last words to a peer may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a session runs in real time; tokio's clock can be paused in tests"
+)]
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// What a peer of a session may do.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +97,10 @@ pub enum Ended {
     Peer(Option<CloseCode>, String),
     /// The peer broke a rule and was disconnected.
     Refused(CloseCode, String),
-    /// The peer was not heard of, or did not read, for too long.
+    /// The peer was not heard of for too long.
     TimedOut,
+    /// The peer did not read what was sent to it.
+    Unread,
     /// The WebSocket broke.
     Broken(String),
 }
@@ -103,6 +118,7 @@ impl fmt::Display for Ended {
             Ended::Peer(..) => f.write_str("signalling was closed by the peer"),
             Ended::Refused(code, text) => write!(f, "the signalling peer broke a rule ({}): {text}", code.0),
             Ended::TimedOut => f.write_str("the signalling peer does not answer any more"),
+            Ended::Unread => f.write_str("the signalling peer does not read what is sent to it"),
             Ended::Broken(text) => write!(f, "the signalling connection broke: {text}"),
         }
     }
@@ -112,8 +128,8 @@ impl fmt::Display for Ended {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// [`QUEUE`] messages wait already: the peer does not read.
-    #[error("the signalling peer does not read; {QUEUE} messages wait already")]
+    /// [`QUEUE`] messages or [`QUEUE_BYTES`] wait already: the peer does not read.
+    #[error("the signalling peer does not read, and enough waits for it already")]
     Full,
     /// The message would not fit a frame of [`MAX_FRAME`].
     #[error("the message has {0} bytes, but a frame holds at most {MAX_FRAME}")]
@@ -167,28 +183,63 @@ pub struct Session<M = Signal> {
 
 /// A session's way out, for whoever sends to it without reading from it.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing(mpsc::Sender<Command>);
+pub struct Outgoing {
+    commands: mpsc::Sender<Command>,
+    backlog: Arc<Backlog>,
+}
+
+/// What waits in a session's queue.
+#[derive(Default, Debug)]
+struct Backlog {
+    bytes: AtomicUsize,
+    cut: Notify,
+}
 
 impl Outgoing {
-    pub(crate) fn send(&self, text: String) -> Result<(), SendError> {
-        if text.len() > MAX_FRAME {
-            return Err(SendError::TooLarge(text.len()));
+    /// Sends a text, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub fn send(&self, text: String) -> Result<(), SendError> {
+        let length = text.len();
+        if length > MAX_FRAME {
+            return Err(SendError::TooLarge(length));
         }
-        self.0.try_send(Command::Send(text)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SendError::Full,
-            mpsc::error::TrySendError::Closed(_) => SendError::Ended,
+        if self.backlog.bytes.fetch_add(length, Ordering::Relaxed) + length > QUEUE_BYTES {
+            self.backlog.bytes.fetch_sub(length, Ordering::Relaxed);
+            return Err(SendError::Full);
+        }
+        self.commands.try_send(Command::Send(text)).map_err(|error| {
+            self.backlog.bytes.fetch_sub(length, Ordering::Relaxed);
+            match error {
+                mpsc::error::TrySendError::Full(_) => SendError::Full,
+                mpsc::error::TrySendError::Closed(_) => SendError::Ended,
+            }
         })
     }
 
-    /// Of `reason` the peer gets at most 123 bytes (RFC 6455 §5.5).
-    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        let mut end = reason.len().min(123);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
+    /// Closes the session behind what was sent. Of `reason` the peer gets at most 123 bytes (RFC 6455 §5.5).
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        // A full queue belongs to a peer that does not read.
+        if self.commands.try_send(Command::Close(code, reason.to_owned())).is_err() {
+            self.cut();
         }
-        // A full queue belongs to a peer that does not read, which ends by itself.
-        let _ = self.0.try_send(Command::Close(code, reason[..end].to_owned()));
     }
+
+    /// Ends the session at once, as that of a peer that does not read. What was sent is lost.
+    pub fn cut(&self) {
+        self.backlog.cut.notify_one();
+    }
+}
+
+/// As much of a reason as a close frame takes (RFC 6455 §5.5).
+fn shortened(reason: &str) -> String {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_owned()
 }
 
 #[derive(Debug)]
@@ -212,7 +263,9 @@ impl<M: Wire> Session<M> {
         self.outgoing.send(message.to_text())
     }
 
-    pub(crate) fn outgoing(&self) -> Outgoing {
+    /// The way out by itself. The session is closed when neither it nor any of these is left.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
         self.outgoing.clone()
     }
 
@@ -260,21 +313,26 @@ where
     let (to_app, incoming) = mpsc::channel(QUEUE);
     let (outgoing, from_app) = mpsc::channel(QUEUE);
     let ended = Arc::<OnceLock<Ended>>::default();
-    let session = Session { incoming, outgoing: Outgoing(outgoing), ended: ended.clone() };
+    let backlog = Arc::<Backlog>::default();
+    let outgoing = Outgoing { commands: outgoing, backlog: backlog.clone() };
+    let session = Session { incoming, outgoing, ended: ended.clone() };
     let pump = async move {
-        let mut pump = Pump { sink, stream, limits };
+        let mut pump = Pump { sink, stream, limits, backlog };
         let end = pump.run(&to_app, from_app).await;
         debug!(%end, "signalling session over");
         let goodbye = match &end {
             Ended::Refused(code, text) => Some((*code, text.clone())),
             Ended::Local => Some((CloseCode::NORMAL, String::new())),
-            _ => None,
+            // They may be there after all, and would like to know.
+            Ended::TimedOut => Some((CloseCode::POLICY, "nothing was heard for too long".to_owned())),
+            Ended::Unread => Some((CloseCode::POLICY, "what was sent to you was not read".to_owned())),
+            Ended::Peer(..) | Ended::Broken(_) => None,
         };
         // Set before `to_app` goes: whoever sees the end of `recv` can ask why.
         let _ = ended.set(end);
         drop(to_app);
         if let Some((code, text)) = goodbye {
-            let _ = timeout(GOODBYE, pump.sink.send(Frame::Close(Some(code), text))).await;
+            let _ = timeout(GOODBYE, pump.sink.send(Frame::Close(Some(code), shortened(&text)))).await;
         }
         let _ = timeout(GOODBYE, pump.sink.close()).await;
         // Until the peer has seen the close frame, so that a reset does not overtake it (RFC 6455 §7.1.1).
@@ -287,6 +345,7 @@ struct Pump<W, R> {
     sink: W,
     stream: R,
     limits: Limits,
+    backlog: Arc<Backlog>,
 }
 
 impl<W, R> Pump<W, R>
@@ -299,10 +358,9 @@ where
         to_app: &mpsc::Sender<M>,
         mut from_app: mpsc::Receiver<Command>,
     ) -> Ended {
-        let mut tokens = self.limits.burst;
+        let Limits { burst, per_second, .. } = self.limits;
+        let mut tokens = Bucket::full(now(), burst);
         let mut silent_ticks = 0;
-        let mut refill = interval(Duration::from_secs(1));
-        refill.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ping = interval(self.limits.ping_interval.max(Duration::from_millis(1)));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.tick().await; // The first tick is at once.
@@ -310,9 +368,7 @@ where
         loop {
             tokio::select! {
                 biased;
-                _ = refill.tick() => {
-                    tokens = tokens.saturating_add(self.limits.per_second).min(self.limits.burst);
-                }
+                () = self.backlog.cut.notified() => return Ended::Unread,
                 _ = ping.tick() => {
                     if silent_ticks == 2 {
                         return Ended::TimedOut;
@@ -325,8 +381,11 @@ where
                 command = from_app.recv() => {
                     let frame = match command {
                         None => return Ended::Local,
-                        Some(Command::Send(text)) => Frame::Text(text),
-                        Some(Command::Close(code, text)) => Frame::Close(Some(code), text),
+                        Some(Command::Send(text)) => {
+                            self.backlog.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+                            Frame::Text(text)
+                        }
+                        Some(Command::Close(code, text)) => Frame::Close(Some(code), shortened(&text)),
                     };
                     let last = matches!(frame, Frame::Close(..));
                     match self.send(frame).await {
@@ -346,10 +405,9 @@ where
                     if let Frame::Close(code, text) = frame {
                         return Ended::Peer(code, text);
                     }
-                    tokens = match tokens.checked_sub(1) {
-                        Some(left) => left,
-                        None => return Ended::Refused(CloseCode::POLICY, "too many messages".into()),
-                    };
+                    if !tokens.take(now(), per_second, burst) {
+                        return Ended::Refused(CloseCode::POLICY, "too many messages".into());
+                    }
                     if let Err(end) = receive(frame, to_app) {
                         return end;
                     }
@@ -359,10 +417,14 @@ where
     }
 
     async fn send(&mut self, frame: Frame) -> Result<(), Ended> {
-        match timeout(self.limits.send_timeout, self.sink.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(broken)) => Err(Ended::Broken(broken.text)),
-            Err(_) => Err(Ended::TimedOut),
+        tokio::select! {
+            biased;
+            sent = timeout(self.limits.send_timeout, self.sink.send(frame)) => match sent {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(broken)) => Err(Ended::Broken(broken.text)),
+                Err(_) => Err(Ended::Unread),
+            },
+            () = self.backlog.cut.notified() => Err(Ended::Unread),
         }
     }
 }
@@ -405,6 +467,7 @@ mod tests {
             Ended::Peer(Some(CloseCode::POLICY), "no offer came".into()),
             Ended::Refused(CloseCode::TOO_BIG, "a frame of 1 MiB".into()),
             Ended::TimedOut,
+            Ended::Unread,
             Ended::Broken("reset".into()),
         ];
         for end in ends {
@@ -465,8 +528,31 @@ mod tests {
         let refused = (0..2 * QUEUE).find_map(|_| session.send(&Signal::EndOfCandidates).err());
         assert_eq!(refused, Some(SendError::Full));
         assert_eq!(session.recv().await, None);
-        assert_eq!(session.ended(), Some(&Ended::TimedOut));
+        assert_eq!(session.ended(), Some(&Ended::Unread));
         assert_eq!(session.send(&Signal::EndOfCandidates), Err(SendError::Ended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_large_messages_fill_the_queue_as_many_small_ones_do() {
+        let (mut session, (mut gets, _says)) = wired(Limits::default(), 1);
+        let large = Signal::Offer { sdp: "x".repeat(60_000) };
+        let taken = (0..QUEUE).take_while(|_| session.send(&large).is_ok()).count();
+        assert_eq!(taken, QUEUE_BYTES / 60_000);
+        // What was read makes room again.
+        assert!(matches!(gets.recv().await, Some(Frame::Text(_))));
+        tokio::task::yield_now().await;
+        assert_eq!(session.send(&large), Ok(()));
+        session.outgoing().cut();
+        assert_eq!(session.recv().await, None);
+        assert_eq!(session.ended(), Some(&Ended::Unread));
+        let told = async {
+            loop {
+                if let Some(Frame::Close(code, reason)) = gets.recv().await {
+                    return (code, reason);
+                }
+            }
+        };
+        assert_eq!(told.await, (Some(CloseCode::POLICY), "what was sent to you was not read".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -527,7 +613,8 @@ mod tests {
 
     #[test]
     fn an_oversized_message_is_not_sent() {
-        let (incoming, outgoing) = (mpsc::channel(1).1, Outgoing(mpsc::channel(1).0));
+        let outgoing = Outgoing { commands: mpsc::channel(1).0, backlog: Arc::default() };
+        let incoming = mpsc::channel(1).1;
         let session: Session = Session { incoming, outgoing, ended: Arc::default() };
         let sdp = "x".repeat(MAX_FRAME);
         assert!(matches!(session.send(&Signal::Offer { sdp }), Err(SendError::TooLarge(_))));

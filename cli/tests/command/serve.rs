@@ -34,7 +34,7 @@ fn channel(peer: &PeerConnection, label: &str, protocol: &str) -> DataChannel {
 
 /// What the page does. The session is kept, as the page does, until the end.
 async fn join(served: &Served, peer: &PeerConnection) -> Session {
-    let mut session = Client::default().connect(&format!("ws://{}/ws", served.host)).await.unwrap();
+    let mut session = Client::default().connect(&format!("ws://{}/peer", served.host)).await.unwrap();
     peer.set_local_description(peer.create_offer().unwrap()).unwrap();
     session.send(&Signal::Offer { sdp: peer.local_description().unwrap().sdp }).unwrap();
     while let Some(signal) = timeout(SOON, session.recv()).await.expect("a signal comes soon") {
@@ -130,7 +130,7 @@ async fn a_visitor_gets_echoes_and_files_and_leaves_files() {
 #[tokio::test]
 async fn a_visitor_that_offers_nonsense_is_told_why_and_others_are_served() {
     let served = serve(&[]).await;
-    let mut session = Client::default().connect(&format!("ws://{}/ws", served.host)).await.unwrap();
+    let mut session = Client::default().connect(&format!("ws://{}/peer", served.host)).await.unwrap();
     session.send(&Signal::Offer { sdp: "nonsense".into() }).unwrap();
     assert_eq!(timeout(SOON, session.recv()).await.unwrap(), None);
     let end = session.ended().unwrap().to_string();

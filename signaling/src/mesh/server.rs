@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Hub, Output, SocketId};
+use crate::hub::{Figure, Hub, ListedGroup, Output, SocketId};
 
 /// Mistakes of one socket before it is closed. Refused calls are none: programs ask for groups that have gone.
 const MAX_MISTAKES: u32 = 16;
@@ -406,6 +406,26 @@ impl Hub for Server {
 
     fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()
+    }
+
+    /// None: who knows a group's id may join it, so it is told by its members only.
+    fn groups(&self) -> Vec<ListedGroup> {
+        Vec::new()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let stats = self.stats();
+        vec![
+            Figure::now("groups", "Groups that there are.", stats.groups as u64),
+            Figure::now("sockets", "WebSockets that there are.", stats.sockets as u64),
+            Figure::total("relayed", "Relays that were answered.", stats.relayed),
+            Figure::total("timed_out", "Relays that were not answered in time.", stats.timed_out),
+            Figure::total(
+                "mistakes",
+                "Messages that were no JSON-RPC, or called what there is not.",
+                stats.mistakes,
+            ),
+        ]
     }
 }
 

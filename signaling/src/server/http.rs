@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::{Shared, origin, ws};
+use crate::hub::ListedGroup;
 
 /// The page: path, media type, content.
 const FILES: &[(&str, &str, &str)] = &[
@@ -29,8 +30,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
-        .route("/ws", get(ws::visit))
+        .route("/peer", get(ws::visit))
         .route("/alm", get(ws::alm))
+        .route("/ws", get(ws::alm))
         .route("/p2p", get(ws::p2p))
         .route("/api/groups", get(groups))
         .route("/api/list", get(list));
@@ -42,17 +44,14 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn groups(State(shared): State<Arc<Shared>>) -> Response {
-    as_json(shared.alm.with(|alm| {
-        alm.groups()
-            .map(|group| json!({"id": group.id, "name": group.name, "description": group.description}))
-            .collect()
-    }))
+    let listed =
+        |group: ListedGroup| json!({"id": group.id, "name": group.name, "description": group.description});
+    as_json(shared.alm.groups().into_iter().map(listed).collect())
 }
 
 async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    as_json(shared.alm.with(|alm| {
-        alm.groups().map(|group| json!({"g": group.id, "n": group.name, "d": group.description})).collect()
-    }))
+    let listed = |group: ListedGroup| json!({"g": group.id, "n": group.name, "d": group.description});
+    as_json(shared.alm.groups().into_iter().map(listed).collect())
 }
 
 fn as_json(value: Value) -> Response {

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! GET /            the page (web/), and the files that it names
-//! GET /ws          WebSocket: one signalling session, handed to Server::accept
+//! GET /peer        WebSocket: one signalling session, handed to Server::accept
 //! GET /alm         WebSocket: groups with a distribution tree (crate::simple)
+//! GET /ws          the same, where WebRTC_ALM's server has it
 //! GET /p2p         WebSocket: groups in which everybody is connected with everybody (crate::mesh)
 //! GET /api/groups  the groups of /alm: [{"id":0,"name":"…","description":"…"}]
 //! GET /api/list    the same in the words of WebRTC_ALM's server: [{"g":0,"n":"…","d":"…"}]
@@ -12,8 +13,9 @@
 //! It is made for a desk or a local network, and keeps its promises there against pages of other sites, against
 //! clients that are slow, silent or greedy, and against names that are rebound to its address; see [`origin`].
 
-mod hosted;
+mod backend;
 mod http;
+mod local;
 pub mod origin;
 mod ws;
 
@@ -30,10 +32,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 
-use self::hosted::Hosted;
+pub use self::backend::Backend;
+pub use self::local::Local;
 use crate::session::{Limits, Session};
 use crate::{mesh, simple};
 
@@ -42,6 +45,9 @@ const MAX_HEAD: usize = 8 * 1024;
 
 /// How long a connection may be used for requests before it has to be made anew.
 const HTTP_LIFETIME: Duration = Duration::from_secs(60);
+
+/// How late a back end's deadlines may be seen.
+const TICK: Duration = Duration::from_millis(500);
 
 /// What a [`Server`] is made with.
 #[derive(Clone, Debug)]
@@ -103,8 +109,8 @@ pub struct Server {
 struct Shared {
     config: ServerConfig,
     visitors: mpsc::Sender<Visitor>,
-    alm: Hosted<simple::Server>,
-    p2p: Hosted<mesh::Server>,
+    alm: Arc<dyn Backend>,
+    p2p: Arc<dyn Backend>,
 }
 
 /// A place among [`ServerConfig::max_connections`], held until the connection has ended.
@@ -120,8 +126,8 @@ impl Server {
         let listener = TcpListener::bind(config.addr).await?;
         let local_addr = listener.local_addr()?;
         let (to_app, visitors) = mpsc::channel(config.max_connections.max(1));
-        let (alm, p2p) = (simple::Server::new(config.alm, seed()?), mesh::Server::new(config.p2p, seed()?));
-        let (alm, p2p) = (Hosted::new(alm), Hosted::new(p2p));
+        let alm = Arc::new(Local::new(simple::Server::new(config.alm, seed()?)));
+        let p2p = Arc::new(Local::new(mesh::Server::new(config.p2p, seed()?)));
         let shared = Arc::new(Shared { config, visitors: to_app, alm, p2p });
         let listening = tokio::spawn(listen(listener, shared));
         Ok(Self { local_addr, visitors, listening })
@@ -157,10 +163,8 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(shared.config.max_connections));
     let router = http::router(shared.clone());
     let mut connections = JoinSet::new();
-    let timed = shared.clone();
-    connections.spawn(async move { timed.alm.keep_time().await });
-    let timed = shared.clone();
-    connections.spawn(async move { timed.p2p.keep_time().await });
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -177,6 +181,10 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
                 }
             },
             Some(_) = connections.join_next() => {}
+            _ = ticks.tick() => {
+                shared.alm.tick();
+                shared.p2p.tick();
+            }
         }
     }
 }

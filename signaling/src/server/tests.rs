@@ -51,7 +51,7 @@ pub(super) async fn get(host: &str, path: &str, host_header: &str) -> String {
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn with_origin(host: &str, origin: Option<&str>) -> Result<Socket, tungstenite::Error> {
-    open(host, "/ws", origin).await
+    open(host, "/peer", origin).await
 }
 
 pub(super) async fn open(host: &str, path: &str, origin: Option<&str>) -> Result<Socket, tungstenite::Error> {
@@ -91,7 +91,7 @@ async fn the_page_and_all_that_it_names_are_served_under_a_strict_policy() {
 #[tokio::test]
 async fn messages_pass_between_client_and_server_and_a_close_carries_its_reason() {
     let (mut server, host) = server(config()).await;
-    let mut client = Client::default().connect(&format!("ws://{host}/ws")).await.unwrap();
+    let mut client = Client::default().connect(&format!("ws://{host}/peer")).await.unwrap();
     let mut visitor = visitor(&mut server).await;
     let offer = Signal::Offer { sdp: "v=0\r\n".repeat(2000) };
     client.send(&offer).unwrap();
@@ -125,7 +125,8 @@ async fn two_origins_or_two_hosts_are_none() {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let origins = format!("Origin: http://{host}\r\nOrigin: https://evil.example\r\n");
-    let request = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{upgrade}{origins}Connection: close\r\n\r\n");
+    let request =
+        format!("GET /peer HTTP/1.1\r\nHost: {host}\r\n{upgrade}{origins}Connection: close\r\n\r\n");
     assert!(raw(&host, request.as_bytes()).await.starts_with("HTTP/1.1 403"));
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nHost: a.localhost\r\nConnection: close\r\n\r\n");
     assert!(raw(&host, request.as_bytes()).await.starts_with("HTTP/1.1 400"));
@@ -134,7 +135,7 @@ async fn two_origins_or_two_hosts_are_none() {
 #[tokio::test]
 async fn a_rebound_name_is_not_answered() {
     let (_server, host) = server(config()).await;
-    for path in ["/", "/ws"] {
+    for path in ["/", "/peer"] {
         assert!(get(&host, path, "evil.example").await.starts_with("HTTP/1.1 421"), "{path}");
     }
     let (_server, host) =
@@ -212,7 +213,7 @@ async fn clients_that_dawdle_over_the_head_are_closed() {
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
     let (mut server, host) = server(ServerConfig { max_connections: 2, ..config() }).await;
-    let url = format!("ws://{host}/ws");
+    let url = format!("ws://{host}/peer");
     let first = Client::default().connect(&url).await.unwrap();
     let _second = Client::default().connect(&url).await.unwrap();
     assert!(matches!(Client::default().connect(&url).await, Err(ConnectError::Refused { .. })));
@@ -237,7 +238,7 @@ async fn the_client_says_why_it_could_not_connect() {
     // Somebody who accepts and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client { connect_timeout: Duration::from_millis(50), ..Client::default() };
-    let error = client.connect(&format!("ws://{}/ws", silent.local_addr().unwrap())).await.unwrap_err();
+    let error = client.connect(&format!("ws://{}/peer", silent.local_addr().unwrap())).await.unwrap_err();
     assert!(matches!(error, ConnectError::TimedOut(_)), "{error}");
 }
 
@@ -280,7 +281,7 @@ async fn tls_front(host: String) -> (SocketAddr, Arc<rustls::ClientConfig>) {
 async fn wss_works_and_a_certificate_that_nobody_vouches_for_does_not() {
     let (mut server, host) = server(config()).await;
     let (addr, trusting) = tls_front(host).await;
-    let url = format!("wss://localhost:{}/ws", addr.port());
+    let url = format!("wss://localhost:{}/peer", addr.port());
     let error = Client::default().connect(&url).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. } | ConnectError::Tls(_)), "{error}");
     let client = Client { tls: Some(trusting), ..Client::default() };

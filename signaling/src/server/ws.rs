@@ -1,96 +1,119 @@
-//! `/ws`: a WebSocket becomes a session that is handed out; `/alm` and `/p2p`: one that a hub serves.
+//! WebSockets: `/peer`, where each becomes a session that is handed out, and those that a [`Backend`] serves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Extension, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite;
 use tracing::debug;
 
+use super::backend::Backend;
 use super::{Place, Shared, Visitor, http, origin};
 use crate::message::{MAX_FRAME, MAX_MESSAGE};
 use crate::session::{Broken, CloseCode, Frame, Session, Wire, session};
 
-pub(super) async fn visit(
-    State(shared): State<Arc<Shared>>,
-    Extension(remote): Extension<SocketAddr>,
-    Extension(place): Extension<Place>,
-    headers: HeaderMap,
-    request: WebSocketUpgrade,
-) -> Response {
-    upgrade(&shared.clone(), remote, &headers, request, MAX_MESSAGE, move |socket| async move {
+/// A request for a WebSocket by somebody who may have one.
+pub(super) struct Caller {
+    shared: Arc<Shared>,
+    remote: SocketAddr,
+    place: Place,
+    upgrade: WebSocketUpgrade,
+}
+
+impl FromRequestParts<Arc<Shared>> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
+        let Extension(remote) = extension::<SocketAddr>(parts, shared).await?;
+        let Extension(place) = extension::<Place>(parts, shared).await?;
+        let host = http::host(&parts.headers).unwrap_or_default();
+        // More than one, or one that is not text, is as good as a foreign one.
+        let mut origins = parts.headers.get_all(header::ORIGIN).iter();
+        let origin = origins.next().map(|origin| origin.to_str().unwrap_or("null"));
+        if origins.next().is_some()
+            || !origin::origin_is_allowed(origin, host, &shared.config.allowed_origins)
+        {
+            debug!(%remote, origin, "refused a session from a foreign origin");
+            let text = "Pages of this origin may not connect; allow it with --allow-origin.\n";
+            return Err((StatusCode::FORBIDDEN, text).into_response());
+        }
+        let upgrade =
+            WebSocketUpgrade::from_request_parts(parts, shared).await.map_err(IntoResponse::into_response)?;
+        Ok(Self { shared: shared.clone(), remote, place, upgrade })
+    }
+}
+
+async fn extension<T: Clone + Send + Sync + 'static>(
+    parts: &mut Parts,
+    shared: &Arc<Shared>,
+) -> Result<Extension<T>, Response> {
+    Extension::from_request_parts(parts, shared).await.map_err(IntoResponse::into_response)
+}
+
+/// A session that the application gets.
+pub(super) async fn visit(caller: Caller) -> Response {
+    let (shared, remote) = (caller.shared.clone(), caller.remote);
+    caller.upgrade(MAX_MESSAGE, move |socket| async move {
         let (session, pump) = pumped(socket, &shared);
         if let Err(refused) = shared.visitors.try_send(Visitor { session, remote }) {
             let Visitor { session, .. } = refused.into_inner();
             session.close(CloseCode::TRY_AGAIN_LATER, "too many visitors at once");
         }
         pump.await;
-        drop(place);
     })
 }
 
-/// Messages of the hubs' protocols: what is passed on grows a little, and has to fit a frame.
-const MAX_HUB_MESSAGE: usize = 32 * 1024;
+/// Messages of the back ends' protocols: what is passed on grows a little, and has to fit a frame.
+const MAX_GROUP_MESSAGE: usize = 32 * 1024;
 
-pub(super) async fn alm(
-    State(shared): State<Arc<Shared>>,
-    Extension(remote): Extension<SocketAddr>,
-    Extension(place): Extension<Place>,
-    headers: HeaderMap,
-    request: WebSocketUpgrade,
-) -> Response {
-    upgrade(&shared.clone(), remote, &headers, request, MAX_HUB_MESSAGE, move |socket| async move {
-        let (session, pump) = pumped(socket, &shared);
-        tokio::join!(shared.alm.serve(session), pump);
-        drop(place);
-    })
+/// `/alm`, and `/ws`, which is where the original's server has it.
+pub(super) async fn alm(State(shared): State<Arc<Shared>>, caller: Caller) -> Response {
+    caller.join(shared.alm.clone())
 }
 
-pub(super) async fn p2p(
-    State(shared): State<Arc<Shared>>,
-    Extension(remote): Extension<SocketAddr>,
-    Extension(place): Extension<Place>,
-    headers: HeaderMap,
-    request: WebSocketUpgrade,
-) -> Response {
-    upgrade(&shared.clone(), remote, &headers, request, MAX_HUB_MESSAGE, move |socket| async move {
-        let (session, pump) = pumped(socket, &shared);
-        tokio::join!(shared.p2p.serve(session), pump);
-        drop(place);
-    })
+/// `/p2p`.
+pub(super) async fn p2p(State(shared): State<Arc<Shared>>, caller: Caller) -> Response {
+    caller.join(shared.p2p.clone())
 }
 
-fn upgrade<F>(
-    shared: &Shared,
-    remote: SocketAddr,
-    headers: &HeaderMap,
-    upgrade: WebSocketUpgrade,
-    max_message: usize,
-    run: impl FnOnce(WebSocket) -> F + Send + 'static,
-) -> Response
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let host = http::host(headers).unwrap_or_default();
-    // More than one, or one that is not text, is as good as a foreign one.
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let origin = origins.next().map(|origin| origin.to_str().unwrap_or("null"));
-    if origins.next().is_some() || !origin::origin_is_allowed(origin, host, &shared.config.allowed_origins) {
-        debug!(%remote, origin, "refused a session from a foreign origin");
-        let text = "Pages of this origin may not connect; allow it with --allow-origin.\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
+impl Caller {
+    /// A socket of `backend`, to its end.
+    fn join(self, backend: Arc<dyn Backend>) -> Response {
+        let shared = self.shared.clone();
+        self.upgrade(MAX_GROUP_MESSAGE, move |socket| async move {
+            let (mut session, pump) = pumped::<String>(socket, &shared);
+            let serving = async {
+                let id = backend.open(session.outgoing());
+                while let Some(text) = session.recv().await {
+                    backend.text(id, &text);
+                }
+                backend.close(id);
+            };
+            tokio::join!(serving, pump);
+        })
     }
-    upgrade
-        .read_buffer_size(8 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(2 * MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
-        .max_message_size(max_message)
-        .on_upgrade(run)
+
+    fn upgrade<F>(self, max_message: usize, run: impl FnOnce(WebSocket) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let place = self.place;
+        self.upgrade
+            .read_buffer_size(8 * 1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(2 * MAX_FRAME)
+            .max_frame_size(MAX_FRAME)
+            .max_message_size(max_message)
+            .on_upgrade(move |socket| async move {
+                run(socket).await;
+                drop(place);
+            })
+    }
 }
 
 /// A session over the WebSocket, and what keeps it going.

@@ -35,4 +35,4 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Limits, ListedGroup, Server, Stats};
+pub use server::{Limits, Server, Stats};

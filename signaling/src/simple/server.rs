@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Hub, Output, SocketId};
+use crate::hub::{Figure, Hub, ListedGroup, Output, SocketId};
+use crate::rate::Bucket;
 
 /// Mistakes of one socket before it is closed.
 const MAX_MISTAKES: u32 = 16;
@@ -69,17 +70,6 @@ pub struct Stats {
     pub mistakes: u64,
 }
 
-/// A group, as it is shown to everybody.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ListedGroup<'a> {
-    /// Its number.
-    pub id: u64,
-    /// Its name.
-    pub name: &'a str,
-    /// What its owner says of it.
-    pub description: &'a str,
-}
-
 #[derive(Debug)]
 struct Group {
     name: String,
@@ -88,9 +78,7 @@ struct Group {
     next_node: u32,
     /// Makes the proofs of its nodes' numbers, so that none has to be kept: from the owner's secret if it has said one.
     proofs: hmac::Key,
-    /// Joins that may come at once, as of then.
-    joins_left: u32,
-    refilled: Instant,
+    joins: Bucket,
 }
 
 /// What a socket is for.
@@ -164,15 +152,6 @@ impl Server {
         }
     }
 
-    /// The groups, the oldest first.
-    pub fn groups(&self) -> impl Iterator<Item = ListedGroup<'_>> {
-        self.groups.iter().map(|(&id, group)| ListedGroup {
-            id,
-            name: &group.name,
-            description: &group.description,
-        })
-    }
-
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -231,8 +210,7 @@ impl Server {
                 owner: socket,
                 next_node: first_node,
                 proofs,
-                joins_left: self.limits.joins_per_second.saturating_mul(2),
-                refilled: now,
+                joins: Bucket::full(now, self.limits.joins_per_second.saturating_mul(2)),
             },
         );
         self.settle(socket, Role::Owner(id), None);
@@ -253,7 +231,7 @@ impl Server {
             let proof = decode_hex(proof.as_str()?)?;
             said.filter(|node| hmac::verify(&group.proofs, &node.to_be_bytes(), &proof).is_ok())
         });
-        if !group.takes_join(now, rate) {
+        if !group.joins.take(now, rate, rate.saturating_mul(2)) {
             return Err("too many join this group at once; try again in a second".to_owned());
         }
         let node = match before {
@@ -470,20 +448,26 @@ impl Hub for Server {
     fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()
     }
-}
 
-impl Group {
-    /// Whether its owner can be told of one more.
-    fn takes_join(&mut self, now: Instant, per_second: u32) -> bool {
-        let passed = now.saturating_duration_since(self.refilled);
-        let more = (passed.as_secs_f64() * f64::from(per_second)) as u32;
-        if more > 0 {
-            self.refilled = now;
-            self.joins_left = self.joins_left.saturating_add(more).min(per_second.saturating_mul(2));
-        }
-        let taken = self.joins_left.checked_sub(1);
-        self.joins_left = taken.unwrap_or(0);
-        taken.is_some()
+    fn groups(&self) -> Vec<ListedGroup> {
+        let listed = |(&id, group): (&u64, &Group)| ListedGroup {
+            id,
+            name: group.name.clone(),
+            description: group.description.clone(),
+        };
+        self.groups.iter().map(listed).collect()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let stats = self.stats();
+        vec![
+            Figure::now("groups", "Groups that there are.", stats.groups as u64),
+            Figure::now("sockets", "WebSockets that there are.", stats.sockets as u64),
+            Figure::total("joins", "Joins that were handed to an owner.", stats.joins),
+            Figure::total("relayed", "Descriptions and candidates that were passed on.", stats.relayed),
+            Figure::total("late", "Candidates for an acceptor that had closed already.", stats.late),
+            Figure::total("mistakes", "Messages that were answered with what is wrong.", stats.mistakes),
+        ]
     }
 }
 

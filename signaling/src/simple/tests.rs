@@ -115,7 +115,7 @@ fn the_flows_of_the_document_pass_message_by_message() {
     room.hub.close(room.now, acceptors[1]);
     assert_eq!((room.hub.stats().sockets, room.hub.stats().groups), (1, 1));
     room.hub.close(room.now, owner);
-    assert_eq!((room.hub.stats().sockets, room.hub.groups().count()), (0, 0));
+    assert_eq!((room.hub.stats().sockets, room.hub.groups().len()), (0, 0));
     assert_eq!(room.hub.poll_timeout(), None);
 }
 
@@ -297,7 +297,7 @@ fn groups_are_limited_and_their_names_come_free() {
     room.hub.close(room.now, owners[5]);
     room.say(late, json!({"m": "create", "g": "group 5"}));
     assert_eq!(room.only().1["g"], 1024, "numbers are not used twice");
-    assert_eq!(room.hub.groups().last().map(|group| group.name.to_owned()).as_deref(), Some("group 5"));
+    assert_eq!(room.hub.groups().last().map(|group| group.name.as_str()), Some("group 5"));
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -404,5 +404,5 @@ fn only_who_knows_its_secret_takes_a_group_over() {
     let out = room.out();
     assert_eq!((out[0].0, &out[0].1["i"]), (again, &json!(9)));
     room.hub.close(room.now, again);
-    assert_eq!(room.hub.groups().count(), 0);
+    assert_eq!(room.hub.groups().len(), 0);
 }
