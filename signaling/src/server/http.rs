@@ -22,6 +22,11 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/files.js", "text/javascript; charset=utf-8", include_str!("../../../web/files.js")),
     ("/peer.js", "text/javascript; charset=utf-8", include_str!("../../../web/peer.js")),
     ("/sha256.js", "text/javascript; charset=utf-8", include_str!("../../../web/sha256.js")),
+    ("/sinnet-p2p.js", "text/javascript; charset=utf-8", include_str!("../../../web/sinnet-p2p.js")),
+    ("/sinnet-p2p.d.ts", "text/plain; charset=utf-8", include_str!("../../../web/sinnet-p2p.d.ts")),
+    ("/p2p/rpc.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/rpc.js")),
+    ("/p2p/link.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/link.js")),
+    ("/p2p/members.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/members.js")),
 ];
 
 /// The page needs nothing from anywhere else, and may get nothing. `data:` is its icon.

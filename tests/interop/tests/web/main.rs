@@ -1,0 +1,35 @@
+//! What the server serves to browsers, in Chromium and Firefox: the modules of `web/`, with native nodes of `sinnet-alm` in the
+//! same groups.
+
+mod mesh;
+mod site;
+
+/// The tests of one browser.
+macro_rules! browser {
+    ($name:ident, $kind:ident) => {
+        mod $name {
+            macro_rules! run {
+                ($topic:ident, $test:ident) => {
+                    #[test]
+                    fn $test() {
+                        use sinnet_interop::browser::Kind;
+                        sinnet_interop::lab::run(async |lab| crate::$topic::$test(lab, Kind::$kind).await);
+                    }
+                };
+            }
+
+            run!(mesh, pages_and_native_nodes_are_one_mesh);
+            run!(mesh, a_page_makes_a_group_that_others_find_and_leave);
+            run!(mesh, pages_that_offer_to_each_other_get_one_connection);
+            run!(mesh, candidates_that_come_before_their_offer_are_kept);
+            run!(mesh, a_member_that_relays_nonsense_harms_only_itself);
+            run!(mesh, a_member_that_never_answers_is_unreachable);
+            run!(mesh, members_that_die_are_removed);
+            run!(mesh, connections_outlive_the_server);
+            run!(mesh, eight_megabytes_arrive_in_order);
+        }
+    };
+}
+
+browser!(chromium, Chromium);
+browser!(firefox, Firefox);
