@@ -28,6 +28,7 @@ need cc build-essential
 need chromium chromium
 need firefox-esr firefox-esr
 need ip iproute2
+need node nodejs
 need openssl openssl
 need tshark tshark
 need python3 python3
@@ -98,6 +99,7 @@ done
 step "Formatting" cargo fmt --all --check
 step "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "Unit, pair, simulation and loopback tests" cargo test --locked --workspace --exclude sinnet-interop --no-fail-fast
+step "JavaScript" node --test web/alm/tests/*.test.js
 step "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 step "Fuzz targets" fuzz_targets
 step "Release build of the command" cargo build --locked --release -p sinnet-cli

@@ -29,6 +29,30 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/p2p/members.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/members.js")),
 ];
 
+/// Groups with a distribution tree, for this page and others.
+const ALM: &[(&str, &str, &str)] = &[
+    ("/sinnet-alm.js", "text/javascript; charset=utf-8", include_str!("../../../web/sinnet-alm.js")),
+    ("/sinnet-alm.d.ts", "text/plain; charset=utf-8", include_str!("../../../web/sinnet-alm.d.ts")),
+    ("/alm/clock.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/clock.js")),
+    ("/alm/config.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/config.js")),
+    ("/alm/connection.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/connection.js")),
+    ("/alm/control.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/control.js")),
+    ("/alm/forward.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/forward.js")),
+    ("/alm/frame.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/frame.js")),
+    ("/alm/join.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/join.js")),
+    ("/alm/link.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/link.js")),
+    ("/alm/member.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/member.js")),
+    ("/alm/membership.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/membership.js")),
+    ("/alm/node.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/node.js")),
+    ("/alm/reader.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/reader.js")),
+    ("/alm/repair.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/repair.js")),
+    ("/alm/sequence.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/sequence.js")),
+    ("/alm/signaling.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/signaling.js")),
+    ("/alm/store.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/store.js")),
+    ("/alm/ticker.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/ticker.js")),
+    ("/alm/tree.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/tree.js")),
+];
+
 /// The page needs nothing from anywhere else, and may get nothing. `data:` is its icon.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -41,7 +65,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/p2p", get(ws::p2p))
         .route("/api/groups", get(groups))
         .route("/api/list", get(list));
-    for &(path, media_type, content) in FILES {
+    for &(path, media_type, content) in FILES.iter().chain(ALM) {
         let answer = ([(header::CONTENT_TYPE, media_type)], content);
         router = router.route(path, get(move || async move { answer }));
     }

@@ -1,0 +1,234 @@
+// Messages: published, received once and in order, kept, and sent on to children at the pace of each.
+
+import { Detach, attachFrame, gapFrame, creditFrame } from './control.js';
+import { Frame, HEADER, MAX_MESSAGE, Type, readText, writeText } from './frame.js';
+import { bestStandby, maintain, promote } from './repair.js';
+import { before, distance, plus } from './sequence.js';
+import { broadcastPath, size } from './tree.js';
+
+/** An old parent that goes back further than this has begun anew. */
+const OLD_RESTART = 1024;
+
+/** See `Node.publish`. */
+export function publish(node, data) {
+  if (!node.isOwner) return 'not owner';
+  const isText = typeof data === 'string';
+  if ((isText ? data.length * 2 : data.length) > MAX_MESSAGE) return 'too long';
+  if (node.reliable && held(node) >= node.config.window) {
+    node.full = true;
+    return 'full';
+  }
+  const sequence = node.next;
+  node.next = plus(sequence, 1);
+  keep(node, Frame.make(isText ? Type.TEXT : Type.DATA, sequence, isText ? writeText(data) : data));
+  return sequence;
+}
+
+function keep(node, frame) {
+  node.store.push(frame);
+  node.store.trim(node.config.storeBytes, node.config.storeMessages);
+}
+
+/** A message from a link. */
+export function onData(node, now, link, frame) {
+  if (!link.isParent) {
+    node.stats.unexpected++;
+    return;
+  }
+  link.received += frame.length;
+  const reliable = link.ours && node.reliable;
+  if (frame.length > MAX_MESSAGE + HEADER || (reliable && link.received > link.granted + 2 * MAX_MESSAGE)) {
+    // It does not keep to what it was granted; nobody may fill our memory.
+    node.stats.unexpected++;
+    node.dropLink(now, link, Detach.LEAVING);
+    maintain(node, now);
+    return;
+  }
+  if (link.ours && link.epoch !== node.epoch) {
+    node.stats.unexpected++;
+    return;
+  }
+  const { sequence } = frame;
+  const ahead = node.next === null ? 0 : distance(sequence, node.next);
+  if (ahead < 0 && (link.ours || ahead > -OLD_RESTART)) {
+    node.stats.duplicates++;
+    return;
+  }
+  if (ahead > 0 && reliable) {
+    node.stats.unexpected++;
+    node.resync ||= node.eager === link;
+    return;
+  }
+  if (ahead < 0) {
+    node.store.clear();
+    for (const child of node.links.values()) if (child.cursor !== null) child.cursor = sequence;
+  }
+  if (node.next === null) for (const child of node.links.values()) child.cursor = sequence;
+  node.stats.skipped += Math.max(ahead, 0);
+  node.stats.received++;
+  node.rate.bytes += frame.length;
+  node.next = plus(sequence, 1);
+  node.lastData = now;
+  for (const other of node.links.values()) {
+    if (other.ahead && !before(sequence, plus(other.ahead.mark, -1))) other.ahead = null;
+  }
+  keep(node, frame);
+  deliver(node, frame, reliable);
+  grant(node);
+}
+
+/** Gives a message to the application. One that takes nothing holds back a reliable group, and skips in a live one. */
+function deliver(node, frame, reliable) {
+  node.untaken += frame.length;
+  node.messages.push(frame);
+  while (!reliable && node.untaken > node.config.window && node.messages.length > 1) {
+    node.untaken -= node.messages.shift().length ?? 0;
+    node.stats.skipped++;
+  }
+}
+
+export function takeMessage(node) {
+  const frame = node.messages.shift();
+  if (!frame) return null;
+  if (!(frame instanceof Frame)) return frame;
+  node.untaken -= frame.length;
+  grant(node);
+  return { sequence: frame.sequence, data: frame.type === Type.TEXT ? readText(frame.body) : frame.body };
+}
+
+/** The parent has not got what is missing. Another one is asked, once; then the promise is broken and said so. */
+export function onGap(node, now, link, { epoch, from, to }) {
+  const missing = distance(to, from);
+  if (node.eager !== link || epoch !== node.epoch || node.next !== from || missing <= 0) {
+    node.stats.unexpected++;
+    return;
+  }
+  if (node.gap !== from) {
+    node.gap = from;
+    const other = bestStandby(node);
+    if (other) {
+      promote(node, now, other);
+      return;
+    }
+  }
+  node.stats.missed += missing;
+  node.next = to;
+  // Gaps without a message between them are one: there are never more of them than messages.
+  const last = node.messages.at(-1)?.missed;
+  if (last?.to === from) last.to = to;
+  else node.messages.push({ missed: { from, to } });
+}
+
+/** What the child wants now. It may say so as often as it likes. */
+export function startSending(node, link, attach) {
+  const newcomer = attach.epoch === 0 || attach.epoch !== node.epoch;
+  link.role = attach.role;
+  link.cursor = newcomer ? node.store.history(node.config.history) ?? node.next : attach.next;
+  link.credit = attach.credit;
+  link.sent = 0;
+  link.behindSince = null;
+  // Who comes for the past does not hold back the present.
+  link.straggler = lag(node, link) > node.config.window;
+}
+
+const lag = (node, link) => (link.cursor === null ? 0 : node.store.bytesFrom(link.cursor));
+
+const needsCredit = (node, link) => link.ours && node.reliable;
+
+/** Whether `nextData` has something for the link. */
+export function hasData(node, link) {
+  if (!link.isEagerChild || link.cursor === null) return false;
+  if (needsCredit(node, link) && link.sent >= link.credit) return false;
+  return node.store.atOrAfter(link.cursor) !== null;
+}
+
+/** The next message for a child, or word of a gap. */
+export function nextData(node, link) {
+  if (!hasData(node, link)) return null;
+  let { cursor } = link;
+  if (!node.reliable && node.store.bytesFrom(cursor) > node.config.window) {
+    const newest = node.store.newestWithin(node.config.window / 2);
+    if (newest === null) return null;
+    node.stats.skipped += Math.abs(distance(newest, cursor));
+    cursor = newest;
+  }
+  const frame = node.store.atOrAfter(cursor);
+  if (needsCredit(node, link) && frame.sequence !== cursor) {
+    link.cursor = frame.sequence;
+    return gapFrame({ epoch: node.epoch, from: cursor, to: frame.sequence });
+  }
+  link.cursor = plus(frame.sequence, 1);
+  link.sent += frame.length;
+  return frame;
+}
+
+/** Bytes that wait here for the slowest child that keeps up, or for the application. */
+export function held(node) {
+  let most = node.untaken;
+  for (const link of node.links.values()) {
+    if (link.isEagerChild && !link.straggler) most = Math.max(most, lag(node, link));
+  }
+  return most;
+}
+
+/** Lets the parent, or the application, send more if there is room for a quarter of a window. */
+export function grant(node) {
+  if (!node.reliable) return;
+  const { window } = node.config;
+  if (node.isOwner) {
+    if (node.full && held(node) <= window / 2) {
+      node.full = false;
+      node.tell({ type: 'writable' });
+    }
+    return;
+  }
+  const link = node.eager;
+  if (!link?.ours || link.granted - link.received > (window / 4) * 3) return;
+  const room = Math.max(window - held(node), 0);
+  const target = link.received + room;
+  if (room >= window / 4 && target >= link.granted + window / 4) {
+    link.granted = target;
+    node.push(link, creditFrame(target));
+  }
+}
+
+/** Children that lag by more than a window for too long stop holding back the others, until they have caught up. */
+export function judgeChildren(node, now) {
+  const { window, patience } = node.config;
+  for (const link of node.eagerChildren()) {
+    const behind = lag(node, link);
+    if (behind >= window / 2) {
+      link.behindSince ??= now;
+      link.straggler ||= behind >= window && now - link.behindSince >= patience;
+    } else {
+      link.behindSince = null;
+      link.straggler = false;
+    }
+  }
+  grant(node);
+}
+
+/** Another life of the source: numbers begin anew. */
+export function adoptEpoch(node, epoch) {
+  if (epoch === 0 || epoch === node.epoch || node.isOwner) return;
+  if (node.epoch !== 0) {
+    node.store.clear();
+    node.next = null;
+    node.gap = null;
+    for (const link of node.links.values()) link.cursor = null;
+  }
+  node.epoch = epoch;
+  // The children learn it before the first message, because it goes first on each link.
+  broadcastPath(node);
+}
+
+/** Says what this node wants from a parent. */
+export function attach(node, link, role) {
+  const credit = node.reliable ? Math.max(node.config.window - held(node), 0) : Infinity;
+  const [epoch, next] = node.next === null ? [0, 0n] : [node.epoch, node.next];
+  link.role = role;
+  link.received = 0;
+  link.granted = credit;
+  node.push(link, attachFrame({ role, epoch, next, credit, size: size(node) }));
+}
+
