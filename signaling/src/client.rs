@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
 use crate::message::{MAX_FRAME, MAX_MESSAGE};
-use crate::session::{Broken, CloseCode, Frame, Limits, Session, Wire, session};
+use crate::session::{Broken, CloseCode, Frame, Limits, Session, Terms, Wire, session};
 
 /// How to reach a server.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl Client {
         let sink = sink.with(async |frame| Ok::<_, tungstenite::Error>(into_message(frame)));
         let sink = Box::pin(sink.sink_map_err(judge));
         let stream = stream.map(|message| message.map(from_message).map_err(judge));
-        let (session, pump) = session(sink, stream, self.limits);
+        let (session, pump) = session(sink, stream, Terms { limits: self.limits, ..Terms::default() });
         tokio::spawn(pump);
         Ok(session)
     }

@@ -15,6 +15,20 @@ pub enum Output {
     Close(SocketId, &'static str),
 }
 
+/// What a socket may do: `Err` says why not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// Creating groups.
+    pub create: Result<(), &'static str>,
+    /// Joining groups.
+    pub join: Result<(), &'static str>,
+}
+
+impl Access {
+    /// Everything.
+    pub const FULL: Self = Self { create: Ok(()), join: Ok(()) };
+}
+
 /// A number for who looks after the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Figure {
@@ -45,8 +59,8 @@ impl Figure {
 /// One protocol's server, without sockets and clocks. After any call: [`Hub::poll_output`] until `None`, then
 /// [`Hub::poll_timeout`].
 pub trait Hub {
-    /// A WebSocket has been opened.
-    fn open(&mut self, now: Instant, socket: SocketId);
+    /// A WebSocket has been opened by somebody who may do this.
+    fn open(&mut self, now: Instant, socket: SocketId, access: Access);
     /// A text message has come on a WebSocket.
     fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str);
     /// A WebSocket is gone, whoever closed it.

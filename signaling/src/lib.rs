@@ -26,6 +26,8 @@ pub mod hub;
 pub mod mesh;
 pub mod message;
 mod rate;
+#[cfg(test)]
+mod room;
 pub mod server;
 pub mod session;
 pub mod simple;

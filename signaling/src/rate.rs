@@ -23,6 +23,12 @@ impl Bucket {
         taken.is_some()
     }
 
+    /// Whether it is as good as new.
+    pub(crate) fn is_full(&mut self, now: Instant, per_second: u32, size: u32) -> bool {
+        self.refill(now, per_second, size);
+        self.left >= size
+    }
+
     fn refill(&mut self, now: Instant, per_second: u32, size: u32) {
         let passed = now.saturating_duration_since(self.refilled);
         // A float becomes the nearest integer that there is.
@@ -59,7 +65,9 @@ mod tests {
             passed += u32::from(bucket.take(now, 5, 10));
         }
         assert_eq!(passed, 5 * 17, "17 s at 5 a second, however the time is cut");
+        assert!(!bucket.is_full(now, 5, 10));
         now += Duration::from_secs(1 << 40);
+        assert!(bucket.is_full(now, 5, 10));
         assert_eq!((0..100).filter(|_| bucket.take(now, 5, 10)).count(), 10);
     }
 

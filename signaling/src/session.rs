@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
@@ -299,11 +299,43 @@ pub(crate) struct Broken {
     pub(crate) text: String,
 }
 
+/// What a session's server has to do with it.
+pub(crate) trait House: Send + Sync + 'static {
+    /// A message or a ping has come; whether it may.
+    fn receives(&self) -> bool;
+    /// A message goes out.
+    fn sends(&self);
+    /// The session has ended.
+    fn ends(&self, ended: &Ended);
+}
+
+/// What a session is pumped under.
+#[derive(Default)]
+pub(crate) struct Terms {
+    pub(crate) limits: Limits,
+    pub(crate) house: Option<Arc<dyn House>>,
+    /// Becomes true when the server goes down.
+    pub(crate) down: Option<watch::Receiver<bool>>,
+}
+
+impl Terms {
+    /// Waits until the server goes down; for ever, if there is none or it is dropped instead.
+    pub(crate) async fn going_down(&mut self) {
+        let told = match &mut self.down {
+            Some(down) => down.wait_for(|down| *down).await.is_ok(),
+            None => false,
+        };
+        if !told {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// A session and the task that pumps it. The task ends with the WebSocket, or with the session.
 pub(crate) fn session<M, W, R>(
     sink: W,
     stream: R,
-    limits: Limits,
+    terms: Terms,
 ) -> (Session<M>, impl Future<Output = ()> + Send)
 where
     M: Wire,
@@ -317,9 +349,12 @@ where
     let outgoing = Outgoing { commands: outgoing, backlog: backlog.clone() };
     let session = Session { incoming, outgoing, ended: ended.clone() };
     let pump = async move {
-        let mut pump = Pump { sink, stream, limits, backlog };
+        let mut pump = Pump { sink, stream, terms, backlog };
         let end = pump.run(&to_app, from_app).await;
         debug!(%end, "signalling session over");
+        if let Some(house) = &pump.terms.house {
+            house.ends(&end);
+        }
         let goodbye = match &end {
             Ended::Refused(code, text) => Some((*code, text.clone())),
             Ended::Local => Some((CloseCode::NORMAL, String::new())),
@@ -344,7 +379,7 @@ where
 struct Pump<W, R> {
     sink: W,
     stream: R,
-    limits: Limits,
+    terms: Terms,
     backlog: Arc<Backlog>,
 }
 
@@ -358,10 +393,10 @@ where
         to_app: &mpsc::Sender<M>,
         mut from_app: mpsc::Receiver<Command>,
     ) -> Ended {
-        let Limits { burst, per_second, .. } = self.limits;
+        let Limits { burst, per_second, ping_interval, .. } = self.terms.limits;
         let mut tokens = Bucket::full(now(), burst);
         let mut silent_ticks = 0;
-        let mut ping = interval(self.limits.ping_interval.max(Duration::from_millis(1)));
+        let mut ping = interval(ping_interval.max(Duration::from_millis(1)));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.tick().await; // The first tick is at once.
 
@@ -383,6 +418,9 @@ where
                         None => return Ended::Local,
                         Some(Command::Send(text)) => {
                             self.backlog.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+                            if let Some(house) = &self.terms.house {
+                                house.sends();
+                            }
                             Frame::Text(text)
                         }
                         Some(Command::Close(code, text)) => Frame::Close(Some(code), shortened(&text)),
@@ -393,6 +431,11 @@ where
                         Ok(()) if last => return Ended::Local,
                         Ok(()) => {}
                     }
+                }
+                // Behind what was sent, and before anything more is taken.
+                () = self.terms.going_down() => {
+                    let goodbye = Frame::Close(Some(CloseCode::GOING_AWAY), "the server goes down".to_owned());
+                    return self.send(goodbye).await.err().unwrap_or(Ended::Local);
                 }
                 frame = self.stream.next() => {
                     silent_ticks = 0;
@@ -408,6 +451,10 @@ where
                     if !tokens.take(now(), per_second, burst) {
                         return Ended::Refused(CloseCode::POLICY, "too many messages".into());
                     }
+                    if !self.terms.house.as_ref().is_none_or(|house| house.receives()) {
+                        let reason = "too many messages from your address";
+                        return Ended::Refused(CloseCode::POLICY, reason.into());
+                    }
                     if let Err(end) = receive(frame, to_app) {
                         return end;
                     }
@@ -419,7 +466,7 @@ where
     async fn send(&mut self, frame: Frame) -> Result<(), Ended> {
         tokio::select! {
             biased;
-            sent = timeout(self.limits.send_timeout, self.sink.send(frame)) => match sent {
+            sent = timeout(self.terms.limits.send_timeout, self.sink.send(frame)) => match sent {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(broken)) => Err(Ended::Broken(broken.text)),
                 Err(_) => Err(Ended::Unread),
@@ -490,7 +537,7 @@ mod tests {
         let stream = futures_util::stream::unfold(from_peer, |mut from_peer: mpsc::Receiver<_>| async move {
             Some((from_peer.recv().await?, from_peer))
         });
-        let (session, pump) = session(Box::pin(sink), Box::pin(stream), limits);
+        let (session, pump) = session(Box::pin(sink), Box::pin(stream), Terms { limits, ..Terms::default() });
         tokio::spawn(pump);
         (session, (peer_gets, peer_says))
     }

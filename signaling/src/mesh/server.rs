@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Figure, Hub, ListedGroup, Output, SocketId};
+use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
 
 /// Mistakes of one socket before it is closed. Refused calls are none: programs ask for groups that have gone.
 const MAX_MISTAKES: u32 = 16;
@@ -59,13 +59,16 @@ pub struct Stats {
     pub mistakes: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Socket {
+    access: Access,
     user: Option<String>,
     groups: Vec<String>,
     mistakes: u32,
     /// Relays of this user that are not answered.
     waiting: usize,
+    /// These, and those that this user has to answer.
+    relays: BTreeSet<u64>,
     closing: bool,
 }
 
@@ -194,14 +197,19 @@ impl Server {
         user.ok_or(refused("init RPC required"))
     }
 
+    fn access(&self, socket: SocketId) -> Access {
+        self.sockets.get(&socket).map_or(Access::FULL, |socket| socket.access)
+    }
+
     fn create(&mut self, socket: SocketId) -> Result<Value, Refused> {
         self.user(socket)?;
+        self.access(socket).create.map_err(refused)?;
         if self.groups.len() >= self.limits.max_groups {
             return Err(refused("this server has as many groups as it can take"));
         }
         let group = self.random_id();
         self.groups.insert(group.clone(), Vec::new());
-        if let Err(refused) = self.join(socket, &group) {
+        if let Err(refused) = self.enter(socket, &group) {
             self.groups.remove(&group);
             return Err(refused);
         }
@@ -209,6 +217,12 @@ impl Server {
     }
 
     fn join(&mut self, socket: SocketId, group: &str) -> Result<Value, Refused> {
+        self.user(socket)?;
+        self.access(socket).join.map_err(refused)?;
+        self.enter(socket, group)
+    }
+
+    fn enter(&mut self, socket: SocketId, group: &str) -> Result<Value, Refused> {
         let user = self.user(socket)?.to_owned();
         let members = self.groups.get_mut(group).ok_or(refused("not found group id"))?;
         if members.contains(&user) {
@@ -269,9 +283,14 @@ impl Server {
         let mut call = json!({"jsonrpc": "2.0", "method": "relay", "params": [group, user, data]});
         // Without an id the caller wants no answer, and so do we.
         if let Some(id) = id {
-            entry.waiting += 1;
             let number = self.next_relay;
             self.next_relay += 1;
+            entry.waiting += 1;
+            for party in [socket, target] {
+                if let Some(party) = self.sockets.get_mut(&party) {
+                    party.relays.insert(number);
+                }
+            }
             let deadline = now + self.limits.relay_timeout;
             self.relays.insert(number, Relay { from: socket, to: target, id, deadline });
             self.deadlines.insert((deadline, number));
@@ -309,6 +328,11 @@ impl Server {
         self.deadlines.remove(&(relay.deadline, number));
         if let Some(caller) = self.sockets.get_mut(&relay.from) {
             caller.waiting -= 1;
+        }
+        for party in [relay.from, relay.to] {
+            if let Some(party) = self.sockets.get_mut(&party) {
+                party.relays.remove(&number);
+            }
         }
         Some((relay.from, relay.id))
     }
@@ -350,8 +374,17 @@ impl Server {
 }
 
 impl Hub for Server {
-    fn open(&mut self, _now: Instant, socket: SocketId) {
-        self.sockets.insert(socket, Socket::default());
+    fn open(&mut self, _now: Instant, socket: SocketId, access: Access) {
+        let new = Socket {
+            access,
+            user: None,
+            groups: Vec::new(),
+            mistakes: 0,
+            waiting: 0,
+            relays: BTreeSet::new(),
+            closing: false,
+        };
+        self.sockets.insert(socket, new);
     }
 
     fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
@@ -371,12 +404,7 @@ impl Hub for Server {
         for group in self.sockets.get(&socket).map_or_else(Vec::new, |entry| entry.groups.clone()) {
             self.leave(socket, &group);
         }
-        let concerned: Vec<_> = self
-            .relays
-            .iter()
-            .filter(|(_, relay)| relay.from == socket || relay.to == socket)
-            .map(|(number, _)| *number)
-            .collect();
+        let concerned = self.sockets.get(&socket).map_or_else(BTreeSet::new, |entry| entry.relays.clone());
         for number in concerned {
             if let Some((from, id)) = self.end_relay(number) {
                 self.refuse(from, id, &refused("the other user has gone"));

@@ -1,50 +1,17 @@
 //! The README's flow call by call, what its programs do beyond it, and what may not work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Limits, Server};
-use crate::hub::{Hub, Output, SocketId};
+use crate::hub::{Access, Hub, SocketId};
+use crate::room::Room;
 
-#[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
-fn base() -> Instant {
-    Instant::now()
-}
-
-struct Room {
-    hub: Server,
-    now: Instant,
-    next: u64,
-}
-
-impl Room {
+impl Room<Server> {
     fn new() -> Self {
-        Self { hub: Server::new(Limits::default(), [7; 32]), now: base(), next: 0 }
-    }
-
-    fn open(&mut self) -> SocketId {
-        self.next += 1;
-        self.hub.open(self.now, SocketId(self.next));
-        SocketId(self.next)
-    }
-
-    fn close(&mut self, socket: SocketId) {
-        self.hub.close(self.now, socket);
-    }
-
-    fn say(&mut self, socket: SocketId, message: Value) {
-        self.hub.handle_text(self.now, socket, &message.to_string());
-    }
-
-    fn out(&mut self) -> Vec<(SocketId, Value)> {
-        std::iter::from_fn(|| self.hub.poll_output())
-            .map(|output| match output {
-                Output::Send(socket, text) => (socket, serde_json::from_str(&text).unwrap()),
-                Output::Close(socket, reason) => (socket, json!({ "closed": reason })),
-            })
-            .collect()
+        Self::with(Server::new(Limits::default(), [7; 32]))
     }
 
     /// A call whose answer comes at once: the result, or the error's message.
@@ -185,6 +152,23 @@ fn a_relay_ends_in_time_whatever_becomes_of_the_other_user() {
     assert_eq!(out[0].1["method"], "member_left");
     assert_eq!(out[1].1["error"]["message"], "the other user has gone");
     assert_eq!(room.hub.poll_timeout(), None);
+}
+
+#[test]
+fn who_may_not_create_or_join_is_told_why() {
+    let mut room = Room::new();
+    let (owner, _) = room.user();
+    let group = room.call(owner, "create", json!([])).unwrap();
+    let stranger = room.open_as(Access { create: Err("no token"), join: Err("expired") });
+    room.call(stranger, "init", json!([])).unwrap();
+    assert_eq!(room.call(stranger, "create", json!([])), Err("no token".to_owned()));
+    assert_eq!(room.call(stranger, "join", json!([group])), Err("expired".to_owned()));
+    let guest = room.open_as(Access { create: Err("no token"), join: Ok(()) });
+    room.call(guest, "init", json!([])).unwrap();
+    assert_eq!(room.call(guest, "join", json!([group])), Ok(Value::Null));
+    let host = room.open_as(Access { create: Ok(()), join: Err("no token") });
+    room.call(host, "init", json!([])).unwrap();
+    assert!(room.call(host, "create", json!([])).is_ok(), "whoever creates a group is in it");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The page and its files, and what every answer has in common.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,8 @@ use axum::routing::get;
 use serde_json::{Value, json};
 use tracing::debug;
 
-use super::{Shared, origin, ws};
+use super::metrics::Refusal;
+use super::{Backends, Metrics, Place, Shared, origin, ws};
 use crate::hub::ListedGroup;
 
 /// The page: path, media type, content.
@@ -64,7 +66,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/ws", get(ws::alm))
         .route("/p2p", get(ws::p2p))
         .route("/api/groups", get(groups))
-        .route("/api/list", get(list));
+        .route("/api/list", get(list))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics));
     for &(path, media_type, content) in FILES.iter().chain(ALM) {
         let answer = ([(header::CONTENT_TYPE, media_type)], content);
         router = router.route(path, get(move || async move { answer }));
@@ -75,24 +79,56 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn groups(State(shared): State<Arc<Shared>>) -> Response {
     let listed =
         |group: ListedGroup| json!({"id": group.id, "name": group.name, "description": group.description});
-    as_json(shared.alm.groups().into_iter().map(listed).collect())
+    as_json(shared.backends.alm.groups().into_iter().map(listed).collect())
 }
 
 async fn list(State(shared): State<Arc<Shared>>) -> Response {
     let listed = |group: ListedGroup| json!({"g": group.id, "n": group.name, "d": group.description});
-    as_json(shared.alm.groups().into_iter().map(listed).collect())
+    as_json(shared.backends.alm.groups().into_iter().map(listed).collect())
+}
+
+/// Whether a balancer may send clients here.
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    match *shared.down.borrow() {
+        false => "ok\n".into_response(),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "going down\n").into_response(),
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>, Extension(remote): Extension<SocketAddr>) -> Response {
+    let may = match shared.config.metrics {
+        Metrics::All => true,
+        Metrics::Loopback => remote.ip().to_canonical().is_loopback(),
+        Metrics::Off => false,
+    };
+    if !may {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let taken = shared.config.max_connections.saturating_sub(shared.places.available_permits());
+    let Backends { alm, p2p } = &shared.backends;
+    let text = shared.counters.text(taken as u64, [("alm", alm.as_ref()), ("p2p", p2p.as_ref())]);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 fn as_json(value: Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
-/// Refuses hosts that are not ours, and sets the headers that every answer has.
-async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+/// Refuses who asks too much and hosts that are not ours, and sets the headers that every answer has.
+async fn guard(
+    State(shared): State<Arc<Shared>>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = match host(request.headers()) {
+        _ if !place.admit() => {
+            (StatusCode::TOO_MANY_REQUESTS, "too much from your address\n").into_response()
+        }
         None => (StatusCode::BAD_REQUEST, "one Host header is needed\n").into_response(),
         Some(name) if !origin::host_is_allowed(name, &shared.config.allowed_hosts) => {
             debug!(host = name, "refused a request for a foreign host");
+            shared.counters.refused(Refusal::Host);
             let text =
                 "This server does not answer to this name. Use its address, or start it with --allow-host.\n";
             (StatusCode::MISDIRECTED_REQUEST, text).into_response()

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::tests::{SOON, Socket, close_code, config, get, open, server};
 
-async fn say(socket: &mut Socket, message: Value) {
+pub(super) async fn say(socket: &mut Socket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
@@ -21,7 +21,7 @@ async fn hear(socket: &mut Socket) -> Value {
     }
 }
 
-async fn ask(socket: &mut Socket, message: Value) -> Value {
+pub(super) async fn ask(socket: &mut Socket, message: Value) -> Value {
     say(socket, message).await;
     hear(socket).await
 }

@@ -2,18 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tracing::debug;
 
 use super::backend::Backend;
-use crate::hub::{Figure, Hub, ListedGroup, Output, SocketId};
+use super::now;
+use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
 use crate::session::{CloseCode, Outgoing, SendError};
-
-#[expect(clippy::disallowed_methods, reason = "this is where time enters")]
-fn now() -> Instant {
-    Instant::now()
-}
 
 /// Everything about one protocol in this process's memory. The mutex is held for one message at a time, and never while
 /// anything waits.
@@ -40,12 +35,12 @@ impl<H: Hub> Local<H> {
 }
 
 impl<H: Hub + Send + 'static> Backend for Local<H> {
-    fn open(&self, out: Outgoing) -> SocketId {
+    fn open(&self, out: Outgoing, access: Access) -> SocketId {
         let mut state = self.lock();
         let id = SocketId(state.next);
         state.next += 1;
         state.sockets.insert(id, out);
-        state.hub.open(now(), id);
+        state.hub.open(now(), id, access);
         state.deliver();
         id
     }

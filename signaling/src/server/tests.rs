@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::{Server, ServerConfig, Visitor};
+use super::{Server, ServerConfig, Visitor, tls};
 use crate::client::{Client, ConnectError};
 use crate::message::{MAX_FRAME, MAX_MESSAGE, Signal};
 use crate::session::{CloseCode, Ended};
@@ -242,51 +243,69 @@ async fn the_client_says_why_it_could_not_connect() {
     assert!(matches!(error, ConnectError::TimedOut(_)), "{error}");
 }
 
-/// A TLS front for a server, as a reverse proxy is one.
-async fn tls_front(host: String) -> (SocketAddr, Arc<rustls::ClientConfig>) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
+/// A client that trusts this certificate and no other.
+fn trusting(certificate: CertificateDer<'static>) -> Client {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
-        while let Ok((outside, _)) = listener.accept().await {
-            let (acceptor, host) = (acceptor.clone(), host.clone());
-            tokio::spawn(async move {
-                let Ok(mut outside) = acceptor.accept(outside).await else { return };
-                let mut inside = TcpStream::connect(host).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
-            });
-        }
-    });
-    (addr, Arc::new(client))
+    Client { tls: Some(Arc::new(tls)), ..Client::default() }
 }
 
 #[tokio::test]
 async fn wss_works_and_a_certificate_that_nobody_vouches_for_does_not() {
-    let (mut server, host) = server(config()).await;
-    let (addr, trusting) = tls_front(host).await;
-    let url = format!("wss://localhost:{}/peer", addr.port());
+    let made = tls::self_signed(vec!["localhost".to_owned()]).unwrap();
+    assert_eq!(made.fingerprint.split(':').filter(|byte| byte.len() == 2).count(), 32);
+    let (mut server, host) = server(ServerConfig { tls: Some(made.config), ..config() }).await;
+    let url = format!("wss://localhost:{}/peer", server.local_addr().port());
     let error = Client::default().connect(&url).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. } | ConnectError::Tls(_)), "{error}");
-    let client = Client { tls: Some(trusting), ..Client::default() };
-    let mut session = client.connect(&url).await.unwrap();
+    let mut session = trusting(made.certificate).connect(&url).await.unwrap();
     let visitor = visitor(&mut server).await;
     visitor.session.send(&Signal::EndOfCandidates).unwrap();
     assert_eq!(session.recv().await, Some(Signal::EndOfCandidates));
+    // Plain HTTP gets nothing but the end, at once.
+    assert!(!get(&host, "/", &host).await.starts_with("HTTP"));
+}
+
+#[tokio::test]
+async fn certificates_come_from_files_and_a_wrong_one_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(path("cert"), made.cert.pem()).unwrap();
+    std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(path("other"), other.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("nothing"), "nothing").unwrap();
+
+    let tls = tls::from_files(&path("cert"), &path("key")).unwrap();
+    let (server, _) = server(ServerConfig { tls: Some(tls), ..config() }).await;
+    let url = format!("wss://localhost:{}/peer", server.local_addr().port());
+    trusting(made.cert.der().clone()).connect(&url).await.unwrap();
+
+    for (cert, key, wrong) in [
+        ("absent", "key", "absent"),
+        ("cert", "absent", "absent"),
+        ("nothing", "key", "nothing"),
+        ("key", "key", "a certificate"),
+        ("cert", "nothing", "a private key"),
+        ("cert", "other", "can't be used"),
+    ] {
+        let error = tls::from_files(&path(cert), &path(key)).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{cert}, {key}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn who_dawdles_over_tls_is_closed() {
+    let made = tls::self_signed(vec!["localhost".to_owned()]).unwrap();
+    let head_timeout = Duration::from_millis(100);
+    let (_server, host) = server(ServerConfig { tls: Some(made.config), head_timeout, ..config() }).await;
+    for beginning in [&b""[..], b"\x16\x03\x01"] {
+        assert_eq!(raw(&host, beginning).await, "");
+    }
 }

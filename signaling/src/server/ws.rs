@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, FromRequestParts, State};
@@ -13,15 +14,19 @@ use tokio_tungstenite::tungstenite;
 use tracing::debug;
 
 use super::backend::Backend;
-use super::{Place, Shared, Visitor, http, origin};
+use super::config::MAX_GROUP_MESSAGE;
+use super::metrics::Refusal;
+use super::{Place, Shared, Visitor, http, origin, tokens};
+use crate::hub::Access;
 use crate::message::{MAX_FRAME, MAX_MESSAGE};
-use crate::session::{Broken, CloseCode, Frame, Session, Wire, session};
+use crate::session::{Broken, CloseCode, Frame, Session, Terms, Wire, session};
 
 /// A request for a WebSocket by somebody who may have one.
 pub(super) struct Caller {
     shared: Arc<Shared>,
     remote: SocketAddr,
-    place: Place,
+    place: Arc<Place>,
+    access: Access,
     upgrade: WebSocketUpgrade,
 }
 
@@ -30,7 +35,7 @@ impl FromRequestParts<Arc<Shared>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
         let Extension(remote) = extension::<SocketAddr>(parts, shared).await?;
-        let Extension(place) = extension::<Place>(parts, shared).await?;
+        let Extension(place) = extension::<Arc<Place>>(parts, shared).await?;
         let host = http::host(&parts.headers).unwrap_or_default();
         // More than one, or one that is not text, is as good as a foreign one.
         let mut origins = parts.headers.get_all(header::ORIGIN).iter();
@@ -39,13 +44,26 @@ impl FromRequestParts<Arc<Shared>> for Caller {
             || !origin::origin_is_allowed(origin, host, &shared.config.allowed_origins)
         {
             debug!(%remote, origin, "refused a session from a foreign origin");
+            shared.counters.refused(Refusal::Origin);
             let text = "Pages of this origin may not connect; allow it with --allow-origin.\n";
             return Err((StatusCode::FORBIDDEN, text).into_response());
         }
-        let upgrade =
-            WebSocketUpgrade::from_request_parts(parts, shared).await.map_err(IntoResponse::into_response)?;
-        Ok(Self { shared: shared.clone(), remote, place, upgrade })
+        let protocols =
+            parts.headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        let token = tokens::of_request(parts.uri.query(), protocols);
+        let access = shared.config.tokens.access(date(), token);
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, shared)
+            .await
+            .map_err(IntoResponse::into_response)?
+            // Browsers want one of those that they offered; never one with a token.
+            .protocols(["sinnet"]);
+        Ok(Self { shared: shared.clone(), remote, place, access, upgrade })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens expire by the calendar")]
+fn date() -> SystemTime {
+    SystemTime::now()
 }
 
 async fn extension<T: Clone + Send + Sync + 'static>(
@@ -57,10 +75,10 @@ async fn extension<T: Clone + Send + Sync + 'static>(
 
 /// A session that the application gets.
 pub(super) async fn visit(caller: Caller) -> Response {
-    let (shared, remote) = (caller.shared.clone(), caller.remote);
+    let (place, remote) = (caller.place.clone(), caller.remote);
     caller.upgrade(MAX_MESSAGE, move |socket| async move {
-        let (session, pump) = pumped(socket, &shared);
-        if let Err(refused) = shared.visitors.try_send(Visitor { session, remote }) {
+        let (session, pump) = pumped(socket, &place);
+        if let Err(refused) = place.shared.visitors.try_send(Visitor { session, remote }) {
             let Visitor { session, .. } = refused.into_inner();
             session.close(CloseCode::TRY_AGAIN_LATER, "too many visitors at once");
         }
@@ -68,27 +86,25 @@ pub(super) async fn visit(caller: Caller) -> Response {
     })
 }
 
-/// Messages of the back ends' protocols: what is passed on grows a little, and has to fit a frame.
-const MAX_GROUP_MESSAGE: usize = 32 * 1024;
-
 /// `/alm`, and `/ws`, which is where the original's server has it.
 pub(super) async fn alm(State(shared): State<Arc<Shared>>, caller: Caller) -> Response {
-    caller.join(shared.alm.clone())
+    caller.join(shared.backends.alm.clone())
 }
 
 /// `/p2p`.
 pub(super) async fn p2p(State(shared): State<Arc<Shared>>, caller: Caller) -> Response {
-    caller.join(shared.p2p.clone())
+    caller.join(shared.backends.p2p.clone())
 }
 
 impl Caller {
     /// A socket of `backend`, to its end.
     fn join(self, backend: Arc<dyn Backend>) -> Response {
-        let shared = self.shared.clone();
-        self.upgrade(MAX_GROUP_MESSAGE, move |socket| async move {
-            let (mut session, pump) = pumped::<String>(socket, &shared);
+        let (place, access) = (self.place.clone(), self.access);
+        let max_message = self.shared.config.max_message.min(MAX_GROUP_MESSAGE);
+        self.upgrade(max_message, move |socket| async move {
+            let (mut session, pump) = pumped::<String>(socket, &place);
             let serving = async {
-                let id = backend.open(session.outgoing());
+                let id = backend.open(session.outgoing(), access);
                 while let Some(text) = session.recv().await {
                     backend.text(id, &text);
                 }
@@ -102,30 +118,31 @@ impl Caller {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let place = self.place;
         self.upgrade
-            .read_buffer_size(8 * 1024)
+            // Taken for each WebSocket for as long as it lasts.
+            .read_buffer_size(2 * 1024)
             .write_buffer_size(0)
             .max_write_buffer_size(2 * MAX_FRAME)
             .max_frame_size(MAX_FRAME)
             .max_message_size(max_message)
-            .on_upgrade(move |socket| async move {
-                run(socket).await;
-                drop(place);
-            })
+            .on_upgrade(run)
     }
 }
 
 /// A session over the WebSocket, and what keeps it going.
 fn pumped<M: Wire + 'static>(
     socket: WebSocket,
-    shared: &Shared,
+    place: &Arc<Place>,
 ) -> (Session<M>, impl Future<Output = ()> + Send + use<M>) {
+    let shared = &place.shared;
+    shared.counters.opened();
     let (sink, stream) = socket.split();
     let sink =
         Box::pin(sink.with(async |frame| Ok::<_, axum::Error>(into_message(frame))).sink_map_err(judge));
     let stream = stream.map(|message| message.map(from_message).map_err(judge));
-    session(sink, stream, shared.config.limits)
+    let terms =
+        Terms { limits: shared.config.limits, house: Some(place.clone()), down: Some(shared.down.clone()) };
+    session(sink, stream, terms)
 }
 
 fn into_message(frame: Frame) -> Message {

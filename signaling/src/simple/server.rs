@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Figure, Hub, ListedGroup, Output, SocketId};
+use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
 use crate::rate::Bucket;
 
 /// Mistakes of one socket before it is closed.
@@ -102,6 +102,7 @@ struct Joiner {
 #[derive(Debug)]
 struct Socket {
     role: Role,
+    access: Access,
     mistakes: u32,
     /// When it is closed unless it has found its place.
     deadline: Option<Instant>,
@@ -159,9 +160,16 @@ impl Server {
     }
 
     fn handle(&mut self, now: Instant, socket: SocketId, message: Map<String, Value>) -> Result<(), Wrong> {
+        let access = self.sockets.get(&socket).map_or(Access::FULL, |socket| socket.access);
         match message.get("m").and_then(Value::as_str) {
-            Some("create") => self.create(now, socket, &message),
-            Some("join") => self.join(now, socket, message),
+            Some("create") => {
+                access.create?;
+                self.create(now, socket, &message)
+            }
+            Some("join") => {
+                access.join?;
+                self.join(now, socket, message)
+            }
             Some("join_res") => self.accept(now, socket, &message),
             Some("offer" | "answer" | "ice") => self.relay(socket, message),
             _ => Err("unknown method".to_owned()),
@@ -380,9 +388,9 @@ impl Server {
 }
 
 impl Hub for Server {
-    fn open(&mut self, now: Instant, socket: SocketId) {
-        self.sockets
-            .insert(socket, Socket { role: Role::Unknown, mistakes: 0, deadline: None, closing: false });
+    fn open(&mut self, now: Instant, socket: SocketId, access: Access) {
+        let new = Socket { role: Role::Unknown, access, mistakes: 0, deadline: None, closing: false };
+        self.sockets.insert(socket, new);
         self.settle(socket, Role::Unknown, Some(now + self.limits.introduction));
     }
 

@@ -1,53 +1,17 @@
 //! The document's flows message by message, what the original's programs say beyond it, and what may not work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Limits, Server};
-use crate::hub::{Hub, Output, SocketId};
+use crate::hub::{Access, Hub, SocketId};
+use crate::room::Room;
 
-#[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
-fn base() -> Instant {
-    Instant::now()
-}
-
-struct Room {
-    hub: Server,
-    now: Instant,
-    next: u64,
-}
-
-impl Room {
+impl Room<Server> {
     fn new() -> Self {
-        Self { hub: Server::new(Limits::default(), [7; 32]), now: base(), next: 0 }
-    }
-
-    fn open(&mut self) -> SocketId {
-        self.next += 1;
-        self.hub.open(self.now, SocketId(self.next));
-        SocketId(self.next)
-    }
-
-    fn say(&mut self, socket: SocketId, message: Value) {
-        self.hub.handle_text(self.now, socket, &message.to_string());
-    }
-
-    /// What goes out, in order.
-    fn out(&mut self) -> Vec<(SocketId, Value)> {
-        std::iter::from_fn(|| self.hub.poll_output())
-            .map(|output| match output {
-                Output::Send(socket, text) => (socket, serde_json::from_str(&text).unwrap()),
-                Output::Close(socket, reason) => (socket, json!({ "closed": reason })),
-            })
-            .collect()
-    }
-
-    fn only(&mut self) -> (SocketId, Value) {
-        let mut out = self.out();
-        assert_eq!(out.len(), 1, "{out:?}");
-        out.remove(0)
+        Self::with(Server::new(Limits::default(), [7; 32]))
     }
 
     /// A group with its owner's socket.
@@ -288,6 +252,25 @@ fn a_flood_of_joins_is_not_the_owners_trouble() {
 }
 
 #[test]
+fn who_may_not_create_or_join_is_told_why() {
+    let mut room = Room::new();
+    room.group("room");
+    let nothing = Access { create: Err("no token"), join: Err("expired") };
+    let stranger = room.open_as(nothing);
+    room.say(stranger, json!({"m": "create", "g": "mine"}));
+    assert_eq!(room.only(), (stranger, json!({"m": "create", "r": "no token"})));
+    room.say(stranger, json!({"m": "join", "g": "room"}));
+    assert_eq!(room.only(), (stranger, json!({"m": "join", "r": "expired"})));
+    // An acceptor shows the join's secret, which is as good as a token.
+    let guest = room.open_as(Access { create: Err("no token"), join: Ok(()) });
+    room.say(guest, json!({"m": "join", "g": "room"}));
+    let key = room.out()[0].1["e"].clone();
+    room.say(stranger, json!({"m": "join_res", "i": 0, "e": key}));
+    assert_eq!(room.only(), (guest, json!({"m": "join_res", "i": 0, "k": 0})));
+    assert_eq!(room.hub.stats().groups, 1);
+}
+
+#[test]
 fn groups_are_limited_and_their_names_come_free() {
     let mut room = Room::new();
     let owners: Vec<_> = (0..1024).map(|i| room.group(&format!("group {i}"))).collect();
@@ -364,7 +347,9 @@ fn a_group_that_comes_back_after_a_restart_keeps_the_numbers_of_its_nodes() {
     assert_eq!((&first["i"], &second["i"]), (&json!(1), &json!(2)));
 
     // Another server with another seed, and another group before it.
-    let mut room = Room { hub: Server::new(Limits::default(), [8; 32]), now: room.now, next: 0 };
+    let now = room.now;
+    let mut room = Room::with(Server::new(Limits::default(), [8; 32]));
+    room.now = now;
     room.group("other");
     let owner = room.open();
     room.say(owner, create(3));
