@@ -41,14 +41,18 @@
 //! assert!(now <= start + Duration::from_millis(20 + 10 * 8));
 //! ```
 //!
-//! There are no NATs yet, and no limit on what is in flight on a link without a rate: a test sends what it sends.
+//! Addresses may be behind translators ([`NatConfig`]), which may be behind each other.
+//!
+//! There is no limit on what is in flight on a link without a rate: a test sends what it sends.
 #![forbid(unsafe_code)]
 
 mod link;
+mod nat;
 mod net;
 mod payload;
 
 pub use link::{HEADERS, LinkConfig, LinkStats, Loss};
+pub use nat::{Dependence, NatConfig, NatStats};
 pub use net::{Datagram, Net};
 pub use payload::Payload;
 

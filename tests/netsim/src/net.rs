@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::link::{Link, LinkConfig, LinkStats};
+use crate::nat::{Nat, NatConfig, NatStats, Nats};
 use crate::payload::Payload;
 
 /// A datagram that arrived.
@@ -32,6 +33,7 @@ pub struct Net<P = Vec<u8>> {
     /// Datagrams sent so far: among those that arrive at one instant, the one sent first comes first.
     order: u64,
     filter: Option<Filter<P>>,
+    nats: Nats,
 }
 
 struct InFlight<P> {
@@ -82,7 +84,25 @@ impl<P: Payload> Net<P> {
             in_flight: BinaryHeap::new(),
             order: 0,
             filter: None,
+            nats: Nats::default(),
         }
+    }
+
+    /// Puts addresses behind a translator. From then on their datagrams travel under its outer address: links are those
+    /// between the outermost addresses, and what arrives has passed the filter at that moment.
+    pub fn add_nat(&mut self, config: NatConfig) {
+        let seed = link_seed(self.seed, config.external, config.external);
+        self.nats.add(Nat::new(config, seed));
+    }
+
+    /// The translator with this outer address forgets all mappings, as one does that is switched off and on.
+    pub fn forget_mappings(&mut self, external: IpAddr) {
+        self.nats.forget_mappings(external);
+    }
+
+    /// Counters of the translator with this outer address.
+    pub fn nat_stats(&self, external: IpAddr) -> NatStats {
+        self.nats.stats(external)
     }
 
     /// What links are like that nobody set and nobody has used yet.
@@ -114,6 +134,7 @@ impl<P: Payload> Net<P> {
 
     /// Sends a datagram. Calls come in the order of `now`.
     pub fn send(&mut self, now: Instant, src: SocketAddr, dst: SocketAddr, payload: P) {
+        let Some((src, dst)) = self.nats.leave(now, src, dst) else { return };
         let mut datagram = Datagram { src, dst, payload };
         if self.filter.as_mut().is_some_and(|keep| !keep(now, &datagram)) {
             self.link(src.ip(), dst.ip()).stats.filtered += 1;
@@ -135,22 +156,24 @@ impl<P: Payload> Net<P> {
         self.in_flight.push(Reverse(InFlight { at, order: self.order, datagram }));
     }
 
-    /// When the next datagram arrives, if any is on its way.
+    /// When the next datagram arrives, if any is on its way. A translator may refuse it then.
     pub fn next_arrival(&self) -> Option<Instant> {
         self.in_flight.peek().map(|Reverse(next)| next.at)
     }
 
     /// The next datagram that has arrived by `now`.
     pub fn recv(&mut self, now: Instant) -> Option<Datagram<P>> {
-        let Reverse(next) = self.in_flight.peek()?;
-        if next.at > now {
-            return None;
+        while self.in_flight.peek().is_some_and(|Reverse(next)| next.at <= now) {
+            let Reverse(InFlight { at, mut datagram, .. }) = self.in_flight.pop()?;
+            let link = (datagram.src.ip(), datagram.dst.ip());
+            let Some(dst) = self.nats.arrive(at, datagram.src, datagram.dst) else { continue };
+            datagram.dst = dst;
+            let stats = &mut self.link(link.0, link.1).stats;
+            stats.delivered += 1;
+            stats.delivered_bytes += datagram.payload.size() as u64;
+            return Some(datagram);
         }
-        let Reverse(InFlight { datagram, .. }) = self.in_flight.pop()?;
-        let stats = &mut self.link(datagram.src.ip(), datagram.dst.ip()).stats;
-        stats.delivered += 1;
-        stats.delivered_bytes += datagram.payload.size() as u64;
-        Some(datagram)
+        None
     }
 
     /// Counters of one direction.
