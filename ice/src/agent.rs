@@ -12,6 +12,7 @@ use tracing::debug;
 
 use crate::candidate::{
     Address, Candidate, CandidateKind, Transport, is_sendable, local_preference, normal, priority,
+    udp_candidate,
 };
 use crate::check::{Budget, Check};
 use crate::checklist::{Remote, Signalled};
@@ -24,6 +25,9 @@ use crate::respond::{Early, Response};
 
 /// Events that wait at most; the oldest makes room.
 const MAX_EVENTS: usize = 64;
+
+/// Server-reflexive candidates of one base: as many as servers see it differently, of which the first are enough.
+const MAX_REFLEXIVE: usize = 4;
 
 /// A local candidate as pairs are made of it.
 #[derive(Clone, Debug)]
@@ -57,9 +61,12 @@ pub struct Agent {
     pub(crate) local: Credentials,
     pub(crate) local_key: IntegrityKey,
     pub(crate) remote: Option<(Credentials, IntegrityKey)>,
-    /// `locals[i]` belongs to `candidates[i]`.
+    /// The bases, which are the host candidates.
     pub(crate) locals: Vec<Local>,
-    candidates: Vec<Candidate>,
+    /// What is signalled: host and server-reflexive.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Our address and the server's, for each foundation of server-reflexive candidates.
+    reflexive_foundations: Vec<(IpAddr, IpAddr)>,
     pub(crate) remotes: Vec<Remote>,
     /// The last number given to a remote foundation.
     pub(crate) foundations: u32,
@@ -80,6 +87,8 @@ pub struct Agent {
     pub(crate) credentials_at: Option<Instant>,
     pub(crate) last_local_at: Option<Instant>,
     pub(crate) last_remote_at: Option<Instant>,
+    /// When a check from an address that wasn't signalled came first.
+    pub(crate) first_learned_at: Option<Instant>,
     pub(crate) local_ended: bool,
     pub(crate) remote_ended: bool,
     pub(crate) stats: Stats,
@@ -104,6 +113,7 @@ impl Agent {
             remote: None,
             locals: Vec::new(),
             candidates: Vec::new(),
+            reflexive_foundations: Vec::new(),
             remotes: Vec::new(),
             foundations: 0,
             early: Vec::new(),
@@ -122,6 +132,7 @@ impl Agent {
             credentials_at: None,
             last_local_at: None,
             last_remote_at: None,
+            first_learned_at: None,
             local_ended: false,
             remote_ended: false,
             stats: Stats::default(),
@@ -212,17 +223,7 @@ impl Agent {
         let twin = self.locals.iter().find(|l| l.base.ip() == base.ip()).map(|l| l.foundation);
         let foundation = twin.unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX));
         let priority = priority(CandidateKind::Host, local_preference(base.ip(), index));
-        let candidate = Candidate {
-            foundation: foundation.to_string(),
-            component: 1,
-            transport: Transport::Udp,
-            priority,
-            address: Address::Ip(SocketAddr::new(base.ip(), base.port())),
-            kind: CandidateKind::Host,
-            related: None,
-            tcp_type: None,
-            extensions: Vec::new(),
-        };
+        let candidate = udp_candidate(CandidateKind::Host, foundation, priority, base);
         self.locals.push(Local { base, priority, foundation });
         self.candidates.push(candidate.clone());
         self.last_local_at = Some(now);
@@ -230,6 +231,49 @@ impl Agent {
             self.pair_with_locals(&remote);
         }
         self.follow_early(now);
+        self.settle(now);
+        Some(candidate)
+    }
+
+    /// Adds what a STUN server sees of the host candidate `base` ([`Gatherer`](crate::Gatherer)), and returns what to
+    /// signal. `None` if the base isn't a candidate of ours, if `mapped` is known already (the base itself, where nothing
+    /// translates) or can't be a candidate, or if the agent is over. `server` decides the foundation (RFC 8445 §5.1.1.3).
+    ///
+    /// No pairs are made of it: they would be those of its base (§6.1.2.4).
+    pub fn add_server_reflexive(
+        &mut self,
+        now: Instant,
+        base: SocketAddr,
+        mapped: SocketAddr,
+        server: IpAddr,
+    ) -> Option<Candidate> {
+        let (base, mapped) = (normal(base), normal(mapped));
+        let index = self.locals.iter().position(|l| l.base == base)?;
+        let reflexive = |c: &&Candidate| c.kind == CandidateKind::ServerReflexive;
+        let mine = |c: &&Candidate| c.related.is_some_and(|related| normal(related) == base);
+        let others = self.candidates.iter().filter(reflexive).filter(mine).count();
+        if self.is_over()
+            || !is_sendable(mapped)
+            || mapped.is_ipv4() != base.is_ipv4()
+            || self.candidates.iter().any(|c| c.address == Address::Ip(mapped))
+            || others >= MAX_REFLEXIVE
+        {
+            return None;
+        }
+        // One foundation for the same address of ours and the same server. Those of hosts are small numbers.
+        let key = (base.ip(), server.to_canonical());
+        let twin = self.reflexive_foundations.iter().position(|known| *known == key);
+        let twin = twin.unwrap_or_else(|| {
+            self.reflexive_foundations.push(key);
+            self.reflexive_foundations.len() - 1
+        });
+        let foundation = u32::try_from(1001 + twin).unwrap_or(u32::MAX);
+        let index = index + others * self.config.max_local_candidates;
+        let priority = priority(CandidateKind::ServerReflexive, local_preference(base.ip(), index));
+        let mut candidate = udp_candidate(CandidateKind::ServerReflexive, foundation, priority, mapped);
+        candidate.related = Some(base);
+        self.candidates.push(candidate.clone());
+        self.last_local_at = Some(now);
         self.settle(now);
         Some(candidate)
     }
@@ -305,8 +349,8 @@ impl Agent {
                 if count >= self.config.max_remote_candidates {
                     return Err(AddCandidateError::TooMany);
                 }
-                let remote =
-                    Remote { addr, priority: c.priority, foundation, signalled: Some(signalled), seen: now };
+                let signalled = Some(signalled);
+                let remote = Remote { addr, priority: c.priority, foundation, signalled, seen: now };
                 self.pair_with_locals(&remote);
                 self.remotes.push(remote);
                 self.last_remote_at = Some(now);

@@ -74,7 +74,7 @@ pub enum Address {
 }
 
 /// One candidate, as signalled in a `candidate` attribute (RFC 8839 §5.1). Made by
-/// [`Agent::add_local_host`](crate::Agent::add_local_host) or by parsing; written with `Display`, which gives
+/// the agent's `add_…` calls or by parsing; written with `Display`, which gives
 /// `candidate:…` without `a=`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
@@ -102,6 +102,27 @@ impl Candidate {
     /// The value of the first extension of this name.
     pub fn extension(&self, name: &str) -> Option<&str> {
         self.extensions.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// A candidate of ours, as signalled.
+pub(crate) fn udp_candidate(
+    kind: CandidateKind,
+    foundation: u32,
+    priority: u32,
+    addr: SocketAddr,
+) -> Candidate {
+    Candidate {
+        foundation: foundation.to_string(),
+        component: 1,
+        transport: Transport::Udp,
+        priority,
+        // Without flow label and scope.
+        address: Address::Ip(SocketAddr::new(addr.ip(), addr.port())),
+        kind,
+        related: None,
+        tcp_type: None,
+        extensions: Vec::new(),
     }
 }
 

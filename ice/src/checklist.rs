@@ -144,6 +144,7 @@ impl Agent {
             }
         }
         self.stats.prflx_learned += 1;
+        self.first_learned_at.get_or_insert(now);
         let foundation = self.new_foundation();
         let remote = Remote { addr, priority, foundation, signalled: None, seen: now };
         self.remotes.push(remote.clone());

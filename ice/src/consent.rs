@@ -3,7 +3,7 @@
 //! The pair in use is checked every 4 to 6 s, each time with a new transaction and never retransmitted. Only
 //! an authenticated answer renews consent; data does not. These checks are the keepalives too (RFC 8445 §11).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use tracing::debug;
@@ -12,6 +12,9 @@ use crate::agent::Agent;
 use crate::check::Purpose;
 use crate::event::{Event, FailReason, Path, State};
 use crate::pair::PairState;
+
+/// So long after patience is over, remote candidates learned from checks still put off failure.
+const CHASE: Duration = Duration::from_secs(30);
 
 impl Agent {
     /// Sets the next consent check, 0.8 to 1.2 basic periods from now.
@@ -81,10 +84,14 @@ impl Agent {
 
     /// Fails when patience is over and nothing is left to try.
     pub(crate) fn consider_failure(&mut self, now: Instant) {
-        if self.state != State::Checking || self.patience_until().is_none_or(|until| now < until) {
+        let Some(until) = self.patience_until().filter(|until| now >= *until) else { return };
+        if self.state != State::Checking {
             return;
         }
-        if self.pairs.iter().any(|p| p.is_undecided()) {
+        // Two translators that give each check another port let both sides learn from each other's checks for ever.
+        let chased = self.first_learned_at.is_some_and(|at| now > until.max(at) + CHASE);
+        let learned = |remote| self.remotes.iter().any(|r| r.addr == remote && r.signalled.is_none());
+        if self.pairs.iter().any(|p| p.is_undecided() && !(chased && learned(p.path.remote))) {
             return;
         }
         let reason = if self.locals.is_empty() {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
-use crate::candidate::CandidateKind;
+use crate::candidate::{Address, CandidateKind};
 use crate::checklist::Remote;
 use crate::event::Path;
 use crate::pair::PairState;
@@ -108,10 +108,9 @@ impl Agent {
 
     /// Our candidates.
     pub fn local_candidate_stats(&self) -> impl Iterator<Item = CandidateStats> {
-        self.locals.iter().map(|local| CandidateStats {
-            address: local.base,
-            kind: CandidateKind::Host,
-            priority: local.priority,
+        self.candidates.iter().filter_map(|candidate| {
+            let Address::Ip(address) = candidate.address else { return None };
+            Some(CandidateStats { address, kind: candidate.kind, priority: candidate.priority })
         })
     }
 

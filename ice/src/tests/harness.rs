@@ -11,15 +11,15 @@ use rand::{RngExt, SeedableRng};
 use crate::{Agent, Candidate, Config, Event, Path, Role, State};
 
 #[expect(clippy::disallowed_methods, reason = "one base instant for virtual time")]
-pub(super) fn base() -> Instant {
+pub(crate) fn base() -> Instant {
     Instant::now()
 }
 
-pub(super) fn ms(n: u64) -> Duration {
+pub(crate) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-pub(super) fn addr(text: &str) -> SocketAddr {
+pub(crate) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 

@@ -3,7 +3,8 @@
 mod connect;
 mod consent;
 mod failure;
-mod harness;
+pub(crate) mod harness;
 mod hostile;
+mod nat;
 mod stats;
 mod wire;
