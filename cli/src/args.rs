@@ -1,11 +1,13 @@
 //! The command line.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use crate::channel_spec::{ChannelSpec, DcmapSpec};
+use crate::serve::Settings;
 
 /// WebRTC data channels from the command line: with a browser, or between two machines.
 ///
@@ -23,9 +25,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     Connect(ConnectArgs),
     Bench(BenchArgs),
+    Token(TokenArgs),
     /// One of the two processes of `bench`.
     #[command(hide = true)]
     BenchWorker(WorkerArgs),
@@ -68,7 +71,8 @@ pub(crate) struct InspectArgs {
 }
 
 /// How to find out how much a path can take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Congestion {
     /// Until packets get lost
     #[default]
@@ -89,49 +93,61 @@ impl From<Congestion> for sinnet::Congestion {
     }
 }
 
-/// Serve a web page that connects the browser to this process.
+/// Serve the page, and the signalling of groups.
 ///
-/// The page echoes messages and moves files both ways, over a WebRTC connection that is signalled by WebSocket. It ends
-/// with Ctrl-C.
+/// The page connects the browser to this process: it echoes messages and moves files both ways. And it connects browsers and
+/// `sinnet` with each other in groups, of which the server only knows who joins. It ends with Ctrl-C. `docs/server.md` says more.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Port of the web server; 0 takes a free one.
-    #[arg(short, long, default_value_t = 8080)]
-    pub(crate) port: u16,
+    /// Read settings from this TOML file: names are those of the flags, without `--`. Flags go before the environment, and that goes
+    /// before the file.
+    #[arg(long, env = "SINNET_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 
-    /// Address of the web server. 0.0.0.0 makes it reachable from other machines, by anybody on the network.
-    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub(crate) host: IpAddr,
-
-    /// Offer the files in this directory to the browser. Those below it and links are not offered.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) files: Option<PathBuf>,
-
-    /// Keep the files that the browser sends in this directory. Without it they are hashed and dropped.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) save: Option<PathBuf>,
-
-    /// Largest file taken, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE)]
-    pub(crate) max_size: u64,
-
-    /// Also answer to this host name. Without it: IP addresses and localhost.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) allow_host: Vec<String>,
-
-    /// Also let pages of this origin connect, such as https://example.org, or * for all.
-    #[arg(long, value_name = "ORIGIN")]
-    pub(crate) allow_origin: Vec<String>,
-
-    /// Congestion control of what is sent to the browser.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) congestion: Congestion,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 
     #[command(flatten)]
     pub(crate) bind: BindArgs,
 
     #[command(flatten)]
     pub(crate) inspect: InspectArgs,
+}
+
+/// Make a token for a server that wants one (`sinnet serve --token-key`)
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// The server's key: 32 hexadecimal digits or more.
+    #[arg(long, env = "SINNET_TOKEN_KEY", value_name = "HEX", hide_env_values = true)]
+    pub(crate) token_key: String,
+
+    /// What it is good for.
+    #[arg(long, value_enum, default_value_t = TokenRight::All)]
+    pub(crate) right: TokenRight,
+
+    /// Hours until it expires.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=87_600))]
+    pub(crate) hours: u32,
+}
+
+impl std::fmt::Debug for TokenArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenArgs")
+            .field("right", &self.right)
+            .field("hours", &self.hours)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenRight {
+    /// Creating groups
+    Create,
+    /// Joining groups
+    Join,
+    /// Both
+    All,
 }
 
 /// Make one peer connection, signalled by lines of JSON on standard input and output
@@ -302,7 +318,7 @@ pub(crate) struct WorkerArgs {
 }
 
 /// 16 GiB.
-const MAX_SIZE: u64 = 16 << 30;
+pub(crate) const MAX_SIZE: u64 = 16 << 30;
 
 fn bind_addr(text: &str) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()

@@ -6,8 +6,10 @@
 //! | `serve/` | `sinnet serve`: the web server's side of the page |
 //! | `connect/` | `sinnet connect`: one connection, signalled by lines |
 //! | `bench/` | `sinnet bench`: two processes measured against each other |
+//! | `token.rs` | `sinnet token` |
 //! | `transfer/` | files over data channels |
 //! | `inspect.rs` | `--keylog`, `--pcap`, `--stats` |
+//! | `open_files.rs` | the limit of open files |
 //! | `negotiation.rs` | signalling messages applied to a connection |
 //! | `terminal.rs`, `failure.rs` | what the user sees |
 #![forbid(unsafe_code)]
@@ -19,8 +21,10 @@ mod connect;
 mod failure;
 mod inspect;
 mod negotiation;
+mod open_files;
 mod serve;
 mod terminal;
+mod token;
 mod transfer;
 
 use std::process::ExitCode;
@@ -49,14 +53,15 @@ fn run(command: Command, screen: &Screen) -> Result<(), Failure> {
     let threads = match &command {
         Command::BenchWorker(worker) => worker.bench.threads,
         Command::Serve(_) => 2,
-        Command::Connect(_) | Command::Bench(_) => 1,
+        Command::Connect(_) | Command::Bench(_) | Command::Token(_) => 1,
     };
     let runtime = runtime(threads)?;
     let result = runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve::run(args, screen).await,
+            Command::Serve(args) => serve::run(*args, screen).await,
             Command::Connect(args) => connect::run(args, screen).await,
             Command::Bench(args) => bench::run(args, screen).await,
+            Command::Token(args) => token::run(&args),
             Command::BenchWorker(args) => bench::worker(args).await,
         }
     });

@@ -4,11 +4,12 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Context, Failure};
+use crate::open_files;
 
 /// A process's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -47,17 +48,14 @@ fn rss_kib() -> Result<u64, Failure> {
 
 /// Makes room for so many open files.
 pub(super) fn allow_files(count: u64) -> Result<(), Failure> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("can't read the limit of open files")?;
-    if soft >= count {
-        return Ok(());
-    }
-    if hard < count {
+    let allowed = open_files::allow(count)?;
+    if allowed < count {
         let text = format!(
-            "{count} open files are needed, but {hard} are allowed; raise `ulimit -Hn` or take a smaller --count"
+            "{count} open files are needed, but {allowed} are allowed; raise `ulimit -Hn` or take a smaller --count"
         );
         return Err(Failure::new(text));
     }
-    setrlimit(Resource::RLIMIT_NOFILE, count, hard).context("can't raise the limit of open files")
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,56 +1,80 @@
 //! `sinnet serve`: a web page, and a peer for every browser that opens it.
 
 mod control;
+mod settings;
 mod visit;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use sinnet_signaling::{CloseCode, Server, ServerConfig};
+use sinnet_signaling::server::tls::SelfSigned;
+use sinnet_signaling::{CloseCode, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::args::ServeArgs;
 use crate::connect::check_directory;
 use crate::failure::{Context, Failure};
 use crate::inspect::Inspection;
+use crate::open_files;
 use crate::terminal::Screen;
 use crate::transfer::Store;
 use control::Shelf;
+pub(crate) use settings::Settings;
 use visit::Host;
 
 /// Browsers connected at once; more are turned away.
 const MAX_VISITORS: usize = 64;
 
+/// Open files beside those of connections: sockets of the endpoint, files on their way.
+const OTHER_FILES: u64 = 512;
+
 pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure> {
-    for directory in args.files.iter().chain(&args.save) {
+    let ServeArgs { config, settings, bind, inspect } = args;
+    let settings = match config {
+        Some(path) => settings.or(Settings::from_file(&path)?),
+        None => settings,
+    };
+    for directory in settings.files.iter().chain(&settings.save) {
         check_directory(directory)?;
     }
-    let inspection = Inspection::start(&args.inspect, screen)?;
-    let addr = SocketAddr::new(args.host, args.port);
-    let mut config = ServerConfig::new(addr);
-    config.allowed_hosts = args.allow_host;
-    config.allowed_origins = args.allow_origin;
+    let inspection = Inspection::start(&inspect, screen)?;
+    let addr = settings.addr();
+    let (config, certificate) = settings.server()?;
+    let needed = config.max_connections as u64 + OTHER_FILES;
+    let allowed = open_files::allow(needed)?;
+    if allowed < needed {
+        let connections = config.max_connections;
+        screen.say(format!(
+            "{allowed} open files are allowed, too few for {connections} connections: `ulimit -Hn`"
+        ));
+    }
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let mut server = Server::bind(config)
         .await
         .context(format_args!("can't listen on {addr}; another --port may be free"))?;
     // A browser on this machine may have no other way here.
-    let endpoint = crate::endpoint(&args.bind, args.host.is_loopback()).await?;
+    let endpoint = crate::endpoint(&bind, addr.ip().is_loopback()).await?;
 
-    let saves = args.save.is_some();
+    let saves = settings.save.is_some();
     let host = Arc::new(Host {
         endpoint,
-        shelf: Shelf { directory: args.files, saves },
-        store: Store { directory: args.save, max_size: args.max_size },
+        shelf: Shelf { directory: settings.files.clone(), saves },
+        store: Store { directory: settings.save.clone(), max_size: settings.max_size() },
         screen: screen.clone(),
-        congestion: args.congestion.into(),
+        congestion: settings.congestion.unwrap_or_default().into(),
         inspection,
     });
-    let url = url(server.local_addr());
+    let url = url(scheme, server.local_addr());
+    println!("listening on {url}");
     screen.say(format!("Open {url} in a browser. Ctrl-C ends."));
+    if let Some(SelfSigned { fingerprint, .. }) = certificate {
+        screen.say(format!("The certificate's SHA-256 is {fingerprint}"));
+    }
 
-    let places = Arc::new(Semaphore::new(MAX_VISITORS));
+    let places = Arc::new(Semaphore::new(settings.max_visitors.unwrap_or(MAX_VISITORS)));
     let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
     let mut number = 0_u64;
@@ -75,16 +99,25 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
             drop(place);
         });
     }
-    // Browsers see an orderly end.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), host.endpoint.close()).await;
+    screen.say("going down");
+    // Browsers see an orderly end, of their connections as of their WebSockets. Who can't wait says so again.
+    let orderly = async {
+        let connections = timeout(settings.shutdown_timeout(), host.endpoint.close());
+        let _ = tokio::join!(server.shutdown(settings.shutdown_timeout()), connections);
+    };
+    tokio::select! {
+        () = orderly => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     host.inspection.end().await;
     Ok(())
 }
 
 /// What to open: an address that a browser elsewhere can use, when the server listens on all.
-fn url(addr: SocketAddr) -> String {
+fn url(scheme: &str, addr: SocketAddr) -> String {
     let ip = if addr.ip().is_unspecified() { outward(addr).unwrap_or(addr.ip()) } else { addr.ip() };
-    format!("http://{}", SocketAddr::new(ip, addr.port()))
+    format!("{scheme}://{}", SocketAddr::new(ip, addr.port()))
 }
 
 /// The address that this machine uses towards others. Connecting a UDP socket sends nothing.

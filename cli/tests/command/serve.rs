@@ -1,11 +1,13 @@
 //! `sinnet serve`, with the library in the place of the browser.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 use sinnet::{DataChannel, DataChannelOptions, Message, PeerConnection, SessionDescription};
 use sinnet_signaling::{Client, Session, Signal};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
 use crate::process::{SOON, command, library_peer, next_channel};
@@ -150,4 +152,64 @@ async fn a_port_that_is_taken_is_said_with_what_to_do() {
     assert_eq!(second.status.code(), Some(1));
     let sentence = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(sentence.contains(port) && sentence.contains("--port"), "{sentence}");
+}
+
+/// The lines of standard output, as they come.
+fn stdout(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
+    BufReader::new(child.stdout.take().unwrap()).lines()
+}
+
+#[tokio::test]
+async fn it_says_where_it_listens_and_ends_in_order_at_a_signal() {
+    let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--bind", "127.0.0.1"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let line = timeout(SOON, stdout(&mut child).next_line()).await.unwrap().unwrap().unwrap();
+    let url = line.strip_prefix("listening on http://").expect("a line for programs");
+    let mut session = Client::default().connect_as::<String>(&format!("ws://{url}/alm")).await.unwrap();
+    session.send(&json!({"m": "create", "g": "room"}).to_string()).unwrap();
+    assert!(timeout(SOON, session.recv()).await.unwrap().unwrap().contains("\"ok\""));
+    let pid = nix::unistd::Pid::from_raw(child.id().unwrap().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(timeout(SOON, session.recv()).await.unwrap(), None);
+    let end = session.ended().unwrap().to_string();
+    assert!(end.contains("the server goes down"), "{end}");
+    drop(session);
+    assert!(timeout(SOON, child.wait()).await.unwrap().unwrap().success());
+}
+
+#[tokio::test]
+async fn settings_come_from_a_file_and_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sinnet.toml");
+    let key = "00112233445566778899aabbccddeeff";
+    std::fs::write(&path, format!("port = 0\ntls = \"self-signed\"\ntoken-key = \"{key}\"\n")).unwrap();
+    let mut serving = command(&["serve", "--bind", "127.0.0.1"]);
+    serving.env("SINNET_CONFIG", &path).env("SINNET_METRICS", "nobody");
+    serving.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = serving.spawn().unwrap();
+    let line = timeout(SOON, stdout(&mut child).next_line()).await.unwrap().unwrap().unwrap();
+    assert!(line.starts_with("listening on https://127.0.0.1:"), "{line}");
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let fingerprint = async {
+        while let Some(line) = said.next_line().await.unwrap() {
+            if let Some((_, digits)) = line.split_once("SHA-256 is ") {
+                return digits.split(':').count();
+            }
+        }
+        0
+    };
+    assert_eq!(timeout(SOON, fingerprint).await.unwrap(), 32);
+
+    std::fs::write(&path, "port = 0\nprot = 1\n").unwrap();
+    let wrong = command(&["serve", "--config", &path.display().to_string()]).output().await.unwrap();
+    let sentence = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        !wrong.status.success() && sentence.contains("line 2") && sentence.contains("`prot`"),
+        "{sentence}"
+    );
+
+    let made = command(&["token", "--right", "join"]).env("SINNET_TOKEN_KEY", key).output().await.unwrap();
+    let token = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success() && token.starts_with("join.") && token.trim().len() > 64, "{token}");
 }
