@@ -25,6 +25,8 @@ mod control;
 mod join;
 mod text;
 mod tree_info;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
 

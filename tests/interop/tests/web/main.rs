@@ -1,6 +1,7 @@
 //! What the server serves to browsers, in Chromium and Firefox: the modules of `web/`, with native nodes of `sinnet-alm` in the
 //! same groups.
 
+mod alm;
 mod mesh;
 mod site;
 
@@ -27,6 +28,10 @@ macro_rules! browser {
             run!(mesh, members_that_die_are_removed);
             run!(mesh, connections_outlive_the_server);
             run!(mesh, eight_megabytes_arrive_in_order);
+            run!(alm, messages_reach_all_pages_of_a_chain);
+            run!(alm, a_file_reaches_all_though_an_interior_page_closes);
+            run!(alm, a_group_outlives_its_server_and_takes_newcomers_when_it_is_back);
+            run!(alm, mistakes_and_callbacks_are_told_as_documented);
         }
     };
 }
