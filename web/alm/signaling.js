@@ -8,34 +8,44 @@ const MAX_MESSAGE = 64 * 1024;
 
 /** One WebSocket. `message(object)` for each message, `closed(reason)` once. */
 export class Socket {
-  #socket;
+  #socket = null;
   #ended = false;
   #handler;
   #opening;
 
   constructor(url, handler) {
     this.#handler = handler;
-    this.#socket = new WebSocket(url);
     this.#opening = setTimeout(() => this.#end('the server does not answer'), PATIENCE);
+    const unreachable = () => this.#end(`${new URL(url).host} can’t be reached from this page, or refused it`);
+    try {
+      this.#socket = new WebSocket(url);
+    } catch {
+      // The page's content policy, in some browsers.
+      queueMicrotask(unreachable);
+      return;
+    }
     this.#socket.onopen = () => {
       clearTimeout(this.#opening);
       this.#handler.opened?.();
     };
     this.#socket.onmessage = ({ data }) => this.#hear(data);
+    // An error says nothing; a close may follow it, or not.
+    this.#socket.onerror = () => this.#socket.readyState !== WebSocket.OPEN && unreachable();
     this.#socket.onclose = ({ code, reason }) => {
-      this.#end(reason || (code === 1006 ? 'the server can’t be reached, or refused this page' : `closed (${code})`));
+      if (code === 1006) unreachable();
+      else this.#end(reason || `closed (${code})`);
     };
   }
 
   send(message) {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
   /** Ends it without a word to the handler. */
   close() {
     this.#ended = true;
     clearTimeout(this.#opening);
-    this.#socket.close(1000);
+    this.#socket?.close(1000);
   }
 
   #hear(data) {

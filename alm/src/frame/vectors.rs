@@ -152,11 +152,7 @@ fn others() -> Vec<Value> {
             &Frame::new(FrameType::JOIN, Sequence(77), &write_text(old)),
             json!({"g": 0, "n": 1, "i": 3, "e": 12, "extra": [1], "x": null}),
         ),
-        vector(
-            "notify-tree-info",
-            &tree_info,
-            json!({"id": 1, "upstreams": [0], "downstreams": [2, 3]}),
-        ),
+        vector("notify-tree-info", &tree_info, json!({"id": 1, "upstreams": [0], "downstreams": [2, 3]})),
         vector("text", &text, json!({"text": "aあ😀", "string": as_string(&text)})),
         vector("data", &data, json!({"data": "0080ff", "string": as_string(&data)})),
     ]

@@ -35,6 +35,14 @@ globalThis.alm = (() => {
     return enter(member);
   }
 
+  /** What a failed test shows. */
+  setInterval(() => {
+    if (!member) return;
+    const { id, path, stats } = member;
+    const links = member.getConnectionInfo().map((link) => [link.direction, link.id, link.delivers]);
+    document.body.textContent = JSON.stringify({ id, path, links, stats, ...log, tree: null });
+  }, 500);
+
   return {
     create: (name, options, type = 'reliable', path = '/alm') =>
       enter(type, path, options, (member) => member.create(name, 'a test')),
@@ -54,7 +62,7 @@ globalThis.alm = (() => {
     id: () => member.id,
     path: () => member.path,
     stats: () => member.stats,
-    tree: () => Object.values(member.tree).map(({ id, upstreams, downstreams }) => ({ id, upstreams, downstreams })),
+    tree: () => Object.values(member.tree).map(({ id, upstreams, downstreams }) => ({ downstreams, id, upstreams })),
     links: () => member.getConnectionInfo().map(({ id, direction, delivers, rtt }) => ({ id, direction, delivers, rtt })),
   };
 })();

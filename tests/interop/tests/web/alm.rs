@@ -51,7 +51,12 @@ impl Member {
 
     /// Nothing was thrown in the page, and no promise of the group was broken.
     pub(crate) async fn is_well(&self) {
-        assert_eq!(self.visit.ask("[alm.log.errors, alm.log.missed]").await, json!([[], []]), "node {}", self.id);
+        assert_eq!(
+            self.visit.ask("[alm.log.errors, alm.log.missed]").await,
+            json!([[], []]),
+            "node {}",
+            self.id
+        );
     }
 }
 
@@ -85,7 +90,10 @@ pub(crate) async fn messages_reach_all_pages_of_a_chain(lab: &mut Lab, kind: Kin
         { "id": 3, "upstreams": [2], "downstreams": [] },
     ]);
     owner.visit.until(&format!("JSON.stringify(alm.tree()) === JSON.stringify({all})")).await;
-    owner.visit.until("Object.values(alm.log.tree ?? {}).some(({ date, rtt }) => date instanceof Date && rtt > 0)").await;
+    owner
+        .visit
+        .until("Object.values(alm.log.tree ?? {}).some(({ date, rtt }) => date instanceof Date && rtt > 0)")
+        .await;
     owner.is_well().await;
     // Who leaves is told of as closed, above and below.
     members[1].visit.ask("alm.leave()").await;
@@ -102,7 +110,7 @@ pub(crate) async fn a_file_reaches_all_though_an_interior_page_closes(lab: &mut 
     const SIZE: usize = 6_000_000;
     let site = Site::start(lab).await;
     let browser = lab.browser(kind, Privacy::Default).await;
-    let wide = json!({ "maxDownStreams": 2 });
+    let wide = json!({ "maxDownStreams": 3 });
     let owner = Member::create(browser, &site, "file", wide.clone()).await;
     let mut members = Vec::new();
     for _ in 0..6 {
@@ -116,7 +124,8 @@ pub(crate) async fn a_file_reaches_all_though_an_interior_page_closes(lab: &mut 
         // One that delivers to others, when it has some of the file.
         for at in 0.. {
             let at = at % members.len();
-            let delivers = "alm.log.bytes > 500000 && alm.links().some((l) => l.direction === 'down' && l.delivers)";
+            let delivers =
+                "alm.log.bytes > 500000 && alm.links().some((l) => l.direction === 'down' && l.delivers)";
             if members[at].visit.ask(delivers).await == json!(true) {
                 return at;
             }
@@ -137,7 +146,10 @@ pub(crate) async fn a_file_reaches_all_though_an_interior_page_closes(lab: &mut 
     owner.is_well().await;
 }
 
-pub(crate) async fn a_group_outlives_its_server_and_takes_newcomers_when_it_is_back(lab: &mut Lab, kind: Kind) {
+pub(crate) async fn a_group_outlives_its_server_and_takes_newcomers_when_it_is_back(
+    lab: &mut Lab,
+    kind: Kind,
+) {
     let mut site = Site::start(lab).await;
     let browser = lab.browser(kind, Privacy::Default).await;
     let owner = Member::create(browser, &site, "group", json!({})).await;
@@ -172,7 +184,7 @@ pub(crate) async fn mistakes_and_callbacks_are_told_as_documented(lab: &mut Lab,
                 const why = async (promise) => promise.then(() => 'it worked', (error) => error.message);
                 const by = (call) => new Promise((ok) => call((value) => ok(['success', value?.id]), (error) => ok(['failure', error.message])));
                 const alm = WebRTCALM.create('simple', `ws://${location.host}/alm`);
-                const nobody = WebRTCALM.create('simple', 'ws://127.0.0.1:9/alm');
+                const nobody = WebRTCALM.create('simple', `ws://${location.hostname}:59999/alm`);
                 const said = {
                     defaults: [alm.maxDownStreams, alm.maxUpStreams, alm.id, alm.isGroupOwner, alm.timer() ?? null],
                     outside: await why(alm.multicast('x')),
