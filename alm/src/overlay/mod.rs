@@ -32,6 +32,7 @@
 //! - *Another owner*: the epoch changes hands with the source; who sees a new one begins anew.
 //! - *Origin of data below the root*: only the owner publishes.
 
+mod budget;
 mod config;
 mod event;
 mod forward;
@@ -45,6 +46,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use budget::ChannelBudget;
 pub use config::{Config, GroupKind, MAX_MESSAGE};
 pub use event::{Capabilities, Direction, Event, LinkId, Message};
 pub use forward::PublishError;

@@ -2,7 +2,7 @@
 //! that fills. Each node has a place on a plane (the delay between two is their distance) and an upload rate.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,11 +10,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use super::super::{Capabilities, Config, Direction, Event, GroupKind, LinkId, Message, Node};
+use super::super::{Capabilities, ChannelBudget, Config, Direction, Event, GroupKind, LinkId, Message, Node};
 use crate::frame::{Join, NodeId, Role, Sequence};
-
-/// What a channel buffers before it says that it is full.
-const BUFFER: usize = 16 * 1024;
 
 /// From a node to the server, one way.
 const TO_SERVER: Duration = Duration::from_millis(30);
@@ -28,6 +25,8 @@ pub(super) struct Member {
     /// Bytes a second.
     upload: f64,
     busy_until: Instant,
+    /// What has not left by then, is lost: it died.
+    sends_until: Option<Instant>,
     timer: Option<Instant>,
     /// The next message that the application expects; `None` before the first.
     pub(super) next: Option<Sequence>,
@@ -48,16 +47,47 @@ pub(super) struct Member {
 #[derive(Debug)]
 struct Half {
     to: usize,
-    in_flight: usize,
+    budget: ChannelBudget,
+    /// When what waits leaves, and its bytes.
+    waiting: VecDeque<(Instant, usize)>,
+    waiting_bytes: usize,
+    /// The node is told when the first of it has left.
+    woken: bool,
     last_arrival: Instant,
+}
+
+impl Half {
+    fn new(now: Instant, to: usize) -> Self {
+        Self {
+            to,
+            budget: ChannelBudget::new(now),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            woken: false,
+            last_arrival: now,
+        }
+    }
+
+    /// Whether a frame may go in; if not, when to ask again.
+    fn room(&mut self, now: Instant) -> Result<(), Instant> {
+        while let Some((_, bytes)) = self.waiting.pop_front_if(|(leaves, _)| *leaves <= now) {
+            self.waiting_bytes -= bytes;
+        }
+        let limit = self.budget.limit(now, self.waiting_bytes);
+        match self.waiting.front() {
+            Some((leaves, _)) if self.waiting_bytes >= limit => Err(*leaves),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Happening {
-    Frame { from: usize, to: usize, link: LinkId, bytes: Bytes },
+    Frame { from: usize, to: usize, link: LinkId, leaves: Instant, bytes: Bytes },
     LinkDown { at: usize, link: LinkId },
     LinkUp { child: usize, parent: usize, capabilities: Capabilities },
     Timer { at: usize },
+    Room { at: usize, link: LinkId },
     AtRoot(Join),
 }
 
@@ -138,6 +168,7 @@ impl Sim {
             place,
             upload,
             busy_until: self.now,
+            sends_until: None,
             timer: None,
             next: None,
             first: None,
@@ -189,16 +220,11 @@ impl Sim {
     fn happen(&mut self, happening: Happening) {
         let now = self.now;
         match happening {
-            Happening::Frame { from, to, link, bytes } => {
-                if let Some(half) = self.halves.get_mut(&(from, link)) {
-                    half.in_flight -= bytes.len();
-                }
-                if self.members[to].alive {
+            Happening::Frame { from, to, link, leaves, bytes } => {
+                let sent = self.members[from].sends_until.is_none_or(|until| leaves <= until);
+                if sent && self.members[to].alive {
                     self.members[to].node.handle_input(now, link, bytes);
                     self.touch(to);
-                }
-                if self.members[from].alive {
-                    self.touch(from);
                 }
             }
             Happening::LinkDown { at, link } => {
@@ -214,7 +240,7 @@ impl Sim {
                 self.links += 1;
                 let link = LinkId(self.links);
                 for (from, to) in [(child, parent), (parent, child)] {
-                    self.halves.insert((from, link), Half { to, in_flight: 0, last_arrival: now });
+                    self.halves.insert((from, link), Half::new(now, to));
                 }
                 let (up, down) = (NodeId(parent as u32), NodeId(child as u32));
                 self.members[parent].node.link_up(now, link, down, Direction::Down, Capabilities::Ours);
@@ -228,6 +254,12 @@ impl Sim {
                     member.timer = None;
                     member.node.handle_timeout(now);
                     assert!(member.node.poll_timeout().is_none_or(|at| at > now), "a deadline stayed");
+                    self.touch(at);
+                }
+            }
+            Happening::Room { at, link } => {
+                if let Some(half) = self.halves.get_mut(&(at, link)) {
+                    half.woken = false;
                     self.touch(at);
                 }
             }
@@ -247,7 +279,7 @@ impl Sim {
         }
         let links: Vec<_> = self.members[at].node.poll_links().collect();
         for link in links {
-            self.transmit(at, link, BUFFER);
+            self.transmit(at, link, false);
         }
         let children: Vec<_> = self.members[at].node.children().collect();
         let eager = children.iter().filter(|(_, role)| *role == Some(Role::Eager)).count();
@@ -261,19 +293,26 @@ impl Sim {
         }
     }
 
-    fn transmit(&mut self, at: usize, link: LinkId, buffer: usize) {
+    fn transmit(&mut self, at: usize, link: LinkId, all: bool) {
         let now = self.now;
         loop {
-            let Some(half) = self.halves.get(&(at, link)).filter(|half| half.in_flight < buffer) else {
-                return;
-            };
+            let Some(half) = self.halves.get_mut(&(at, link)) else { return };
             let (to, before) = (half.to, half.last_arrival);
+            if let Err(then) = half.room(now)
+                && !all
+            {
+                if !std::mem::replace(&mut half.woken, true) {
+                    self.at(then, Happening::Room { at, link });
+                }
+                return;
+            }
             let Some(bytes) = self.members[at].node.poll_transmit(link) else { return };
             let member = &mut self.members[at];
             member.busy_until =
                 member.busy_until.max(now) + Duration::from_secs_f64(bytes.len() as f64 / member.upload);
             let delay = self.delay(at, to);
-            let mut arrival = self.members[at].busy_until + delay;
+            let leaves = self.members[at].busy_until;
+            let mut arrival = leaves + delay;
             while self.rng.random_bool(self.loss) {
                 // Noticed by what comes after it, or by a probe.
                 arrival += delay * 3 + Duration::from_millis(10);
@@ -282,10 +321,12 @@ impl Sim {
             let lost = self.apart(at, to);
             if let Some(half) = self.halves.get_mut(&(at, link)) {
                 half.last_arrival = arrival;
-                half.in_flight += bytes.len();
+                half.budget.put(bytes.len());
+                half.waiting.push_back((leaves, bytes.len()));
+                half.waiting_bytes += bytes.len();
             }
             if !lost {
-                self.at(arrival, Happening::Frame { from: at, to, link, bytes });
+                self.at(arrival, Happening::Frame { from: at, to, link, leaves, bytes });
             }
         }
     }
@@ -343,7 +384,7 @@ impl Sim {
             }
             Event::Expect { .. } | Event::Writable | Event::TreeUpdate => {}
             Event::CloseLink(link) => {
-                self.transmit(at, link, usize::MAX);
+                self.transmit(at, link, true);
                 self.members[at].node.link_down(now, link);
                 self.close_other_end(at, link);
             }
@@ -389,17 +430,25 @@ impl Sim {
         }
     }
 
+    /// The other end hears of the close after what was sent before it, but a dead node repeats nothing that was lost.
     fn close_other_end(&mut self, at: usize, link: LinkId) {
         if let Some(half) = self.halves.remove(&(at, link))
             && !self.apart(at, half.to)
         {
-            let when = half.last_arrival.max(self.now + self.delay(at, half.to));
+            let soonest = self.now + self.delay(at, half.to);
+            let dead = self.members[at].sends_until.is_some();
+            let when = if dead { soonest } else { half.last_arrival.max(soonest) };
             self.at(when, Happening::LinkDown { at: half.to, link });
         }
     }
 
-    /// A node is gone. Its neighbours are told, or they are not.
+    /// A node is gone, and what it had not sent yet. Its neighbours are told, or they are not.
     pub(super) fn kill(&mut self, at: usize, silently: bool) {
+        self.members[at].sends_until = Some(self.now);
+        self.end(at, silently);
+    }
+
+    fn end(&mut self, at: usize, silently: bool) {
         let now = self.now;
         self.members[at].alive = false;
         self.past_control += self.members[at].node.stats().control_sent;
@@ -419,7 +468,7 @@ impl Sim {
     pub(super) fn leave(&mut self, at: usize) {
         self.members[at].node.leave(self.now);
         self.touch(at);
-        self.kill(at, false);
+        self.end(at, false);
     }
 
     pub(super) fn publish(&mut self, size: usize) -> Option<Sequence> {
