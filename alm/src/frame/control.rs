@@ -166,6 +166,8 @@ impl Detach {
     pub const CYCLE: Self = Self(2);
     /// There is no place.
     pub const FULL: Self = Self(3);
+    /// The parent brings less than a standby has.
+    pub const SLOW: Self = Self(4);
 }
 
 /// A control frame of ours.

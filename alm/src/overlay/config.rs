@@ -33,7 +33,8 @@ pub struct Config {
     pub stale: Duration,
     /// How long an ask, and a connection that was agreed on, may take; a place is kept as long. Default 5 s.
     pub ask_timeout: Duration,
-    /// The first pause before another join by the server; it doubles up to 16 times this, with jitter. Default 3 s.
+    /// The first pause before another join by the server; it doubles up to 32 times this, or 8 times for who had a place
+    /// before, with jitter. Default 1 s.
     pub join_retry: Duration,
     /// Bytes of recent messages kept for children and for whom they take over. Default 16 MiB.
     pub store_bytes: usize,
@@ -61,7 +62,7 @@ impl Default for Config {
             stall: Duration::from_secs(2),
             stale: Duration::from_secs(5),
             ask_timeout: Duration::from_secs(5),
-            join_retry: Duration::from_secs(3),
+            join_retry: Duration::from_secs(1),
             store_bytes: 16 << 20,
             store_messages: 16_384,
             history: usize::MAX,

@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) size: u32,
     pub(crate) height: u8,
     pub(crate) parents: u8,
+    /// Down: since when it wants data.
+    pub(crate) eager_since: Instant,
     /// Down: the next message to send; `None` as long as this node has no message.
     pub(crate) cursor: Option<Sequence>,
     pub(crate) sent: u64,
@@ -74,6 +76,7 @@ impl Link {
             size: 1,
             height: 0,
             parents: 1,
+            eager_since: now,
             cursor: None,
             sent: 0,
             credit: 0,

@@ -8,13 +8,26 @@ use rand::RngExt;
 
 use super::config::{MAX_HOPS, MAX_WAITING};
 use super::event::{Event, LinkId};
+use super::link::Link;
 use super::node::Node;
+use super::tree::MAX_SIZE;
 use crate::frame::{
     Ask, Attach, Control, Detach, Frame, FrameType, Join, MAX_SIGNAL, NodeId, Role, Route, Routed, Sequence,
 };
 
 /// Nodes whose root path is remembered, to answer their signals.
 const MAX_CORRESPONDENTS: usize = 64;
+
+/// A node whose children got too little takes so many no more for so long.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// A child that came less than so long ago is not sent away: it may be about to lose the standby that it came from.
+const MOVED: Duration = Duration::from_secs(3);
+
+/// Whether a child can give up its place to a larger one.
+fn movable(now: Instant, link: &Link) -> bool {
+    link.parents > 1 && now.saturating_duration_since(link.eager_since) >= MOVED
+}
 
 /// A place that was promised.
 #[derive(Debug)]
@@ -149,7 +162,7 @@ impl Node {
     /// fewest nodes below it.
     fn relay_join(&mut self, now: Instant, join: Join) {
         let mut children: Vec<_> = self
-            .eager_children()
+            .fresh_children(now)
             .filter(|(_, link)| link.peer != join.i)
             .map(|(id, link)| (link.size, id))
             .collect();
@@ -198,16 +211,45 @@ impl Node {
         self.links.values().filter(|link| link.is_warm_child()).count()
     }
 
-    /// A standby gives way to who wants data.
+    /// A standby gives way to who wants data, and so does the place that one was promised.
     fn room_for_eager(&self) -> bool {
-        self.taken() - self.warm_children() < self.config.max_down_streams
+        let warm_places = self.search.places.values().filter(|place| place.role == Role::Warm).count();
+        self.taken() - self.warm_children() - warm_places < self.degree()
     }
 
+    /// Children that may be: fewer for a while if those that were there got too little.
+    fn degree(&self) -> usize {
+        self.slow.map_or(self.config.max_down_streams, |(degree, _)| degree)
+    }
+
+    /// Makes room for a child that wants data. A promise is broken first: who has a standby keeps it.
     fn drop_warm_child(&mut self, now: Instant) {
+        let promised = self.search.places.iter().find(|(_, place)| place.role == Role::Warm);
+        if let Some(peer) = promised.map(|(peer, _)| *peer) {
+            self.search.places.remove(&peer);
+            return;
+        }
         let warm = self.links.iter().rev().find(|(_, link)| link.is_warm_child()).map(|(id, _)| *id);
         if let Some(id) = warm {
             self.drop_link(now, id, Some(Detach::PLACE_NEEDED));
         }
+    }
+
+    /// A child has left because it got too little. If none of the others gets what it could take either, the way out of
+    /// here is too narrow for so many.
+    pub(super) fn note_slowness(&mut self, now: Instant, id: LinkId) {
+        let rest = || self.eager_children().filter(|(other, _)| *other != id);
+        if rest().next().is_some() && rest().all(|(_, link)| self.has_data(link)) {
+            self.slow = Some((rest().count(), now + SLOW));
+        }
+    }
+
+    /// Children that were heard lately, if any were: who may be dead is not asked to pass something on.
+    fn fresh_children(&self, now: Instant) -> impl Iterator<Item = (LinkId, &Link)> {
+        let limit = self.silence() * 2;
+        let fresh = move |link: &Link| !link.ours || now.saturating_duration_since(link.last_heard) < limit;
+        let any = self.eager_children().any(|(_, link)| fresh(link));
+        self.eager_children().filter(move |(_, link)| !any || fresh(link))
     }
 
     /// A child's link is up.
@@ -238,10 +280,13 @@ impl Node {
     pub(super) fn on_attach(&mut self, now: Instant, id: LinkId, attach: Attach) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.closing) else { return };
         link.size = attach.size.max(1);
+        if attach.role == Role::Eager && !link.is_eager_child() {
+            link.eager_since = now;
+        }
         let displaces = std::mem::take(&mut link.displaces);
         self.start_sending(id, &attach);
         if displaces && self.taken() > self.config.max_down_streams {
-            let others = self.eager_children().filter(|(other, link)| *other != id && link.parents > 1);
+            let others = self.eager_children().filter(|(other, link)| *other != id && movable(now, link));
             let smallest = others.min_by_key(|(_, link)| link.size).map(|(id, _)| id);
             match smallest {
                 _ if self.warm_children() > 0 => self.drop_warm_child(now),
@@ -311,7 +356,7 @@ impl Node {
             Routed::Ask(ask) => self.on_ask(now, peer, route.from, route.hops, ask),
             Routed::Accept(role) => {
                 if self.search.ask.take_if(|(asked, _)| *asked == role).is_some() {
-                    self.search.connecting = Some((peer, role, now + self.config.ask_timeout));
+                    self.search.connecting = Some((peer, role, now + self.config.ask_timeout / 2));
                     self.remember(peer, route.from);
                     self.tell(Event::Connect { peer, role });
                 }
@@ -350,14 +395,14 @@ impl Node {
         let linked = self.links.values().any(|link| link.peer == peer && !link.closing);
         let room = match ask.role {
             Role::Eager => self.room_for_eager(),
-            Role::Warm => self.taken() < self.config.max_down_streams,
+            Role::Warm => self.taken() < self.degree(),
         };
         // A child with less than half of the asker's nodes below it moves down, into their place.
         let smaller = |size: u32| size.saturating_mul(2) < ask.size;
         let displaces = ask.role == Role::Eager
             && !room
             && self.search.places.values().all(|place| place.role == Role::Warm)
-            && self.eager_children().any(|(_, link)| link.parents > 1 && smaller(link.size));
+            && self.eager_children().any(|(_, link)| movable(now, link) && smaller(link.size));
         if !linked && (room || displaces) {
             self.promise(now, peer, ask.role, displaces);
             self.remember(peer, from.clone());
@@ -365,17 +410,23 @@ impl Node {
             return self.send_routed(from, Routed::Accept(ask.role));
         }
         let children = self
-            .eager_children()
+            .fresh_children(now)
             .filter(|(_, link)| link.ours && link.peer != peer && link.peer != ask.avoid);
-        let mut children: Vec<_> = children.map(|(_, link)| (link.size, link.peer)).collect();
+        let mut children: Vec<_> = children.map(|(id, link)| (link.size, link.peer, id)).collect();
         children.sort_unstable();
-        let child = match ask.role {
-            Role::Eager => children.first(),
-            Role::Warm if children.is_empty() => None,
-            Role::Warm => children.get(self.rng.random_range(0..children.len())),
+        let at = match ask.role {
+            // Now and then the second one, if the first has no place that is high enough.
+            Role::Eager => usize::from(self.rng.random_bool(0.2)).min(children.len().saturating_sub(1)),
+            Role::Warm => self.rng.random_range(0..children.len().max(1)),
         };
-        match (child, hops.checked_sub(1)) {
-            (Some((_, child)), Some(hops)) => {
+        match (children.get(at), hops.checked_sub(1)) {
+            (Some((_, child, id)), Some(hops)) => {
+                if ask.role == Role::Eager
+                    && let Some(link) = self.links.get_mut(id)
+                {
+                    // Until its next heartbeat tells: the next one goes elsewhere.
+                    link.size = link.size.saturating_add(ask.size.max(1)).min(MAX_SIZE);
+                }
                 let to = self.path.iter().copied().chain([*child]).collect();
                 self.forward(Route { hops, to, from, body: Routed::Ask(ask) });
             }
@@ -392,9 +443,11 @@ impl Node {
         self.search.next_ask = now + self.jitter(pause);
     }
 
-    /// When the server may be asked again, at the latest a minute or so from now.
+    /// When the server may be asked again.
     pub(super) fn next_join_pause(&mut self) -> Duration {
-        let pause = self.config.join_retry * (1 << self.search.joins.min(4));
+        // Who had a place has a subtree that waits with it.
+        let doublings = if self.orphan_since.is_some() { 3 } else { 5 };
+        let pause = self.config.join_retry * (1 << self.search.joins.min(doublings));
         self.search.joins = self.search.joins.saturating_add(1);
         self.jitter(pause)
     }

@@ -64,8 +64,14 @@ pub struct Node {
     pub(super) tick_at: Instant,
     /// Since when nobody delivers.
     pub(super) orphan_since: Option<Instant>,
+    /// The parent that died, if it was not the owner; who is below it is an orphan, too, until it says otherwise.
+    pub(super) lost: Option<NodeId>,
+    /// What the parents were told last of how many they are.
+    pub(super) parents_told: u8,
     pub(super) group_size: u32,
     pub(super) search: Search,
+    /// Children that may be, and until when: those that were there got too little.
+    pub(super) slow: Option<(usize, Instant)>,
 
     pub(super) epoch: u32,
     /// The next message of the source; `None` before the first.
@@ -116,8 +122,11 @@ impl Node {
             tick: 0,
             tick_at: now,
             orphan_since: None,
+            lost: None,
+            parents_told: 0,
             group_size: 1,
             search: Search::new(now),
+            slow: None,
             epoch: if is_owner { rng.random_range(1..=u32::MAX) } else { 0 },
             // 1 and not 0, which old nodes deliver as often as it comes.
             next: is_owner.then_some(Sequence(1)),
@@ -262,7 +271,15 @@ impl Node {
             Control::Report(report) if down => self.on_report(now, id, report, frame),
             Control::Detach(reason) => {
                 tracing::debug!(node = %self.id, peer = %link.peer, reason = reason.0, "detached");
+                if down && reason == Detach::SLOW {
+                    self.note_slowness(now, id);
+                }
+                let sent_away = self.eager == Some(id) && reason != Detach::LEAVING;
                 self.drop_link(now, id, None);
+                if sent_away {
+                    // It lives on, and so do those below it.
+                    self.lost = None;
+                }
             }
             _ => self.stats.malformed += 1,
         }
@@ -277,6 +294,7 @@ impl Node {
             self.beats = self.beats.wrapping_add(1);
             self.on_beat_due(now);
         }
+        self.slow = self.slow.filter(|(_, until)| now < *until);
         self.check_silence(now);
         self.maintain(now);
     }
@@ -294,7 +312,7 @@ impl Node {
     }
 
     /// The next frame for a link that can take one: control first. The channel's own buffer is the queue behind this; who
-    /// keeps it short keeps control frames fast.
+    /// keeps it short, as [`super::ChannelBudget`] does, keeps control frames fast.
     pub fn poll_transmit(&mut self, id: LinkId) -> Option<Bytes> {
         let frame = match self.links.get_mut(&id)?.pop() {
             Some(frame) => frame,
@@ -360,6 +378,7 @@ impl Node {
         if self.eager == Some(id) {
             self.eager = None;
             self.orphan_since = Some(now);
+            self.lost = Some(link.peer).filter(|peer| Some(peer) != self.path.first());
             self.stats.parents_lost += 1;
             self.tell(Event::ParentChanged { parent: None });
         }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use super::event::{Event, LinkId};
+use super::link::Link;
 use super::node::Node;
 use crate::frame::{Ask, Detach, MAX_PATH, NodeId, Role, Routed};
 
-/// An orphan keeps its root path for so long: whoever is below it must not be taken for its parent, and need not move
-/// if it finds one soon.
+/// An orphan that knows an upstream, which hangs in no tree itself, keeps its root path for so long: if that one finds a place
+/// soon, who is below need not move.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A parent that has messages, says so, and does not send them for so long while a standby has them, too.
@@ -19,7 +20,7 @@ const OWING: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// How often a node that hangs too deep looks for a better place.
-const IMPROVE: Duration = Duration::from_secs(2);
+const IMPROVE: Duration = Duration::from_secs(1);
 
 /// Levels below the best possible depth that are not worth a move.
 const SLACK: usize = 1;
@@ -89,6 +90,18 @@ impl Node {
         self.follow_parent();
     }
 
+    /// The parent says that it hangs in no tree and knows nobody. Who has a standby elsewhere turns to it.
+    pub(super) fn leave_orphan(&mut self, now: Instant, id: LinkId) -> bool {
+        let Some(link) = self.links.get(&id).filter(|link| link.peer_path().is_empty()) else { return false };
+        self.lost = Some(link.peer);
+        let standby = self.best_standby();
+        self.lost = None;
+        if let Some(standby) = standby {
+            self.promote(now, standby);
+        }
+        standby.is_some()
+    }
+
     fn take_parent(&mut self, now: Instant, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.ahead = None;
@@ -103,13 +116,15 @@ impl Node {
         self.eager = Some(id);
         self.parent_since = now;
         self.orphan_since = None;
+        self.lost = None;
         self.search.joins = 0;
         self.search.asks = 0;
         self.resync = false;
         self.tell(Event::ParentChanged { parent: Some(peer) });
     }
 
-    /// A standby that can deliver at once: in the tree, not below this node, as high up and near as possible.
+    /// A standby that can deliver at once: in the tree, neither below this node nor below a parent that died, as high up
+    /// and near as possible.
     pub(super) fn best_standby(&self) -> Option<LinkId> {
         let usable = self.links.iter().filter(|(id, link)| {
             link.is_parent()
@@ -117,6 +132,7 @@ impl Node {
                 && link.ours
                 && !link.peer_path().is_empty()
                 && !link.peer_path().contains(&self.id)
+                && self.lost.is_none_or(|lost| !link.peer_path().contains(&lost))
         });
         usable.min_by_key(|(id, link)| (link.peer_path().len(), link.rtt, **id)).map(|(id, _)| *id)
     }
@@ -145,7 +161,7 @@ impl Node {
             tracing::debug!(node = %self.id, parent = %eager.peer, stalled, owing, "the parent brings nothing");
             self.stats.parents_lost += 1;
             self.promote(now, standby);
-            self.drop_link(now, id, Some(Detach::LEAVING));
+            self.drop_link(now, id, Some(if owing { Detach::SLOW } else { Detach::LEAVING }));
         }
     }
 
@@ -173,10 +189,13 @@ impl Node {
         if self.eager.is_none() {
             if let Some(standby) = self.best_standby() {
                 self.promote(now, standby);
-            } else if self.orphan_since.is_some_and(|at| now.saturating_duration_since(at) >= GRACE) {
+            } else if self.links.values().all(|link| !link.is_parent())
+                || self.orphan_since.is_some_and(|at| now.saturating_duration_since(at) >= GRACE)
+            {
                 self.set_path(Vec::new());
             }
         }
+        self.tell_parents(now);
         let parents = self.links.values().filter(|link| link.is_parent()).count();
         self.look_for_server(now, parents);
         if self.eager.is_none() || self.search.ask.is_some() || self.search.connecting.is_some() {
@@ -189,19 +208,21 @@ impl Node {
                 return self.ask_for_better(now);
             }
         }
-        if parents < self.config.max_up_streams && now >= self.search.next_ask {
+        if self.parents_apart() < self.config.max_up_streams && now >= self.search.next_ask {
             self.ask_for_standby(now);
         }
     }
 
-    /// A standby is of no use below this node, nor below the parent that it is to replace; and two are enough.
+    /// A standby is of no use below this node; below the parent that it is to replace it is little use, but better than
+    /// none until there is another; and two are enough.
     fn drop_useless_parents(&mut self, now: Instant) {
         let parent = self.parent().filter(|parent| Some(parent) != self.path.first());
-        let useless = self.links.iter().filter(|(id, link)| {
-            let path = link.peer_path();
-            let below = path.contains(&self.id) || parent.is_some_and(|parent| path.contains(&parent));
-            link.is_parent() && self.eager != Some(**id) && below
-        });
+        let own = self.id;
+        let below = |link: &Link| link.peer_path().contains(&own);
+        let useless = self
+            .links
+            .iter()
+            .filter(|(id, link)| link.is_parent() && self.eager != Some(**id) && below(link));
         for id in useless.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.drop_link(now, id, Some(Detach::CYCLE));
         }
@@ -211,11 +232,34 @@ impl Node {
                 self.links.iter().filter(|(id, link)| link.is_parent() && self.eager != Some(**id));
             // One that has not said where it is may be the one that is waited for.
             let known = standbys.filter(|(_, link)| link.path.is_some() || !link.ours);
-            let worst = known.max_by_key(|(id, link)| (link.peer_path().len(), **id)).map(|(id, _)| *id);
+            let shares = |link: &Link| parent.is_some_and(|parent| link.peer_path().contains(&parent));
+            let worst = known
+                .max_by_key(|(id, link)| {
+                    (link.peer_path().is_empty(), shares(link), link.peer_path().len(), **id)
+                })
+                .map(|(id, _)| *id);
             if let Some(worst) = worst {
                 self.drop_link(now, worst, Some(Detach::LEAVING));
             }
         }
+    }
+
+    /// Upstreams that one death does not take together: the eager one, and those that do not hang below it. One that has
+    /// not said where it is counts.
+    fn parents_apart(&self) -> usize {
+        let parent = self.parent().filter(|parent| Some(parent) != self.path.first());
+        let apart = |path: &[NodeId]| !path.is_empty() && parent.is_none_or(|parent| !path.contains(&parent));
+        let standbys = self.links.iter().filter(|(id, link)| {
+            let known = link.path.as_ref();
+            link.is_parent() && self.eager != Some(**id) && known.is_none_or(|info| apart(&info.path))
+        });
+        usize::from(self.eager.is_some()) + standbys.count()
+    }
+
+    /// Upstreams that hang in the tree: with more than one, a node can be sent away from its place.
+    pub(super) fn rooted_parents(&self) -> u8 {
+        let rooted = self.links.values().filter(|link| link.is_parent() && !link.peer_path().is_empty());
+        rooted.count().min(255) as u8
     }
 
     /// The server is the last resort: for newcomers, orphans without a standby, and who is cut off with all its parents.
@@ -284,7 +328,7 @@ impl Node {
     }
 
     fn ask(&mut self, now: Instant, to: Vec<NodeId>, ask: Ask) {
-        self.search.ask = Some((ask.role, now + self.config.ask_timeout / 2));
+        self.search.ask = Some((ask.role, now + self.config.ask_timeout / 4));
         self.send_routed(to, Routed::Ask(ask));
     }
 }

@@ -13,7 +13,7 @@ use crate::frame::{
 };
 
 /// Largest subtree that a child is believed to have.
-const MAX_SIZE: u32 = 1 << 20;
+pub(super) const MAX_SIZE: u32 = 1 << 20;
 
 /// An old neighbour is pinged after so long, and given up after one and a half times that (as the originals do).
 const OLD_PING: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ impl Node {
         }
         if first {
             self.settle(now, id);
-        } else if self.eager == Some(id) {
+        } else if self.eager == Some(id) && !self.leave_orphan(now, id) {
             self.adopt_epoch(epoch);
             self.follow_parent();
         }
@@ -162,15 +162,7 @@ impl Node {
         if self.relatives_dirty {
             self.broadcast_path();
         }
-        let beat = Heartbeat {
-            tick: self.tick,
-            epoch: self.epoch,
-            next: self.next.unwrap_or_default(),
-            ..Heartbeat::default()
-        };
-        let down = Heartbeat { size: self.group_size, ..beat };
-        let parents = self.links.values().filter(|link| link.is_parent()).count().min(255) as u8;
-        let up = Heartbeat { size: self.size(), height: self.height(), parents, ..beat };
+        let (down, up) = (self.beat_down(), self.beat_up());
         let (start, upwards) = (self.start, self.beats.is_multiple_of(4));
         let mut overflow = 0;
         for link in self.links.values_mut().filter(|link| link.ours && !link.closing) {
@@ -185,6 +177,28 @@ impl Node {
         self.judge_children(now);
         self.measure_rate(now);
         self.resync_parent();
+    }
+
+    fn beat_down(&self) -> Heartbeat {
+        let next = self.next.unwrap_or_default();
+        Heartbeat { tick: self.tick, epoch: self.epoch, next, size: self.group_size, ..Heartbeat::default() }
+    }
+
+    fn beat_up(&self) -> Heartbeat {
+        let (size, height, parents) = (self.size(), self.height(), self.rooted_parents());
+        Heartbeat { size, height, parents, ..self.beat_down() }
+    }
+
+    /// Parents hear at once whether there is another one: who has none is not sent away.
+    pub(super) fn tell_parents(&mut self, now: Instant) {
+        let parents = self.rooted_parents();
+        if parents == std::mem::replace(&mut self.parents_told, parents) {
+            return;
+        }
+        let (start, beat) = (self.start, self.beat_up());
+        for link in self.links.values_mut().filter(|link| link.ours && link.is_parent()) {
+            link.beat(now, start, beat);
+        }
     }
 
     fn ping_old(&mut self, now: Instant) {

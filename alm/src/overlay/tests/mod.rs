@@ -1,5 +1,6 @@
 //! Nodes in virtual time.
 
+mod heal;
 mod pair;
 mod sim;
 mod table;

@@ -13,15 +13,15 @@ use crate::frame::{
     Sequence, TreeInfo, write_text,
 };
 
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
-struct Wire {
-    now: Instant,
-    nodes: Vec<Node>,
+pub(super) struct Wire {
+    pub(super) now: Instant,
+    pub(super) nodes: Vec<Node>,
     ends: BTreeMap<(usize, LinkId), usize>,
-    events: Vec<Vec<Event>>,
+    pub(super) events: Vec<Vec<Event>>,
     /// Ends that take nothing: their sender's channel is full.
-    blocked: BTreeSet<(usize, LinkId)>,
+    pub(super) blocked: BTreeSet<(usize, LinkId)>,
     /// Nodes whose application reads nothing.
     deaf: BTreeSet<usize>,
     links: u64,
@@ -29,7 +29,7 @@ struct Wire {
 
 impl Wire {
     #[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
-    fn new(config: &Config, nodes: usize) -> Self {
+    pub(super) fn new(config: &Config, nodes: usize) -> Self {
         let now = Instant::now();
         let node = |at: usize| Node::new(config.clone(), NodeId(at as u32), at == 0, now, [at as u8 + 1; 32]);
         let mut wire = Self {
@@ -48,7 +48,7 @@ impl Wire {
     }
 
     /// A root with children in a row, each the child of the one before.
-    fn chain(config: &Config, nodes: usize) -> Self {
+    pub(super) fn chain(config: &Config, nodes: usize) -> Self {
         let mut wire = Self::new(config, nodes);
         for child in 1..nodes {
             wire.link(child - 1, child);
@@ -56,7 +56,7 @@ impl Wire {
         wire
     }
 
-    fn link(&mut self, parent: usize, child: usize) -> LinkId {
+    pub(super) fn link(&mut self, parent: usize, child: usize) -> LinkId {
         self.links += 1;
         let link = LinkId(self.links);
         self.ends.insert((parent, link), child);
@@ -69,7 +69,7 @@ impl Wire {
     }
 
     /// Moves frames until there are none.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let mut moved = false;
             for at in 0..self.nodes.len() {
@@ -98,7 +98,7 @@ impl Wire {
         }
     }
 
-    fn close(&mut self, at: usize, link: LinkId) {
+    pub(super) fn close(&mut self, at: usize, link: LinkId) {
         let Some(to) = self.ends.remove(&(at, link)) else { return };
         while let Some(bytes) = self.nodes[at].poll_transmit(link) {
             self.nodes[to].handle_input(self.now, link, bytes);
@@ -108,7 +108,7 @@ impl Wire {
         self.nodes[to].link_down(self.now, link);
     }
 
-    fn advance(&mut self, duration: Duration) {
+    pub(super) fn advance(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.now < end {
             self.now += 25 * MS;
@@ -119,7 +119,7 @@ impl Wire {
         }
     }
 
-    fn publish(&mut self, count: usize, size: usize) -> Result<(), PublishError> {
+    pub(super) fn publish(&mut self, count: usize, size: usize) -> Result<(), PublishError> {
         for _ in 0..count {
             self.nodes[0].publish(Message::Bytes(vec![1; size].into()))?;
             self.settle();
@@ -127,7 +127,7 @@ impl Wire {
         Ok(())
     }
 
-    fn got(&self, at: usize) -> Vec<u64> {
+    pub(super) fn got(&self, at: usize) -> Vec<u64> {
         let number = |event: &Event| match event {
             Event::Message(sequence, _) => Some(sequence.0),
             _ => None,
@@ -379,7 +379,7 @@ fn a_parent_that_sends_more_than_it_may_is_left() {
     assert!((4..8).contains(&taken), "{taken} messages of {MAX_MESSAGE} bytes in a window of 1 MiB");
 }
 
-fn join(id: u32, n: u32, path: &[u32]) -> Join {
+pub(super) fn join(id: u32, n: u32, path: &[u32]) -> Join {
     let path: Vec<_> = path.iter().copied().map(NodeId).collect();
     Join::new(json!(0), json!(5), NodeId(id), n, &path)
 }
