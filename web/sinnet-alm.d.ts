@@ -52,8 +52,10 @@ export interface AlmEventMap {
   statechange: CustomEvent<StateChange> & StateChange;
   /** Messages of a reliable group that this node could not get: from the first up to the second, which is not among them. */
   missed: CustomEvent<{ from: bigint; to: bigint }>;
-  /** Owner only: the server is gone, or back. The tree goes on without it, but nobody can join. */
+  /** The server was needed and could not be reached, or is back. The tree goes on without it, but nobody can join. */
   serverchange: CustomEvent<{ state: 'lost' | 'regained'; reason: string }>;
+  /** The end of the membership: by `leave`, or because the group is gone (no parent, and unknown to the server, for a minute). */
+  closed: CustomEvent<{ reason: string }>;
 }
 
 export interface ConnectionInfo {
@@ -113,7 +115,7 @@ export declare class WebRTCALM extends EventTarget {
   maxDownStreams: number;
   /** Upstreams, the standby among them: 2. */
   maxUpStreams: number;
-  /** How often the owner asks everybody for their links, in milliseconds: 10 000. */
+  /** How often the owner asks everybody for their links, in milliseconds: 2000. */
   treeUpdateInterval: number;
 
   readonly id: number | null;

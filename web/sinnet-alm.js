@@ -26,7 +26,7 @@ export class WebRTCALM extends EventTarget {
   /** Upstreams that it looks for: one delivers, the others stand by. */
   maxUpStreams = 2;
   /** How often the owner asks all members for their links, in milliseconds. */
-  treeUpdateInterval = 10_000;
+  treeUpdateInterval = 2000;
   /** Called as the original did: with the message, the tree, the change. */
   onmessage = null;
   ontreeupdate = null;
@@ -64,7 +64,6 @@ export class WebRTCALM extends EventTarget {
 
   /** Leaves the group. Another can be joined or made then. */
   leave() {
-    globalThis.removeEventListener?.('pagehide', this.#leave);
     this.#member?.leave();
     this.#member = null;
   }
@@ -131,6 +130,11 @@ export class WebRTCALM extends EventTarget {
       missed: (detail) => this.#fire(new CustomEvent('missed', { detail })),
       tree: (tree) => this.#fire(new CustomEvent('treeupdate', { detail: tree }), tree),
       state: (change) => this.#fire(Object.assign(new CustomEvent('statechange', { detail: change }), change), change),
+      closed: (reason) => {
+        globalThis.removeEventListener?.('pagehide', this.#leave);
+        if (this.#member === member) this.#member = null;
+        this.#fire(new CustomEvent('closed', { detail: { reason } }));
+      },
       server: (state, reason) => this.#fire(new CustomEvent('serverchange', { detail: { state, reason } })),
     });
     this.#member = member;

@@ -18,8 +18,8 @@ export const DEFAULTS = Object.freeze({
   stale: 5000,
   /** How long an ask, and a connection that was agreed on, may take. */
   askTimeout: 5000,
-  /** The first pause before another join by the server; it doubles up to 16 times this. */
-  joinRetry: 3000,
+  /** The first pause before another join by the server; it doubles up to 32 times this, 8 times for who had a place. */
+  joinRetry: 1000,
   /** Bytes of recent messages kept. */
   storeBytes: 16 << 20,
   /** Recent messages kept. */
@@ -31,7 +31,7 @@ export const DEFAULTS = Object.freeze({
   /** How long a child that lags by a window holds back the others. */
   patience: 2000,
   /** How often the owner asks everybody for their links. */
-  treeInterval: 10_000,
+  treeInterval: 2000,
 });
 
 /** Control frames that wait for a link; joins, reports and routed ones only up to half of it. */

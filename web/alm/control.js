@@ -16,7 +16,7 @@ export const MAX_SIGNAL = 16 * 1024;
 export const Role = Object.freeze({ WARM: 0, EAGER: 1 });
 
 /** Why a link is of no use any more. */
-export const Detach = Object.freeze({ LEAVING: 0, PLACE_NEEDED: 1, CYCLE: 2, FULL: 3 });
+export const Detach = Object.freeze({ LEAVING: 0, PLACE_NEEDED: 1, CYCLE: 2, FULL: 3, SLOW: 4 });
 
 /** What a routed frame carries. */
 export const Routed = Object.freeze({ ASK: 0, ACCEPT: 1, REFUSE: 2, SIGNAL: 3 });

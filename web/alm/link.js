@@ -60,6 +60,8 @@ export class Link {
     this.ours = ours;
     this.lastHeard = now;
     this.tickAt = now;
+    /** Down: since when it wants data. */
+    this.eagerSince = now;
   }
 
   get isChild() {

@@ -31,6 +31,9 @@ const MAX_BUSY = 16;
 /** Published messages that wait for the group, in bytes. */
 const MAX_PENDING = 64 * 1024 * 1024;
 
+/** How long to look for a way into the tree when the server says that there is no such group. */
+const GIVE_UP = 60_000;
+
 /** How often the owner's view is told at most. */
 const TREE_PAUSE = 250;
 
@@ -60,6 +63,9 @@ export class Member {
   #firstFree = 1;
   /** The others: proof of the own number. */
   #proof = null;
+  /** Since when the server knows no such group. */
+  #goneSince = null;
+  #serverLost = false;
   #joins = new Set();
   #acceptors = new Set();
   #pending = [];
@@ -71,7 +77,7 @@ export class Member {
   #treeTold = -Infinity;
   #ended = false;
 
-  /** `config` for the node, `rtc` for connections; `on` is told `message`, `missed`, `tree`, `state` and `server`. */
+  /** `config` for the node, `rtc` for connections; `on` is told `message`, `missed`, `tree`, `state`, `server` and `closed`. */
   constructor(url, config, rtc, on) {
     this.#url = url;
     this.#config = config;
@@ -131,7 +137,7 @@ export class Member {
   }
 
   /** Leaves: neighbours are told. */
-  leave() {
+  leave(reason = 'left') {
     if (this.#ended) return;
     this.#ended = true;
     this.#node?.leave(now());
@@ -146,6 +152,7 @@ export class Member {
     for (const acceptor of this.#acceptors) acceptor.close();
     for (const setup of [...this.#setups.values()]) setup.connection.close();
     for (const { reject } of this.#pending.splice(0)) reject(new Error('left the group'));
+    if (this.#node) this.#on.closed(reason);
   }
 
   /** What is connected, and how. */
@@ -213,7 +220,7 @@ export class Member {
   #onEvent(event) {
     switch (event.type) {
       case 'joinByServer':
-        this.#ask(event.wanted, event.path).catch(() => {});
+        this.#ask(event.wanted, event.path).then(() => this.#server(true), ({ message }) => this.#server(false, message));
         break;
       case 'acceptJoin':
         this.#accept(event.join);
@@ -396,7 +403,7 @@ export class Member {
         if (message.m === 'join') this.#onJoin(message);
       },
       closed: (reason) => {
-        this.#on.server('lost', reason);
+        this.#server(false, reason);
         this.#reopen();
       },
     });
@@ -415,11 +422,24 @@ export class Member {
       try {
         await this.#open();
         this.#retries = 0;
-        this.#on.server('regained', '');
+        this.#server(true);
       } catch {
         this.#reopen();
       }
     }, pause(this.#retries++));
+  }
+
+  /** What the server did when it was needed last. Without a parent and a group there is nothing to wait for. */
+  #server(isThere, reason = '') {
+    if (this.#ended) return;
+    if (isThere === this.#serverLost) {
+      this.#serverLost = !isThere;
+      this.#on.server(isThere ? 'regained' : 'lost', reason);
+    }
+    if (this.isOwner) return;
+    if (this.#node.parent !== null || !reason.startsWith('unknown group')) this.#goneSince = null;
+    else this.#goneSince ??= now();
+    if (this.#goneSince !== null && now() - this.#goneSince >= GIVE_UP) this.leave(`the group is gone: ${reason}`);
   }
 
   #onJoin(message) {

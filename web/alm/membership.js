@@ -2,13 +2,22 @@
 
 import { MAX_HOPS, MAX_WAITING } from './config.js';
 import { Detach, MAX_SIGNAL, Role, Routed, routeFrame } from './control.js';
-import { startSending } from './forward.js';
+import { hasData, startSending } from './forward.js';
 import { joinFrame, readJoin } from './join.js';
 import { bestStandby } from './repair.js';
-import { sendPath } from './tree.js';
+import { MAX_SIZE, sendPath } from './tree.js';
 
 /** Nodes whose root path is remembered, to answer their signals. */
 const MAX_CORRESPONDENTS = 64;
+
+/** A node whose children got too little takes so many no more for so long. */
+const SLOW = 60_000;
+
+/** A child that came less than so long ago is not sent away: it may be about to lose the standby that it came from. */
+const MOVED = 3000;
+
+/** Whether a child can give up its place to a larger one. */
+const isMovable = (now, link) => link.parents > 1 && now - link.eagerSince >= MOVED;
 
 /** What a node is looking for, and what it has promised. */
 export class Search {
@@ -85,7 +94,7 @@ export function onJoin(node, now, join) {
 /** To children chosen at random, so that the sum of what is wanted stays; the first of them is the one with the fewest
  *  nodes below it. */
 function relayJoin(node, now, join) {
-  const children = node.eagerChildren().filter((link) => link.peer !== join.i);
+  const children = freshChildren(node, now).filter((link) => link.peer !== join.i);
   if (children.length === 0) {
     const { places, waiting } = node.search;
     if (places.size > 0 && waiting.length < MAX_WAITING) waiting.push({ until: now + node.config.askTimeout, join });
@@ -123,12 +132,39 @@ function taken(node) {
   return node.linksWhere((link) => link.isChild).length + places.length;
 }
 
+/** Children that were heard lately, if any were: who may be dead is not asked to pass something on. */
+function freshChildren(node, now) {
+  const children = node.eagerChildren();
+  const fresh = children.filter((link) => !link.ours || now - link.lastHeard < node.silence() * 2);
+  return fresh.length > 0 ? fresh : children;
+}
+
+/** Children that may be: fewer for a while if those that were there got too little. */
+const degree = (node) => node.slow?.degree ?? node.config.maxDownStreams;
+
+/** A child has left because it got too little. If none of the others gets what it could take either, the way out of here
+ *  is too narrow for so many. */
+export function noteSlowness(node, now, gone) {
+  const rest = node.eagerChildren().filter((link) => link !== gone);
+  if (rest.length > 0 && rest.every((link) => hasData(node, link))) node.slow = { degree: rest.length, until: now + SLOW };
+}
+
 const warmChildren = (node) => node.linksWhere((link) => link.isWarmChild);
 
-/** A standby gives way to who wants data. */
-const roomForEager = (node) => taken(node) - warmChildren(node).length < node.config.maxDownStreams;
+/** A standby gives way to who wants data, and so does the place that one was promised. */
+function roomForEager(node) {
+  const warmPlaces = [...node.search.places.values()].filter((place) => place.role === Role.WARM).length;
+  return taken(node) - warmChildren(node).length - warmPlaces < degree(node);
+}
 
+/** Makes room for a child that wants data. A promise is broken first: who has a standby keeps it. */
 function dropWarmChild(node, now) {
+  for (const [peer, place] of node.search.places) {
+    if (place.role === Role.WARM) {
+      node.search.places.delete(peer);
+      return;
+    }
+  }
   const link = warmChildren(node).at(-1);
   if (link) node.dropLink(now, link, Detach.PLACE_NEEDED);
 }
@@ -156,11 +192,12 @@ export function childUp(node, now, link) {
 /** A child says what it wants. */
 export function onAttach(node, now, link, attach) {
   link.size = Math.max(attach.size, 1);
+  if (attach.role === Role.EAGER && !link.isEagerChild) link.eagerSince = now;
   const { displaces } = link;
   link.displaces = false;
   startSending(node, link, attach);
   if (displaces && taken(node) > node.config.maxDownStreams) {
-    const others = node.eagerChildren().filter((other) => other !== link && other.parents > 1);
+    const others = node.eagerChildren().filter((other) => other !== link && isMovable(now, other));
     others.sort((a, b) => a.size - b.size);
     if (warmChildren(node).length > 0) dropWarmChild(node, now);
     else if (others.length > 0 && attach.role === Role.EAGER) node.dropLink(now, others[0], Detach.PLACE_NEEDED);
@@ -213,7 +250,7 @@ function onRouted(node, now, route) {
     case Routed.ACCEPT:
       if (search.ask?.role === route.role) {
         search.ask = null;
-        search.connecting = { peer, role: route.role, until: now + node.config.askTimeout };
+        search.connecting = { peer, role: route.role, until: now + node.config.askTimeout / 2 };
         remember(node, peer, route.from);
         node.tell({ type: 'connect', peer, role: route.role });
       }
@@ -247,11 +284,11 @@ function onAsk(node, now, peer, { from, hops, ask }) {
     refuse(node, from);
     return;
   }
-  const room = ask.role === Role.EAGER ? roomForEager(node) : taken(node) < node.config.maxDownStreams;
+  const room = ask.role === Role.EAGER ? roomForEager(node) : taken(node) < degree(node);
   // A child with less than half of the asker's nodes below it moves down, into their place.
   const displaces = ask.role === Role.EAGER && !room
     && [...node.search.places.values()].every((place) => place.role === Role.WARM)
-    && node.eagerChildren().some((link) => link.parents > 1 && link.size * 2 < ask.size);
+    && node.eagerChildren().some((link) => isMovable(now, link) && link.size * 2 < ask.size);
   if (!isLinked(node, peer) && (room || displaces)) {
     promise(node, now, peer, ask.role, displaces);
     remember(node, peer, from);
@@ -259,11 +296,18 @@ function onAsk(node, now, peer, { from, hops, ask }) {
     sendRouted(node, from, { kind: Routed.ACCEPT, role: ask.role });
     return;
   }
-  const children = node.eagerChildren().filter((link) => link.ours && link.peer !== peer && link.peer !== ask.avoid);
+  const children = freshChildren(node, now).filter((link) => link.ours && link.peer !== peer && link.peer !== ask.avoid);
   children.sort((a, b) => a.size - b.size || a.peer - b.peer);
-  const child = ask.role === Role.EAGER ? children[0] : children[node.choose(children.length)];
-  if (child && hops > 0) forward(node, { hops: hops - 1, to: [...node.path, child.peer], from, kind: Routed.ASK, ask });
-  else refuse(node, from);
+  // Now and then the second one, if the first has no place that is high enough.
+  const second = Math.min(node.random() < 0.2 ? 1 : 0, children.length - 1);
+  const child = children[ask.role === Role.EAGER ? second : node.choose(children.length)];
+  if (!child || hops === 0) {
+    refuse(node, from);
+    return;
+  }
+  // Until its next heartbeat tells: the next one goes elsewhere.
+  if (ask.role === Role.EAGER) child.size = Math.min(child.size + Math.max(ask.size, 1), MAX_SIZE);
+  forward(node, { hops: hops - 1, to: [...node.path, child.peer], from, kind: Routed.ASK, ask });
 }
 
 function refuse(node, to) {
@@ -278,9 +322,10 @@ export function backOff(node, now) {
   search.nextAsk = now + node.jitter(pause);
 }
 
-/** How long until the server may be asked again: a minute or so at most. */
+/** How long until the server may be asked again. */
 export function nextJoinPause(node) {
-  const pause = node.config.joinRetry * 2 ** Math.min(node.search.joins, 4);
+  // Who had a place has a subtree that waits with it.
+  const pause = node.config.joinRetry * 2 ** Math.min(node.search.joins, node.orphanSince === null ? 5 : 3);
   node.search.joins++;
   return node.jitter(pause);
 }

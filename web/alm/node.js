@@ -66,8 +66,14 @@ export class Node {
     this.tick = 0;
     this.tickAt = now;
     this.orphanSince = null;
+    /** The parent that died, if it was not the owner; who is below it is an orphan, too, until it says otherwise. */
+    this.lost = null;
+    /** What the parents were told last of how many they are. */
+    this.parentsTold = 0;
     this.groupSize = 1;
     this.search = new membership.Search(now);
+    /** `{degree, until}`: children that may be, as those that were there got too little. */
+    this.slow = null;
 
     this.epoch = isOwner ? 1 + Math.floor(random() * 0xffff_ffff) : 0;
     /** The next message; `null` before the first. From 1, as old nodes deliver 0 as often as it comes. */
@@ -191,9 +197,17 @@ export class Node {
     else if (frame.type === Type.HEARTBEAT) tree.onHeartbeat(this, now, link, control);
     else if (frame.type === Type.ROUTE) membership.onRoute(this, now, control);
     else if (frame.type === Type.REPORT && down) tree.onReport(this, now, link, control, frame);
-    else if (frame.type === Type.DETACH) this.dropLink(now, link, null);
+    else if (frame.type === Type.DETACH) this.#onDetach(now, link, control.reason);
     else this.stats.malformed++;
     repair.maintain(this, now);
+  }
+
+  #onDetach(now, link, reason) {
+    if (link.isChild && reason === Detach.SLOW) membership.noteSlowness(this, now, link);
+    const sentAway = this.eager === link && reason !== Detach.LEAVING;
+    this.dropLink(now, link, null);
+    // It lives on, and so do those below it.
+    if (sentAway) this.lost = null;
   }
 
   /** Time has passed: heartbeats, silence, retries. Harmless at any time. */
@@ -208,6 +222,7 @@ export class Node {
       this.beats++;
       tree.onBeatDue(this, now);
     }
+    if (this.slow && now >= this.slow.until) this.slow = null;
     repair.checkSilence(this, now);
     repair.maintain(this, now);
   }
@@ -303,6 +318,7 @@ export class Node {
     if (this.eager === link) {
       this.eager = null;
       this.orphanSince = now;
+      this.lost = link.peer === this.path[0] ? null : link.peer;
       this.stats.parentsLost++;
       this.tell({ type: 'parentChanged', parent: null });
     }

@@ -4,10 +4,10 @@ import { Detach, MAX_PATH, Role, Routed } from './control.js';
 import { adoptEpoch, attach } from './forward.js';
 import { backOff, nextJoinPause, sendRouted } from './membership.js';
 import { countDistance } from './sequence.js';
-import { allowedSilence, followParent, height, setPath, size } from './tree.js';
+import { allowedSilence, followParent, height, setPath, size, tellParents } from './tree.js';
 
-/** An orphan keeps its root path for so long: whoever is below it must not be taken for its parent, and need not move
- *  if it finds one soon. */
+/** An orphan that knows an upstream, which hangs in no tree itself, keeps its root path for so long: if that one finds a
+ *  place soon, who is below need not move. */
 const GRACE = 2000;
 
 /** A parent that has messages, says so, and does not send them for so long while a standby has them, too. */
@@ -17,7 +17,7 @@ const OWING = 1000;
 const SETTLED = 10_000;
 
 /** How often a node that hangs too deep looks for a better place. */
-const IMPROVE = 2000;
+const IMPROVE = 1000;
 
 /** Levels below the best possible depth that are not worth a move. */
 const SLACK = 1;
@@ -69,6 +69,16 @@ export function promote(node, now, link) {
   followParent(node);
 }
 
+/** The parent says that it hangs in no tree and knows nobody. Who has a standby elsewhere turns to it. */
+export function leaveOrphan(node, now, link) {
+  if (link.peerPath.length > 0) return false;
+  node.lost = link.peer;
+  const standby = bestStandby(node);
+  node.lost = null;
+  if (standby) promote(node, now, standby);
+  return standby !== null;
+}
+
 function takeParent(node, now, link) {
   link.ahead = null;
   // A standby's ticks count from now on; give it the time to show the next one.
@@ -78,16 +88,18 @@ function takeParent(node, now, link) {
   node.eager = link;
   node.parentSince = now;
   node.orphanSince = null;
+  node.lost = null;
   node.search.joins = 0;
   node.search.asks = 0;
   node.resync = false;
   node.tell({ type: 'parentChanged', parent: link.peer });
 }
 
-/** A standby that can deliver at once: in the tree, not below this node, as high up and near as possible. */
+/** A standby that can deliver at once: in the tree, neither below this node nor below a parent that died, as high up and
+ *  near as possible. */
 export function bestStandby(node) {
   const usable = node.linksWhere((link) => link.isParent && link !== node.eager && link.ours
-    && link.peerPath.length > 0 && !link.peerPath.includes(node.id));
+    && link.peerPath.length > 0 && !link.peerPath.includes(node.id) && !link.peerPath.includes(node.lost));
   // One that no round trip is known of comes first, as in Rust.
   usable.sort((a, b) => a.peerPath.length - b.peerPath.length || (a.rtt ?? -1) - (b.rtt ?? -1) || a.id - b.id);
   return usable[0] ?? null;
@@ -95,7 +107,8 @@ export function bestStandby(node) {
 
 /** Who is silent is dead. Who is heard but brings nothing is as good as dead, if somebody else does. */
 export function checkSilence(node, now) {
-  const isDead = (link) => !link.closing && now - link.lastHeard >= allowedSilence(node, link);
+  // The sum that `pollTimeout` makes: a difference is rounded otherwise.
+  const isDead = (link) => !link.closing && now >= link.lastHeard + allowedSilence(node, link);
   for (const link of node.linksWhere(isDead)) node.dropLink(now, link, Detach.LEAVING);
   const [eager, warm] = [node.eager, bestStandby(node)];
   if (!eager || !warm) return;
@@ -106,10 +119,11 @@ export function checkSilence(node, now) {
   const behind = warm.ahead ? now - warm.ahead.at : 0;
   const nothing = behind >= OWING && now - node.lastData >= OWING && now - node.parentSince >= OWING;
   const slow = behind >= OWING * 3 && now - node.parentSince >= SETTLED;
-  if (stalled || (eager.ours && !limited && (nothing || slow))) {
+  const owing = eager.ours && !limited && (nothing || slow);
+  if (stalled || owing) {
     node.stats.parentsLost++;
     promote(node, now, warm);
-    node.dropLink(now, eager, Detach.LEAVING);
+    node.dropLink(now, eager, owing ? Detach.SLOW : Detach.LEAVING);
   }
 }
 
@@ -130,8 +144,9 @@ export function maintain(node, now) {
   if (!node.eager) {
     const standby = bestStandby(node);
     if (standby) promote(node, now, standby);
-    else if (node.orphanSince !== null && now - node.orphanSince >= GRACE) setPath(node, []);
+    else if (!hasParents(node) || (node.orphanSince !== null && now - node.orphanSince >= GRACE)) setPath(node, []);
   }
+  tellParents(node, now);
   const parents = node.linksWhere((link) => link.isParent).length;
   lookForServer(node, now, parents);
   if (!node.eager || search.ask || search.connecting) return;
@@ -142,22 +157,41 @@ export function maintain(node, now) {
       return;
     }
   }
-  if (parents < config.maxUpStreams && now >= search.nextAsk) askForStandby(node, now);
+  if (parentsApart(node) < config.maxUpStreams && now >= search.nextAsk) askForStandby(node, now);
 }
 
-/** A standby is of no use below this node, nor below the parent that it is to replace; and two are enough. */
+const hasParents = (node) => node.linksWhere((link) => link.isParent).length > 0;
+
+/** Whether the parent, unless it is the owner, is on a standby's path: one death takes both. */
+const shares = (node, { peerPath }) => node.parent !== null && node.parent !== node.path[0] && peerPath.includes(node.parent);
+
+/** A standby is of no use below this node; below the parent that it is to replace it is little use, but better than none
+ *  until there is another; and two are enough. */
 function dropUselessParents(node, now) {
-  const parent = node.parent === node.path[0] ? null : node.parent;
-  const isBelow = ({ peerPath }) => peerPath.includes(node.id) || (parent !== null && peerPath.includes(parent));
   const standbys = () => node.linksWhere((link) => link.isParent && link !== node.eager);
-  for (const link of standbys().filter(isBelow)) node.dropLink(now, link, Detach.CYCLE);
+  for (const link of standbys().filter(({ peerPath }) => peerPath.includes(node.id))) node.dropLink(now, link, Detach.CYCLE);
   const parents = node.linksWhere((link) => link.isParent).length;
   if (parents <= node.config.maxUpStreams) return;
   // One that has not said where it is may be the one that is waited for.
   const known = standbys().filter((link) => link.info || !link.ours);
-  known.sort((a, b) => b.peerPath.length - a.peerPath.length || b.id - a.id);
+  const badness = (link) => [link.peerPath.length === 0, shares(node, link), link.peerPath.length, link.id];
+  known.sort((a, b) => byNumbers(badness(b), badness(a)));
   if (known.length > 0) node.dropLink(now, known[0], Detach.LEAVING);
 }
+
+/** Lists of numbers, the first that differ decide. */
+const byNumbers = (a, b) => a.reduce((order, n, i) => order || n - b[i], 0);
+
+/** Upstreams that one death does not take together: the eager one, and those that do not hang below it. One that has not
+ *  said where it is counts. */
+function parentsApart(node) {
+  const apart = (link) => link.info === null || (link.peerPath.length > 0 && !shares(node, link));
+  return node.linksWhere((link) => link.isParent && (link === node.eager || apart(link))).length;
+}
+
+/** Upstreams that hang in the tree: with more than one, a node can be sent away from its place. */
+export const rootedParents = (node) =>
+  Math.min(node.linksWhere((link) => link.isParent && link.peerPath.length > 0).length, 255);
 
 /** The server is the last resort: for newcomers, orphans without a standby, and who is cut off with all its parents. */
 function lookForServer(node, now, parents) {
@@ -211,6 +245,6 @@ function askForStandby(node, now) {
 }
 
 function ask(node, now, to, question) {
-  node.search.ask = { role: question.role, until: now + node.config.askTimeout / 2 };
+  node.search.ask = { role: question.role, until: now + node.config.askTimeout / 4 };
   sendRouted(node, to, { kind: Routed.ASK, ask: question });
 }

@@ -6,10 +6,10 @@ import { Frame, Type, readTreeInfo, writeTreeInfo } from './frame.js';
 import { Malformed } from './reader.js';
 import { countDistance, distance } from './sequence.js';
 import { adoptEpoch, judgeChildren } from './forward.js';
-import { resyncParent, settle } from './repair.js';
+import { leaveOrphan, resyncParent, rootedParents, settle } from './repair.js';
 
 /** Largest subtree that a child is believed to have. */
-const MAX_SIZE = 1 << 20;
+export const MAX_SIZE = 1 << 20;
 
 /** An old neighbour is pinged after so long, and given up after one and a half times that (as the originals do). */
 const OLD_PING = 10_000;
@@ -44,7 +44,7 @@ export function onPath(node, now, link, info) {
   if (node.eager === null || node.eager === link) node.reliable = info.reliable;
   if (first) {
     settle(node, now, link);
-  } else if (node.eager === link) {
+  } else if (node.eager === link && !leaveOrphan(node, now, link)) {
     adoptEpoch(node, info.epoch);
     followParent(node);
   }
@@ -109,10 +109,7 @@ export function onBeatDue(node, now) {
     askForTree(node, now);
   }
   if (node.relativesDirty) broadcastPath(node);
-  const beat = { tick: node.tick, epoch: node.epoch, next: node.next ?? 0n };
-  const down = { ...beat, size: node.groupSize, height: 0, parents: 0 };
-  const parents = Math.min(node.linksWhere((link) => link.isParent).length, 255);
-  const up = { ...beat, size: size(node), height: height(node), parents };
+  const [down, up] = [beatDown(node), beatUp(node)];
   const upwards = node.beats % 4 === 0;
   for (const link of node.linksWhere((link) => link.ours && !link.closing)) {
     if (link.isUp && !upwards) continue;
@@ -122,6 +119,20 @@ export function onBeatDue(node, now) {
   judgeChildren(node, now);
   measureRate(node, now);
   resyncParent(node);
+}
+
+const beatDown = (node) =>
+  ({ tick: node.tick, epoch: node.epoch, next: node.next ?? 0n, size: node.groupSize, height: 0, parents: 0 });
+
+const beatUp = (node) =>
+  ({ ...beatDown(node), size: size(node), height: height(node), parents: rootedParents(node) });
+
+/** Parents hear at once whether there is another one: who has none is not sent away. */
+export function tellParents(node, now) {
+  const parents = rootedParents(node);
+  if (parents === node.parentsTold) return;
+  node.parentsTold = parents;
+  for (const link of node.linksWhere((link) => link.ours && link.isParent)) link.beat(now, node.start, beatUp(node));
 }
 
 function pingOld(node, now) {
