@@ -9,7 +9,7 @@ use sinnet_interop::tab;
 use crate::site::{Site, Visit};
 
 /// What is cast is made from it.
-const SEED: u32 = 0x5eed_0a11;
+pub(crate) const SEED: u32 = 0x5eed_0a11;
 
 /// A page in a group.
 pub(crate) struct Member {

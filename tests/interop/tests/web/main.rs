@@ -3,6 +3,7 @@
 
 mod alm;
 mod mesh;
+mod mixed;
 mod site;
 
 /// The tests of one browser.
@@ -31,9 +32,16 @@ macro_rules! browser {
             run!(alm, messages_reach_all_pages_of_a_chain);
             run!(alm, a_file_reaches_all_though_an_interior_page_closes);
             run!(alm, a_group_outlives_its_server_and_takes_newcomers_when_it_is_back);
+            run!(mixed, native_nodes_get_what_a_page_casts);
             run!(alm, mistakes_and_callbacks_are_told_as_documented);
         }
     };
+}
+
+/// Both browsers at once.
+#[test]
+fn a_file_reaches_pages_and_native_nodes_though_an_interior_page_closes() {
+    sinnet_interop::lab::run(mixed::a_file_reaches_pages_and_native_nodes_though_an_interior_page_closes);
 }
 
 browser!(chromium, Chromium);
