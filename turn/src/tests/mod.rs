@@ -1,0 +1,7 @@
+//! Client and server in virtual time, and each against what nobody well-behaved would send.
+
+mod flow;
+mod hostile_server;
+mod limits;
+mod net;
+mod refusals;
