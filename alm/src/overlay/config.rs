@@ -44,8 +44,9 @@ pub struct Config {
     pub history: usize,
     /// Bytes that may be on their way to a node, or wait in it for its children and its application. Default 1 MiB.
     pub window: usize,
-    /// How long a child that wants more than a window of messages holds back the others in a reliable group. Then it
-    /// lives off the store, and misses what has left that. Default 2 s.
+    /// How long a child that lags by half a window holds back the others in a reliable group without taking anything, or less
+    /// than an eighth of a window while others could take more. Then it lives off the store, and misses what has left that.
+    /// Default 2 s.
     pub patience: Duration,
     /// How often the owner asks everybody for their links. Default 10 s.
     pub tree_interval: Duration,

@@ -166,7 +166,7 @@ impl Node {
         link.cursor = cursor;
         link.credit = attach.credit;
         link.sent = 0;
-        link.behind_since = None;
+        link.behind = None;
         // Who comes for the past does not hold back the present.
         link.straggler = lag > self.config.window as u64;
     }
@@ -243,18 +243,24 @@ impl Node {
         }
     }
 
-    /// Children that lag by more than a window for too long stop holding back the others, until they have caught up.
+    /// Children that lag and take nothing for too long, or next to nothing while others could take more, stop holding back the
+    /// others, until they have caught up. Half a window is where `publish` and credit may stop for them; one that lags and
+    /// takes its share is what back-pressure is for.
     pub(super) fn judge_children(&mut self, now: Instant) {
         let window = self.config.window as u64;
+        let lag = |link: &Link| link.cursor.map_or(0, |cursor| self.store.bytes_from(cursor));
+        let hungry = self.eager_children().any(|(_, link)| lag(link) < window / 2);
         for link in self.links.values_mut().filter(|link| link.is_eager_child()) {
-            let lag = link.cursor.map_or(0, |cursor| self.store.bytes_from(cursor));
-            if lag >= window / 2 {
-                let since = *link.behind_since.get_or_insert(now);
-                link.straggler |=
-                    lag >= window && now.saturating_duration_since(since) >= self.config.patience;
-            } else {
-                link.behind_since = None;
+            if lag(link) < window / 2 {
+                link.behind = None;
                 link.straggler = false;
+                continue;
+            }
+            let (since, sent) = *link.behind.get_or_insert((now, link.sent));
+            if now.saturating_duration_since(since) >= self.config.patience {
+                let taken = link.sent.saturating_sub(sent);
+                link.straggler |= taken == 0 || hungry && taken < window / 8;
+                link.behind = Some((now, link.sent));
             }
         }
         self.grant();

@@ -40,7 +40,8 @@ pub(crate) struct Link {
     pub(crate) cursor: Option<Sequence>,
     pub(crate) sent: u64,
     pub(crate) credit: u64,
-    pub(crate) behind_since: Option<Instant>,
+    /// Down: since when it lags, and what had been sent to it then.
+    pub(crate) behind: Option<(Instant, u64)>,
     /// Down: it lags for so long that it no longer holds back the others.
     pub(crate) straggler: bool,
     /// Down: it was promised a place that another child has to leave.
@@ -80,7 +81,7 @@ impl Link {
             cursor: None,
             sent: 0,
             credit: 0,
-            behind_since: None,
+            behind: None,
             straggler: false,
             displaces: false,
             reports: 0,

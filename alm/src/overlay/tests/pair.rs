@@ -255,6 +255,61 @@ fn a_child_that_takes_nothing_stops_the_tree_for_its_patience_only_and_lives_off
 }
 
 #[test]
+fn a_child_that_stops_between_half_a_window_and_a_whole_one_does_not_stop_the_tree() {
+    let mut wire = Wire::new(&small(), 3);
+    let slow = wire.link(0, 1);
+    wire.link(0, 2);
+    wire.publish(1, 991).unwrap();
+    wire.blocked.insert((0, slow));
+    while wire.publish(1, 991).is_ok() {}
+    // It takes a little, so that it lags by less than a window, and then no more.
+    assert!(wire.nodes[0].poll_transmit(slow).is_some() && wire.nodes[0].poll_transmit(slow).is_some());
+    let lag = wire.nodes[0].held();
+    let window = small().window as u64;
+    assert!((window / 2..window).contains(&lag), "{lag}");
+    let begun = wire.now;
+    while wire.publish(1, 991).is_err() {
+        wire.now += 50 * MS;
+        let now = wire.now;
+        wire.nodes[0].handle_timeout(now);
+        let beat = Control::Heartbeat(Heartbeat { held: u32::MAX, ..Heartbeat::default() });
+        wire.nodes[0].handle_input(now, slow, beat.to_frame().into_bytes());
+        wire.nodes[2].handle_timeout(now);
+        wire.settle();
+        assert!(wire.now - begun < 2 * small().patience, "it holds up the tree for ever");
+    }
+}
+
+#[test]
+fn a_child_that_is_slow_but_steady_sets_the_pace_and_misses_nothing() {
+    let mut wire = Wire::new(&small(), 3);
+    let slow = wire.link(0, 1);
+    wire.link(0, 2);
+    wire.publish(1, 991).unwrap();
+    wire.blocked.insert((0, slow));
+    let mut published = 1;
+    while published < 300 {
+        if wire.publish(1, 991).is_ok() {
+            published += 1;
+            continue;
+        }
+        wire.now += 50 * MS;
+        let now = wire.now;
+        wire.nodes.iter_mut().for_each(|node| node.handle_timeout(now));
+        if let Some(frame) = wire.nodes[0].poll_transmit(slow) {
+            wire.nodes[1].handle_input(now, slow, frame);
+        }
+        let beat = Control::Heartbeat(Heartbeat { held: u32::MAX, ..Heartbeat::default() });
+        wire.nodes[0].handle_input(now, slow, beat.to_frame().into_bytes());
+        wire.settle();
+    }
+    wire.blocked.clear();
+    wire.settle();
+    assert_eq!(wire.got(1), (1..=published).collect::<Vec<_>>());
+    assert_eq!(wire.got(2), (1..=published).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_live_child_that_is_slow_skips_the_oldest_and_holds_back_nobody() {
     let mut wire = Wire::new(&Config { kind: GroupKind::Live, ..small() }, 2);
     let link = wire.link(0, 1);
