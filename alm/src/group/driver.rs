@@ -16,7 +16,7 @@ use super::event::{Ended, GroupEvent, LinkState};
 use super::link::{Connection, LinkEvent};
 use super::links::{Link, Links, Via};
 use super::options::{MulticastError, Options, Status};
-use super::places::{Accepting, Control, JOIN_LINGERS, Joining, join, outcome};
+use super::places::{Accepting, Control, JOIN_LINGERS, JOIN_SETTLES, Joining, join, outcome};
 use super::queue::Queue;
 use super::signal::Signal;
 use super::socket::{Socket, SocketEvent, SocketId};
@@ -222,7 +222,7 @@ impl Driver {
             {
                 self.publish(publish);
             }
-            self.links.pump(&mut self.node, self.options.channel_budget);
+            self.links.pump(&mut self.node, now);
             // What was sent or taken may have made room.
             match self.node.poll_urgent() {
                 Some(event) => self.on_event(now, event),
@@ -329,9 +329,24 @@ impl Driver {
         LinkId(self.next_link)
     }
 
+    /// Two connections between the same sockets can't be told apart, so of two nodes that want to be each other's child at
+    /// the same time one gives way: the parent is the one with the lower number. Returns whether a connection in this direction
+    /// may be made; one in the other direction that is being made ends then.
+    fn yields(&mut self, now: Instant, peer: NodeId, direction: Direction) -> bool {
+        let other = |link: &Link| link.peer == peer && link.direction != direction;
+        let Some(id) = self.links.connecting().find(|(_, link)| other(link)).map(|(id, _)| id) else {
+            return true;
+        };
+        let is_right = (direction == Direction::Down) == (self.node.id() < peer);
+        if is_right {
+            self.lost(now, id, "both want to be the other's child");
+        }
+        is_right
+    }
+
     /// Offers a connection to a parent.
     fn offer(&mut self, now: Instant, peer: NodeId, capabilities: Capabilities, via: Via) {
-        if !self.may_connect() {
+        if !self.may_connect() || !self.yields(now, peer, Direction::Up) {
             return;
         }
         let id = self.next_link();
@@ -348,7 +363,7 @@ impl Driver {
         via: Via,
         offer: String,
     ) -> Option<LinkId> {
-        if !self.may_connect() {
+        if !self.may_connect() || !self.yields(now, peer, Direction::Down) {
             return None;
         }
         let id = self.next_link();
@@ -467,7 +482,7 @@ impl Driver {
                 }
             }
             LinkEvent::Open(channel) => {
-                let Some(link) = self.links.open(id, channel, self.options.channel_budget) else { return };
+                let Some(link) = self.links.open(id, channel, now) else { return };
                 let (peer, direction, capabilities, via) =
                     (link.peer, link.direction, link.capabilities, link.via);
                 self.tell_state(peer, direction, LinkState::Connected);
@@ -508,7 +523,7 @@ impl Driver {
 
     fn part_with(&mut self, now: Instant, id: LinkId) -> Option<tokio::task::JoinHandle<()>> {
         // What is in the node for it goes out at once, whatever waits in the channel.
-        self.links.pump_one(id, &mut self.node, usize::MAX);
+        self.links.flush_control(id, &mut self.node);
         let link = self.links.all.remove(&id)?;
         if let Some(channel) = &link.channel {
             channel.close();
@@ -607,9 +622,9 @@ impl Driver {
         if let Some(joining) = &self.joining {
             let since = |at: Instant| now.saturating_duration_since(at);
             let connecting = self.links.connecting().any(|(_, link)| matches!(link.via, Via::Join(..)));
-            // The node asks again after a second and a half at the earliest; the server and a busy machine may need more.
+            // The node asks again after half a second at the earliest; the server and a busy machine may need more.
             if connecting && since(joining.last) < self.options.patience
-                || since(joining.since) < self.options.tree.join_retry
+                || since(joining.since) < JOIN_SETTLES
             {
                 return;
             }

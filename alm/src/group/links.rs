@@ -13,7 +13,7 @@ use super::event::LinkState;
 use super::link::Connection;
 use super::socket::SocketId;
 use crate::frame::{Frame, NodeId};
-use crate::overlay::{Capabilities, Direction, LinkId, Node};
+use crate::overlay::{Capabilities, ChannelBudget, Direction, LinkId, Node};
 
 /// How the two ends of a link talk until its channel is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Link {
     pending: Option<Message>,
     /// Whether somebody waits for room.
     waits: bool,
+    budget: ChannelBudget,
 }
 
 impl Link {
@@ -65,6 +66,7 @@ impl Link {
             strings: false,
             pending: None,
             waits: false,
+            budget: ChannelBudget::new(deadline),
         }
     }
 
@@ -118,11 +120,10 @@ impl Links {
     }
 
     /// The channel is open.
-    pub(crate) fn open(&mut self, id: LinkId, channel: DataChannel, budget: usize) -> Option<&Link> {
+    pub(crate) fn open(&mut self, id: LinkId, channel: DataChannel, now: Instant) -> Option<&Link> {
         let link = self.all.get_mut(&id).filter(|link| link.is_connecting())?;
-        // Woken with half of the budget left, the channel never runs dry.
-        channel.set_buffered_amount_low_threshold(budget / 2);
         link.channel = Some(channel);
+        link.budget = ChannelBudget::new(now);
         Some(link)
     }
 
@@ -150,7 +151,7 @@ impl Links {
     }
 
     /// Sends what the node has, as far as there is room. A channel without room waits for it; the others don't.
-    pub(crate) fn pump(&mut self, node: &mut Node, budget: usize) {
+    pub(crate) fn pump(&mut self, node: &mut Node, now: Instant) {
         let mut ready = std::mem::take(&mut self.ready);
         loop {
             ready.clear();
@@ -159,7 +160,7 @@ impl Links {
             // What one sends may let another one send: credit, for example.
             let mut sent = false;
             for id in &ready {
-                sent |= self.pump_one(*id, node, budget);
+                sent |= self.pump_one(*id, node, now);
             }
             if !sent {
                 break;
@@ -168,13 +169,28 @@ impl Links {
         self.ready = ready;
     }
 
+    /// Gives a link that is about to be closed the node's last words, if the channel takes them at all.
+    pub(crate) fn flush_control(&mut self, id: LinkId, node: &mut Node) {
+        let Some(link) = self.all.get_mut(&id) else { return };
+        let Some(channel) = link.channel.clone().filter(|_| link.pending.is_none()) else { return };
+        while let Some(bytes) = node.poll_transmit(id) {
+            if channel.try_send(link.write(bytes)).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Returns whether something was sent.
-    pub(crate) fn pump_one(&mut self, id: LinkId, node: &mut Node, budget: usize) -> bool {
+    fn pump_one(&mut self, id: LinkId, node: &mut Node, now: Instant) -> bool {
         let Some(link) = self.all.get_mut(&id) else { return false };
         let Some(channel) = link.channel.clone() else { return false };
         let mut sent = false;
         loop {
-            if link.pending.is_none() && channel.buffered_amount() >= budget {
+            let waiting = channel.buffered_amount();
+            let limit = link.budget.limit(now, waiting);
+            if link.pending.is_none() && waiting >= limit {
+                // Woken with half of it left, the channel does not run dry.
+                channel.set_buffered_amount_low_threshold(limit / 2);
                 let channel = channel.clone();
                 self.rooms.push(Box::pin(async move {
                     channel.buffered_amount_low().await;
@@ -190,10 +206,13 @@ impl Links {
                     None => return sent,
                 },
             };
+            let len = message.len();
             match channel.try_send(message) {
-                Ok(()) => sent = true,
+                Ok(()) => {
+                    link.budget.put(len);
+                    sent = true;
+                }
                 Err(TrySendError::Full(message) | TrySendError::NotOpen(message)) => {
-                    let len = message.len();
                     link.pending = Some(message);
                     link.waits = true;
                     let channel = channel.clone();

@@ -163,7 +163,8 @@ impl WebRtcAlm {
     /// # Errors
     /// [`MulticastError`].
     pub async fn multicast(&self, message: impl Into<Message>) -> Result<Sequence, MulticastError> {
-        let running = self.running().ok_or(MulticastError::NotMember)?;
+        let running = self.running().filter(|running| !running.publishes.is_closed());
+        let running = running.ok_or(MulticastError::NotMember)?;
         if running.id != NodeId(0) {
             return Err(MulticastError::NotOwner);
         }

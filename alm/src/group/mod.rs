@@ -40,7 +40,7 @@
 //! | messages that wait for [`WebRtcAlm::next_event`] | 256 KiB here and [`window`](crate::overlay::Config::window) in the node | reliable: the sender waits; live: the oldest go |
 //! | other events that wait | 1024 | dropped, but for the last one |
 //! | messages that wait in [`WebRtcAlm::multicast`] | 16 | the callers wait |
-//! | unsent bytes of a channel | [`Options::channel_budget`] and a frame | the rest stays in the node |
+//! | unsent bytes of a channel | a tenth of a second's worth ([`ChannelBudget`](crate::overlay::ChannelBudget)), and a frame | the rest stays in the node |
 //! | connections | what the node allows, and 8 that are being made | offers are ignored |
 //! | candidates before their description | 64 a connection, 32 before the offer | dropped |
 //! | how long a connection may take | [`Options::patience`] | given up |

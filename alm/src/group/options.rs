@@ -26,9 +26,6 @@ pub struct Options {
     pub peer: PeerConfig,
     /// For the WebSockets.
     pub client: Client,
-    /// Bytes that may wait unsent in a channel; 256 KiB by default. Less keeps heartbeats faster on slow paths, more helps
-    /// fast ones.
-    pub channel_budget: usize,
     /// How long a connection may take to come up. 15 s by default.
     pub patience: Duration,
     /// How long to look for a way into the tree when the server says that there is no such group. 60 s by default.
@@ -47,7 +44,6 @@ impl Default for Options {
             bind: EndpointConfig::default(),
             peer: PeerConfig::default(),
             client,
-            channel_budget: 256 * 1024,
             patience: Duration::from_secs(15),
             give_up: Duration::from_secs(60),
         }

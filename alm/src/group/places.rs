@@ -14,6 +14,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// A join whose connections are all up or lost may have its socket open for so long, for more acceptors to come.
 pub(crate) const JOIN_LINGERS: Duration = Duration::from_secs(10);
 
+/// A join that nobody has answered yet is left alone for so long, before it is made anew.
+pub(crate) const JOIN_SETTLES: Duration = Duration::from_secs(2);
+
 /// The owner's socket, for as long as the group is to be found.
 #[derive(Debug)]
 pub(crate) struct Control {
