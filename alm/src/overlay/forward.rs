@@ -245,10 +245,12 @@ impl Node {
 
     /// Children that lag and take nothing for too long, or next to nothing while others could take more, stop holding back the
     /// others, until they have caught up. Half a window is where `publish` and credit may stop for them; one that lags and
-    /// takes its share is what back-pressure is for.
+    /// takes its share is what back-pressure is for. Of one that is silent, too, nothing is to be expected: it is dead, and will
+    /// be given up soon.
     pub(super) fn judge_children(&mut self, now: Instant) {
         let window = self.config.window as u64;
         let lag = |link: &Link| link.cursor.map_or(0, |cursor| self.store.bytes_from(cursor));
+        let silence = self.silence() * 2;
         let hungry = self.eager_children().any(|(_, link)| lag(link) < window / 2);
         for link in self.links.values_mut().filter(|link| link.is_eager_child()) {
             if lag(link) < window / 2 {
@@ -256,6 +258,7 @@ impl Node {
                 link.straggler = false;
                 continue;
             }
+            link.straggler |= link.ours && now.saturating_duration_since(link.last_heard) >= silence;
             let (since, sent) = *link.behind.get_or_insert((now, link.sent));
             if now.saturating_duration_since(since) >= self.config.patience {
                 let taken = link.sent.saturating_sub(sent);

@@ -281,6 +281,27 @@ fn a_child_that_stops_between_half_a_window_and_a_whole_one_does_not_stop_the_tr
 }
 
 #[test]
+fn a_child_that_has_died_holds_up_the_tree_for_less_than_it_takes_to_be_given_up() {
+    let config = Config { window: 10_000, ..Config::default() };
+    let mut wire = Wire::new(&config, 3);
+    let dead = wire.link(0, 1);
+    wire.link(0, 2);
+    wire.publish(1, 991).unwrap();
+    wire.blocked.insert((0, dead));
+    while wire.publish(1, 991).is_ok() {}
+    let begun = wire.now;
+    while wire.publish(1, 991).is_err() {
+        wire.now += 50 * MS;
+        let now = wire.now;
+        wire.nodes[0].handle_timeout(now);
+        wire.nodes[2].handle_timeout(now);
+        wire.settle();
+    }
+    assert!(wire.now - begun <= 1800 * MS, "{:?}", wire.now - begun);
+    assert_eq!(wire.nodes[0].children().count(), 2, "it may still come back");
+}
+
+#[test]
 fn a_child_that_is_slow_but_steady_sets_the_pace_and_misses_nothing() {
     let mut wire = Wire::new(&small(), 3);
     let slow = wire.link(0, 1);
