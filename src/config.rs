@@ -3,6 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sinnet_peer::{Certificate, Congestion, KeyLog};
+use sinnet_turn::ServerUri;
+
+use crate::driver::GATHER_TIMEOUT;
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -15,6 +18,12 @@ pub struct EndpointConfig {
     /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
     /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.
     pub socket_buffer: usize,
+    /// Servers that are asked how they see us, for server-reflexive candidates (RFC 8445 §5.1.1.2). Of `stun:` and `turn:`
+    /// URIs with UDP; none by default. What they say is shared by all connections, and asked again while there are any.
+    pub stun_servers: Vec<ServerUri>,
+    /// How long a name may take to be resolved, and after that a server to answer: 5 s by default each. Gathering ends then
+    /// at the latest.
+    pub gather_timeout: Duration,
     /// Most datagrams handed to the kernel in one call (UDP_SEGMENT). 54 by default: 64 KB of 1200-byte datagrams. 1
     /// switches batches off.
     pub max_segments: usize,
@@ -26,6 +35,8 @@ impl Default for EndpointConfig {
             bind: vec![(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()],
             include_loopback: false,
             socket_buffer: 8 * 1024 * 1024,
+            stun_servers: Vec::new(),
+            gather_timeout: GATHER_TIMEOUT,
             max_segments: 54,
         }
     }

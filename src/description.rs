@@ -42,6 +42,21 @@ pub struct IceCandidate {
     pub sdp_m_line_index: Option<u16>,
 }
 
+/// A server that was of no use: W3C's `RTCPeerConnectionIceErrorEvent`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IceCandidateError {
+    /// The server's URI, as configured.
+    pub server: String,
+    /// From and to where it was asked, what for, and what went wrong, with the code if it gave one.
+    pub error: String,
+}
+
+impl fmt::Display for IceCandidateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.server, self.error)
+    }
+}
+
 /// A channel in the peer's offer that is to be opened by SDP (RFC 8864).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OfferedChannel {

@@ -44,8 +44,8 @@
 //!
 //! # What is not here
 //!
-//! STUN and TURN servers are not asked for addresses yet: host candidates and whatever the peer sees of us
-//! (peer-reflexive candidates) are what there is. No audio or video; their m-lines are refused.
+//! TURN servers are not asked for relays yet: host candidates, what STUN servers see of us
+//! ([`EndpointConfig::stun_servers`]) and what the peer sees are what there is. No audio or video; their m-lines are refused.
 #![forbid(unsafe_code)]
 
 mod byte_stream;
@@ -70,7 +70,7 @@ pub use byte_stream::ByteStream;
 pub use capture::{Capture, CaptureSummary};
 pub use config::{EndpointConfig, PeerConfig};
 pub use data_channel::{DataChannel, DataChannelOptions};
-pub use description::{IceCandidate, OfferedChannel, SessionDescription};
+pub use description::{IceCandidate, IceCandidateError, OfferedChannel, SessionDescription};
 pub use endpoint::Endpoint;
 pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
 pub use halves::{DataReceiver, DataSender};
@@ -85,6 +85,7 @@ pub use sinnet_peer::{
     Received, Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats,
     TransportStats,
 };
+pub use sinnet_turn::{ServerUri, UriError};
 
 /// The README's example is a test like any other.
 #[cfg(doctest)]

@@ -9,7 +9,8 @@ use sinnet_peer::{
 
 use crate::capture::Capture;
 use crate::data_channel::{DataChannel, DataChannelOptions};
-use crate::description::{IceCandidate, OfferedChannel, SessionDescription};
+use crate::description::{IceCandidate, IceCandidateError, OfferedChannel, SessionDescription};
+use crate::driver::Wanted;
 use crate::endpoint::EndpointHandle;
 use crate::error::Error;
 use crate::gather::host_addresses;
@@ -74,6 +75,8 @@ pub enum PeerEvent {
     IceConnectionStateChange(IceState),
     /// A local candidate to signal to the peer; `None` when there will be no more.
     IceCandidate(Option<IceCandidate>),
+    /// A STUN server gave no candidate, and why; the others go on.
+    IceCandidateError(IceCandidateError),
     /// An offer is due: before the first one, and when a channel is to be opened or closed by SDP. W3C's
     /// `negotiationneeded`; comes once until an exchange is complete or taken back.
     NegotiationNeeded,
@@ -102,7 +105,8 @@ impl PeerConnection {
         Ok(SessionDescription { kind: SdpType::Answer, sdp })
     }
 
-    /// Applies our offer or answer and gathers candidates; [`PeerEvent::IceCandidate`] follows for each.
+    /// Applies our offer or answer and gathers candidates; [`PeerEvent::IceCandidate`] follows for each, at once for the
+    /// endpoint's own addresses, and as they answer for [`EndpointConfig::stun_servers`](crate::EndpointConfig::stun_servers).
     ///
     /// Candidates are for a peer that has the description already: when descriptions and events travel by different
     /// tasks, send the description first. Where an endpoint is bound to the unspecified address, the interfaces are
@@ -117,21 +121,21 @@ impl PeerConnection {
         {
             let mut core = shared.lock();
             core.peer.set_local_description(now, description.kind, &description.sdp)?;
-            let mut gathered = Vec::new();
-            for addr in addrs {
-                gathered.extend(core.peer.add_local_host(now, addr));
+            for addr in &addrs {
+                if let Some(line) = core.peer.add_local_host(now, *addr) {
+                    let candidate = core.candidate(line);
+                    shared.enqueue(&mut core, Queued::Candidate(Some(candidate)));
+                }
             }
-            let mline = core.peer.mline().map(|(mid, index)| (mid.to_owned(), index as u16));
-            for candidate in gathered {
-                let candidate = IceCandidate {
-                    candidate,
-                    sdp_mid: mline.as_ref().map(|(mid, _)| mid.clone()),
-                    sdp_m_line_index: mline.as_ref().map(|(_, index)| *index),
-                };
-                shared.enqueue(&mut core, Queued::Candidate(Some(candidate)));
-            }
-            if core.peer.end_of_local_candidates(now) {
-                shared.enqueue(&mut core, Queued::Candidate(None));
+            if shared.endpoint.config.stun_servers.is_empty() {
+                if core.peer.end_of_local_candidates(now) {
+                    shared.enqueue(&mut core, Queued::Candidate(None));
+                }
+            } else if !core.peer.has_all_local_candidates() {
+                let mut commands = shared.endpoint.commands();
+                if !commands.ended {
+                    commands.gather.push(Wanted { peer: shared.clone(), bases: addrs });
+                }
             }
         }
         shared.touch();
@@ -288,6 +292,7 @@ impl PeerConnection {
                     continue;
                 }
                 Some(Queued::Candidate(candidate)) => PeerEvent::IceCandidate(candidate),
+                Some(Queued::CandidateError(error)) => PeerEvent::IceCandidateError(error),
                 Some(Queued::Core(Event::ConnectionState(state))) => PeerEvent::ConnectionStateChange(state),
                 Some(Queued::Core(Event::IceState(state))) => PeerEvent::IceConnectionStateChange(state),
                 Some(Queued::Core(Event::ChannelOpened(key))) => PeerEvent::DataChannel(self.channel(key)),

@@ -14,7 +14,8 @@ use sinnet_peer::{ChannelKey, CloseReason, Event, Peer};
 use tokio::sync::Notify;
 
 use crate::config::EndpointConfig;
-use crate::description::IceCandidate;
+use crate::description::{IceCandidate, IceCandidateError};
+use crate::driver::{Resolved, Wanted};
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
 
 /// The one place where this crate's handles and driver read the clock.
@@ -61,6 +62,10 @@ pub(crate) struct Commands {
     pub(crate) added: Vec<Arc<PeerShared>>,
     /// Connections that a handle has changed.
     pub(crate) touched: Vec<Arc<PeerShared>>,
+    /// Connections that want candidates of servers.
+    pub(crate) gather: Vec<Wanted>,
+    /// The servers' addresses, when they have been looked up.
+    pub(crate) resolved: Option<Vec<Resolved>>,
     /// Close all connections, then end.
     pub(crate) close: bool,
     /// No handle is left: end when the last connection has ended.
@@ -129,9 +134,20 @@ pub(crate) struct PeerCore {
 pub(crate) enum Queued {
     Core(Event),
     Candidate(Option<IceCandidate>),
+    CandidateError(IceCandidateError),
 }
 
 impl PeerCore {
+    /// A `candidate:` line as it is signalled.
+    pub(crate) fn candidate(&self, line: String) -> IceCandidate {
+        let mline = self.peer.mline();
+        IceCandidate {
+            candidate: line,
+            sdp_mid: mline.map(|(mid, _)| mid.to_owned()),
+            sdp_m_line_index: mline.map(|(_, index)| index as u16),
+        }
+    }
+
     /// Wakes those who want this of a channel.
     pub(crate) fn wake(&mut self, key: ChannelKey, want: Want) {
         if let Some(waiters) = self.channels.get_mut(&key) {

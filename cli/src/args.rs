@@ -44,6 +44,11 @@ pub(crate) struct BindArgs {
     /// Offer the loopback interface too, for a peer on this machine.
     #[arg(long)]
     pub(crate) loopback: bool,
+
+    /// Ask this STUN server how it sees us, so that peers reach us through an address translator: stun:HOST or
+    /// stun:HOST:PORT. Repeatable. Default: none.
+    #[arg(long, value_name = "URI")]
+    pub(crate) stun: Vec<sinnet::ServerUri>,
 }
 
 /// What to write down of connections, for whoever looks for a fault.

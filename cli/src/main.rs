@@ -83,5 +83,6 @@ async fn endpoint(args: &BindArgs, include_loopback: bool) -> Result<sinnet::End
         config.bind = args.bind.clone();
     }
     config.include_loopback = args.loopback || include_loopback;
+    config.stun_servers = args.stun.clone();
     Ok(sinnet::Endpoint::new(config).await?)
 }

@@ -9,7 +9,7 @@
 //! A peer whose data comes on a path of `next` has changed over; so do we then, nominated or not: it may have closed the old one. The
 //! replaced agent still answers for a while, and its paths are still good to receive on: the peer may change over later.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) struct Generations {
     retired: Option<(Agent, Instant)>,
     /// Where a new agent's host candidates are.
     bases: Vec<SocketAddr>,
+    /// A base, how a server sees it, and which.
+    reflexive: Vec<(SocketAddr, SocketAddr, IpAddr)>,
     local_ended: bool,
     /// The peer's data comes on a path that only `next` has.
     peer_has_moved: bool,
@@ -51,6 +53,7 @@ impl Generations {
             offered: None,
             retired: None,
             bases: Vec::new(),
+            reflexive: Vec::new(),
             local_ended: false,
             peer_has_moved: false,
             news: None,
@@ -105,6 +108,9 @@ impl Generations {
         let mut agent = Agent::new(self.config.clone(), self.negotiated().role(), now, seed);
         for base in &self.bases {
             agent.add_local_host(now, *base);
+        }
+        for &(base, mapped, server) in &self.reflexive {
+            agent.add_server_reflexive(now, base, mapped, server);
         }
         if self.local_ended {
             agent.end_of_local_candidates(now);
@@ -245,6 +251,23 @@ impl Generations {
         }
         if line.is_some() {
             self.bases.push(base);
+        }
+        line
+    }
+
+    pub(crate) fn add_server_reflexive(
+        &mut self,
+        now: Instant,
+        base: SocketAddr,
+        mapped: SocketAddr,
+        server: IpAddr,
+    ) -> Option<Candidate> {
+        let mut line = None;
+        for agent in self.agents_mut() {
+            line = agent.add_server_reflexive(now, base, mapped, server).or(line);
+        }
+        if line.is_some() {
+            self.reflexive.push((base, mapped, server));
         }
         line
     }

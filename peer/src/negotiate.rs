@@ -286,6 +286,24 @@ impl Peer {
         self.ice.add_local_host(now, base).map(|candidate| candidate.to_string())
     }
 
+    /// Adds what a STUN server sees of a local host candidate (see [`Gatherer`](crate::Gatherer)). Returns the line to
+    /// signal; `None` when there is nothing new in it.
+    pub fn add_server_reflexive(
+        &mut self,
+        now: Instant,
+        base: std::net::SocketAddr,
+        mapped: std::net::SocketAddr,
+        server: std::net::IpAddr,
+    ) -> Option<String> {
+        self.now = now;
+        self.ice.add_server_reflexive(now, base, mapped, server).map(|candidate| candidate.to_string())
+    }
+
+    /// Whether [`end_of_local_candidates`](Self::end_of_local_candidates) has been said.
+    pub fn has_all_local_candidates(&self) -> bool {
+        self.local_candidates_ended
+    }
+
     /// No local candidate will follow. Returns whether that is news.
     pub fn end_of_local_candidates(&mut self, now: Instant) -> bool {
         self.now = now;

@@ -11,6 +11,7 @@
 //! Per datagram there is no allocation, lock, task hop or clock reading: those happen per batch. The lock is not held
 //! during system calls.
 
+mod gathering;
 mod routes;
 mod socket;
 #[cfg(test)]
@@ -29,6 +30,8 @@ use quinn_udp::RecvMeta;
 use sinnet_peer::{Path, Peer, binding_request_local_ufrag};
 use tokio::time::Sleep;
 
+use self::gathering::Gathering;
+pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
 use self::routes::Routes;
 pub(crate) use self::socket::{Socket, open_sockets};
 use self::timers::Timers;
@@ -62,6 +65,7 @@ struct Driver {
     free: Vec<usize>,
     routes: Routes,
     timers: Timers,
+    gathering: Gathering,
     /// Connections to serve this turn.
     concerned: Vec<usize>,
     recv_buf: Vec<u8>,
@@ -106,6 +110,7 @@ impl Driver {
             free: Vec::new(),
             routes: Routes::default(),
             timers: Timers::default(),
+            gathering: Gathering::default(),
             concerned: Vec::new(),
             blocked: None,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -148,6 +153,7 @@ impl Driver {
         if !self.flush_blocked() {
             return false;
         }
+        self.gather(now);
         let concerned = std::mem::take(&mut self.concerned);
         for (done, &peer) in concerned.iter().enumerate() {
             more |= self.serve(peer, now);
@@ -157,6 +163,23 @@ impl Driver {
             }
         }
         more
+    }
+
+    /// Asks STUN servers. What a socket has no room for is lost, and asked again.
+    fn gather(&mut self, now: Instant) {
+        if self.live == 0 {
+            self.gathering.clear();
+        } else if self.gathering.poll_timeout().is_some_and(|at| at <= now) {
+            self.gathering.handle_timeout(now);
+        }
+        let mut request = [0; 64];
+        while let Some((path, len)) = self.gathering.poll_transmit(now, &mut request) {
+            if let Some(socket) = self.sockets.iter().find(|socket| socket.is_source_of(path.local))
+                && let Err(error) = socket.send(path, &request[..len], None)
+            {
+                tracing::debug!(%error, server = %path.remote, "send");
+            }
+        }
     }
 
     fn concern(&mut self, peer: usize) {
@@ -247,9 +270,12 @@ impl Driver {
         self.receive_first(socket, now, path, datagram);
     }
 
-    /// A datagram that no claimant took: a Binding request names its connection by ufrag. Anything else is dropped
-    /// without a trace.
+    /// A datagram that no claimant took: a Binding request names its connection by ufrag, or a STUN server answers us.
+    /// Anything else is dropped without a trace.
     fn receive_first(&mut self, socket: usize, now: Instant, path: Path, datagram: &mut [u8]) {
+        if self.gathering.handle_input(now, path, datagram) {
+            return;
+        }
         let Some(peer) = binding_request_local_ufrag(datagram).and_then(|ufrag| self.routes.of_ufrag(ufrag))
         else {
             return;
@@ -267,9 +293,15 @@ impl Driver {
     // ---- commands ----
 
     fn take_commands(&mut self, now: Instant) {
-        let (added, touched, close) = {
+        let (added, touched, close, gather, resolved) = {
             let mut commands = self.shared.commands();
-            (std::mem::take(&mut commands.added), std::mem::take(&mut commands.touched), commands.close)
+            (
+                std::mem::take(&mut commands.added),
+                std::mem::take(&mut commands.touched),
+                commands.close,
+                std::mem::take(&mut commands.gather),
+                commands.resolved.take(),
+            )
         };
         for shared in added {
             let (ufrags, ufrags_version) = known_by(&shared.lock().peer);
@@ -298,6 +330,12 @@ impl Driver {
         for shared in touched {
             shared.clear_touched();
             self.concern(shared.index.load(Ordering::Acquire));
+        }
+        if let Some(resolved) = resolved {
+            self.gathering.resolved(&self.shared, now, resolved);
+        }
+        for wanted in gather {
+            self.gathering.want(&self.shared, now, wanted);
         }
         if close && !self.closing {
             self.closing = true;
@@ -416,7 +454,8 @@ impl Driver {
         if self.shared.take_woken(cx.waker()) {
             return Poll::Ready(());
         }
-        let Some(next) = self.timers.next() else {
+        let deadlines = [self.timers.next(), self.gathering.poll_timeout()];
+        let Some(next) = deadlines.into_iter().flatten().min() else {
             self.sleep_until = None;
             return Poll::Pending;
         };
@@ -443,6 +482,7 @@ impl Drop for Driver {
             let mut commands = self.shared.commands();
             commands.ended = true;
             commands.touched.clear();
+            commands.gather.clear();
             std::mem::take(&mut commands.added)
         };
         let known = self.peers.drain(..).flatten().map(|entry| entry.shared);

@@ -267,6 +267,7 @@ impl Connection {
     fn event(&mut self, event: PeerEvent) -> Result<(), Failure> {
         match event {
             PeerEvent::IceCandidate(candidate) => lines::write(&candidate_signal(candidate))?,
+            PeerEvent::IceCandidateError(error) => warn!("{error}"),
             PeerEvent::DataChannel(channel) => {
                 info!(label = channel.label(), protocol = channel.protocol(), "the peer opened a channel");
                 self.take(channel, false);

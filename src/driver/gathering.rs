@@ -1,0 +1,226 @@
+//! Server-reflexive candidates, gathered once for all connections of an endpoint.
+//!
+//! The first connection that gathers has the servers' names resolved and each of them asked about each of our addresses;
+//! those that come later get what is known. As long as there are connections, the questions are repeated now and then,
+//! which keeps the translators' mappings open.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sinnet_peer::{GatherConfig, GatherEvent, Gatherer, Path};
+use sinnet_turn::{Host, ServerUri, UriTransport};
+use tokio::net::lookup_host;
+
+use crate::description::IceCandidateError;
+use crate::shared::{EndpointShared, PeerCore, PeerShared, Queued};
+
+/// The addresses of one server, or why there are none.
+pub(crate) type Resolved = (ServerUri, Result<Vec<SocketAddr>, String>);
+
+/// Addresses of one server that are asked.
+const ADDRESSES_PER_SERVER: usize = 4;
+
+/// How long gathering takes at the most, by default.
+pub(crate) const GATHER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that waits for candidates, and its own addresses.
+pub(crate) struct Wanted {
+    pub(crate) peer: Arc<PeerShared>,
+    pub(crate) bases: Vec<SocketAddr>,
+}
+
+#[derive(Default)]
+pub(super) struct Gathering {
+    servers: Servers,
+    gatherer: Option<Gatherer>,
+    /// Connections whose gathering goes on.
+    waiting: Vec<Wanted>,
+    /// Servers that failed: the text for each connection.
+    errors: Vec<IceCandidateError>,
+}
+
+#[derive(Default)]
+enum Servers {
+    #[default]
+    Unknown,
+    BeingResolved,
+    At(Vec<(ServerUri, SocketAddr)>),
+}
+
+/// Looks the names up, each within `timeout`, and leaves the result for the driver.
+fn resolve(shared: Arc<EndpointShared>) {
+    tokio::spawn(async move {
+        let timeout = shared.config.gather_timeout;
+        let lookups = shared.config.stun_servers.iter().cloned().map(|uri| async move {
+            let host = match &uri.host {
+                Host::Ip(ip) => ip.to_string(),
+                Host::Name(name) => name.clone(),
+            };
+            if uri.transport_or_default() != UriTransport::Udp {
+                return (uri, Err("servers are asked over UDP only".to_owned()));
+            }
+            let port = uri.port_or_default();
+            let found = tokio::time::timeout(timeout, lookup_host((host, port))).await;
+            let addrs = match found {
+                Ok(Ok(addrs)) => Ok(addrs.take(ADDRESSES_PER_SERVER).collect()),
+                Ok(Err(error)) => Err(format!("its name was not resolved: {error}")),
+                Err(_) => Err("its name was not resolved in time".to_owned()),
+            };
+            (uri, addrs)
+        });
+        let resolved = futures_util::future::join_all(lookups).await;
+        shared.commands().resolved = Some(resolved);
+        shared.wake_driver();
+    });
+}
+
+impl Gathering {
+    /// A connection wants candidates.
+    pub(super) fn want(&mut self, shared: &Arc<EndpointShared>, now: Instant, wanted: Wanted) {
+        match &self.servers {
+            Servers::Unknown => {
+                self.servers = Servers::BeingResolved;
+                resolve(shared.clone());
+            }
+            Servers::BeingResolved => {}
+            Servers::At(_) => self.ask(shared, now, &wanted.bases),
+        }
+        let mut core = wanted.peer.lock();
+        for (path, mapped) in self.gatherer.iter().flat_map(Gatherer::mapped) {
+            tell(&wanted.peer, &mut core, now, path, mapped);
+        }
+        for error in &self.errors {
+            wanted.peer.enqueue(&mut core, Queued::CandidateError(error.clone()));
+        }
+        drop(core);
+        self.waiting.push(wanted);
+        self.settle(now);
+    }
+
+    /// The servers' names have been resolved.
+    pub(super) fn resolved(&mut self, shared: &Arc<EndpointShared>, now: Instant, resolved: Vec<Resolved>) {
+        let mut servers = Vec::new();
+        for (uri, addrs) in resolved {
+            match addrs {
+                Ok(addrs) => servers.extend(addrs.into_iter().map(|addr| (uri.clone(), addr))),
+                Err(error) => self.fail(IceCandidateError { server: uri.to_string(), error }),
+            }
+        }
+        self.servers = Servers::At(servers);
+        let bases: Vec<_> = self.waiting.iter().flat_map(|wanted| wanted.bases.iter().copied()).collect();
+        self.ask(shared, now, &bases);
+        self.settle(now);
+    }
+
+    fn ask(&mut self, shared: &EndpointShared, now: Instant, bases: &[SocketAddr]) {
+        let Servers::At(servers) = &self.servers else { return };
+        if self.gatherer.is_none() {
+            let mut seed = [0; 32];
+            if let Err(error) = SysRng.try_fill_bytes(&mut seed) {
+                tracing::warn!(%error, "no randomness, so STUN servers aren't asked");
+                return;
+            }
+            let timeout = shared.config.gather_timeout;
+            let config = GatherConfig { timeout, ..GatherConfig::default() };
+            self.gatherer = Some(Gatherer::new(config, now, seed));
+        }
+        let Some(gatherer) = &mut self.gatherer else { return };
+        for (_, server) in servers {
+            for base in bases {
+                gatherer.ask(now, *base, *server);
+            }
+        }
+    }
+
+    /// Whether a datagram was an answer of a server.
+    pub(super) fn handle_input(&mut self, now: Instant, path: Path, datagram: &[u8]) -> bool {
+        let ours = self.gatherer.as_mut().is_some_and(|gatherer| gatherer.handle_input(now, path, datagram));
+        if ours {
+            self.settle(now);
+        }
+        ours
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(gatherer) = &mut self.gatherer {
+            gatherer.handle_timeout(now);
+            self.settle(now);
+        }
+    }
+
+    pub(super) fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<(Path, usize)> {
+        let sent = self.gatherer.as_mut()?.poll_transmit(now, out)?;
+        Some((sent.path, sent.len))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.gatherer.as_ref()?.poll_timeout()
+    }
+
+    /// No connection is left: nothing is kept open, and the next one begins anew.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Tells the connections what has been found, and whether that was all.
+    fn settle(&mut self, now: Instant) {
+        while let Some(event) = self.gatherer.as_mut().and_then(Gatherer::poll_event) {
+            match event {
+                GatherEvent::Mapped { path, mapped } => {
+                    for wanted in &self.waiting {
+                        tell(&wanted.peer, &mut wanted.peer.lock(), now, path, mapped);
+                        wanted.peer.touch();
+                    }
+                }
+                GatherEvent::Failed { path, error } => {
+                    let error = format!("asked from {} at {}: {error}", path.local, path.remote);
+                    let server = self.server_at(path.remote);
+                    self.fail(IceCandidateError { server, error });
+                }
+                // Events to come.
+                _ => {}
+            }
+        }
+        let all_asked = match &self.servers {
+            Servers::At(_) => self.gatherer.as_ref().is_none_or(Gatherer::is_done),
+            Servers::Unknown | Servers::BeingResolved => false,
+        };
+        if all_asked {
+            for Wanted { peer, .. } in self.waiting.drain(..) {
+                let mut core = peer.lock();
+                if core.peer.end_of_local_candidates(now) {
+                    peer.enqueue(&mut core, Queued::Candidate(None));
+                }
+                drop(core);
+                peer.touch();
+            }
+        }
+    }
+
+    fn fail(&mut self, error: IceCandidateError) {
+        tracing::debug!(server = %error.server, error = %error.error, "no candidate");
+        for wanted in &self.waiting {
+            wanted.peer.enqueue(&mut wanted.peer.lock(), Queued::CandidateError(error.clone()));
+        }
+        self.errors.push(error);
+    }
+
+    fn server_at(&self, addr: SocketAddr) -> String {
+        let Servers::At(servers) = &self.servers else { return addr.to_string() };
+        servers
+            .iter()
+            .find(|(_, at)| *at == addr)
+            .map_or_else(|| addr.to_string(), |(uri, _)| uri.to_string())
+    }
+}
+
+/// A connection learns how a server sees one of its addresses.
+fn tell(peer: &PeerShared, core: &mut PeerCore, now: Instant, path: Path, mapped: SocketAddr) {
+    if let Some(line) = core.peer.add_server_reflexive(now, path.local, mapped, path.remote.ip()) {
+        let candidate = core.candidate(line);
+        peer.enqueue(core, Queued::Candidate(Some(candidate)));
+    }
+}
