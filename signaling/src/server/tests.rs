@@ -19,7 +19,7 @@ use crate::client::{Client, ConnectError};
 use crate::message::{MAX_FRAME, MAX_MESSAGE, Signal};
 use crate::session::{CloseCode, Ended};
 
-pub(super) const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 pub(super) fn config() -> ServerConfig {
     ServerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))

@@ -172,7 +172,7 @@ impl Drop for Browser {
     }
 }
 
-const SHORT: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_secs(60);
 
 /// Waits for the line with the WebSocket's address.
 async fn announced(log: &Log, prefix: &str) -> Result<String, String> {

@@ -38,3 +38,9 @@ pub mod process;
 pub mod rpc;
 pub mod session;
 pub mod tab;
+
+use std::time::Duration;
+
+/// What has to happen at once, on a machine that may have a lot else to do: sooner than the end of consent (RFC 7675, 30 s), by
+/// which everything is noticed at last.
+pub const AT_ONCE: Duration = Duration::from_secs(20);

@@ -38,9 +38,9 @@ impl Rpc {
         let stream = net.connect(side, address)?;
         let stream = tokio::net::TcpStream::from_std(stream).map_err(|e| e.to_string())?;
         let opening = tokio_tungstenite::client_async(url, stream);
-        let (socket, _) = tokio::time::timeout(Duration::from_secs(10), opening)
+        let (socket, _) = tokio::time::timeout(Duration::from_secs(30), opening)
             .await
-            .map_err(|_| format!("{url}: no WebSocket within 10 s"))?
+            .map_err(|_| format!("{url}: no WebSocket within 30 s"))?
             .map_err(|e| format!("{url}: {e}"))?;
         let (mut sink, mut source) = socket.split();
         let (out, mut queue) = mpsc::unbounded_channel();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::AT_ONCE;
 use crate::browser::{Kind, Privacy};
 use crate::lab::Lab;
 use crate::peer::Peer;
@@ -120,7 +121,7 @@ impl Session {
     /// When it does not.
     pub async fn hang_up(mut self) {
         self.tab.ask("hangUp", json!([])).await;
-        let status = self.peer.wait(Duration::from_secs(10)).await;
+        let status = self.peer.wait(AT_ONCE).await;
         assert!(
             status.success(),
             "sinnet connect ended with {status} after the browser closed the connection"

@@ -66,7 +66,7 @@ impl Tab {
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
                 let call = format!("sn.accept({line})");
-                if let Err(e) = page.evaluate(&call, Duration::from_secs(10)).await {
+                if let Err(e) = page.evaluate(&call, Duration::from_secs(30)).await {
                     log.push(format!("refused {line}: {e}"));
                 }
             }
@@ -110,7 +110,7 @@ pub async fn load(page: &Page) {
 
 /// Asks the page for what it queued, for as long as it answers.
 async fn pump(page: Page, log: Log, out: mpsc::UnboundedSender<Value>) {
-    while let Ok(entries) = page.evaluate("sn.take(5000)", Duration::from_secs(20)).await {
+    while let Ok(entries) = page.evaluate("sn.take(5000)", Duration::from_secs(60)).await {
         for entry in entries.as_array().into_iter().flatten() {
             if let Some(line) = entry["log"].as_str() {
                 log.push(line.to_owned());

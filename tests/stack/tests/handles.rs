@@ -75,7 +75,7 @@ async fn gone(certificate: &Arc<Certificate>) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(5), wait).await.expect("nothing keeps the connection in memory");
+    timeout(PATIENCE, wait).await.expect("nothing keeps the connection in memory");
 }
 
 #[tokio::test]
@@ -160,8 +160,8 @@ async fn a_close_that_waits_for_the_reader_ends_when_all_is_read() {
     }
     // The driver has served the last of the reads when the one comes that finds nothing.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    // Long before any timer has a reason to look at the connection.
-    let ended = timeout(Duration::from_millis(500), async { (second_b.recv().await, second.closed().await) });
+    // Before any timer has a reason to look at the connection: consent is checked after four seconds.
+    let ended = timeout(Duration::from_secs(3), async { (second_b.recv().await, second.closed().await) });
     assert!(matches!(ended.await, Ok((None, ()))), "the close goes on");
     drop((first_b, pair));
 }
@@ -217,7 +217,7 @@ async fn a_connection_is_made_to_an_address_that_many_dead_attempts_lead_to() {
     let a = client.peer_connection(PeerConfig::default()).unwrap();
     let b = server.peer_connection(PeerConfig::default()).unwrap();
     exchange(&a, &b);
-    timeout(Duration::from_secs(3), a.connected()).await.expect("it is not kept out").unwrap();
+    timeout(PATIENCE, a.connected()).await.expect("it is not kept out").unwrap();
 }
 
 #[tokio::test]

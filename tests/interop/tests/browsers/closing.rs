@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sinnet_interop::AT_ONCE;
 use sinnet_interop::lab::Lab;
 use sinnet_interop::pattern::pattern;
 use sinnet_interop::session::{Cell, Session};
@@ -46,7 +47,7 @@ pub(crate) async fn a_connection_closed_by_the_browser_ends_the_peer_with_status
     }
     assert!(session.peer.running(), "the peer stays while the connection is there");
     session.ask("hangUp", json!([])).await;
-    let status = session.ended(Duration::from_secs(5)).await;
+    let status = session.ended(AT_ONCE).await;
     assert_eq!(status.code(), Some(0), "the peer's status");
     session.tab.close().await;
 }
@@ -60,12 +61,12 @@ pub(crate) async fn a_connection_closed_by_the_peer_closes_the_browsers_channels
     for label in ["a", "b"] {
         session.ask("opened", json!([label])).await;
     }
-    let got = session.ask("receiveFile", json!([10_000])).await;
+    let got = session.ask("receiveFile", json!([30_000])).await;
     assert_eq!(got["size"], 1000);
     for label in [&json!("a"), &json!("b"), &got["label"]] {
-        session.ask("closed", json!([label, 5000])).await;
+        session.ask("closed", json!([label])).await;
     }
-    let status = session.ended(Duration::from_secs(5)).await;
+    let status = session.ended(AT_ONCE).await;
     assert_eq!(status.code(), Some(0), "the peer's status");
     session.tab.close().await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sinnet_interop::AT_ONCE;
 use sinnet_interop::browser::Kind;
 use sinnet_interop::lab::Lab;
 use sinnet_interop::pattern::{pattern, sha256};
@@ -52,7 +53,7 @@ pub(crate) async fn the_browser_receives_a_file_in_one_message(lab: &mut Lab, ce
     assert_eq!((&got["size"], &got["messages"]), (&json!(size), &json!(1)));
     assert_eq!(got["sha256"], json!(expected), "what arrived in the page");
 
-    let status = session.ended(Duration::from_secs(10)).await;
+    let status = session.ended(AT_ONCE).await;
     assert!(status.success(), "the sender ended with {status}");
     session.tab.close().await;
 }
@@ -75,7 +76,7 @@ pub(crate) async fn the_browser_receives_50_mb_from_the_peer(lab: &mut Lab, cell
     assert_eq!(got["sha256"], json!(expected), "what arrived in the page");
     assert_eq!(got["claimed"], json!(expected), "what the sender says");
 
-    let status = session.ended(Duration::from_secs(10)).await;
+    let status = session.ended(AT_ONCE).await;
     assert!(status.success(), "the sender ended with {status}");
     session.ask("closed", json!([got["label"]])).await;
     session.tab.close().await;
@@ -97,7 +98,7 @@ pub(crate) async fn a_file_that_the_browser_abandons_leaves_nothing(lab: &mut La
     let (sent, ()) =
         tokio::join!(session.tab.try_ask("sendFile", json!(["upload", "half.bin", 9, SIZE])), hang_up);
     assert!(sent.is_err(), "all of the file was sent before the end of the connection: {sent:?}");
-    let status = session.ended(Duration::from_secs(10)).await;
+    let status = session.ended(AT_ONCE).await;
     assert_eq!(status.code(), Some(1), "the peer's status: it has no whole file");
     assert_eq!(std::fs::read_dir(&directory).expect("the directory").count(), 0, "files that were left");
     session.tab.close().await;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sinnet_interop::AT_ONCE;
 use sinnet_interop::browser::{Kind, Page, Privacy};
 use sinnet_interop::lab::Lab;
 use sinnet_interop::net::PEER_ADDRESS;
@@ -22,7 +23,7 @@ struct Visit {
     saved: PathBuf,
 }
 
-const SHORT: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_secs(60);
 
 impl Visit {
     /// Starts the server, opens its page, and waits until it is connected.
@@ -189,7 +190,7 @@ pub(crate) async fn it_sees_the_server_end(lab: &mut Lab, kind: Kind, privacy: P
     let mut visit = Visit::start(lab, kind, privacy).await;
     visit.until("document.getElementById('echo-send').disabled === false", SHORT).await;
     visit.server.terminate();
-    let status = visit.server.wait(Duration::from_secs(8)).await.expect("an end");
+    let status = visit.server.wait(AT_ONCE).await.expect("an end");
     assert_eq!(status.code(), Some(0), "the server's status");
     // The channels close at once; how soon the connection's state follows is the browser's business.
     visit.until("document.getElementById('echo-send').disabled", SHORT).await;

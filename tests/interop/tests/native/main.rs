@@ -5,10 +5,9 @@ mod relay;
 mod side;
 mod stats;
 
-use std::time::Duration;
-
 use serde_json::json;
 use sinnet::{DataChannelOptions, DataChannelState, Message, Reliability, SendError};
+use sinnet_interop::AT_ONCE;
 use sinnet_interop::lab::Lab;
 use sinnet_interop::session::Cell;
 use sinnet_interop::tab::plain_channels;
@@ -183,7 +182,7 @@ async fn a_connection_closed_by_the_browser_ends_in_order(lab: &mut Lab, cell: C
     let theirs = native.channel("theirs").await;
     within("our channel to open", native.ours[0].opened()).await.expect("a channel");
     tab.ask("hangUp", json!([])).await;
-    let reason = native.ended(Duration::from_secs(5)).await;
+    let reason = native.ended(AT_ONCE).await;
     assert!(reason.is_orderly(), "the reason: {reason}");
     for channel in [&theirs, &native.ours[0]] {
         within("the channel to close", channel.closed()).await;
@@ -198,9 +197,9 @@ async fn a_connection_closed_by_the_native_side_closes_the_browsers_channels(lab
     tab.ask("opened", json!(["ours"])).await;
     within("sending", theirs.send("goodbye")).await.expect("an open channel");
     within("closing", native.connection.close()).await;
-    assert!(native.ended(Duration::from_secs(5)).await.is_orderly());
+    assert!(native.ended(AT_ONCE).await.is_orderly());
     for label in ["theirs", "other", "ours"] {
-        tab.ask("closed", json!([label, 5000])).await;
+        tab.ask("closed", json!([label])).await;
     }
     let page = tab.ask("settled", json!([["closed"], 0])).await;
     assert_eq!(page["received"], 1, "what was accepted before the close arrives: {page}");

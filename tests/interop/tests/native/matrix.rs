@@ -135,10 +135,10 @@ pub(crate) async fn converse(lab: &mut Lab, cell: Cell) {
         speaking.push(tokio::spawn(speak(channel.clone(), kind.we_say)));
     }
     for task in speaking {
-        let spoken = tokio::time::timeout(Duration::from_secs(80), task).await;
+        let spoken = tokio::time::timeout(Duration::from_secs(160), task).await;
         spoken.expect("all is said in time").expect("nothing goes wrong");
     }
-    let page = tab.ask("conversed", json!([60_000])).await;
+    let page = tab.ask("conversed", json!([80_000])).await;
     for (kind, count) in kinds.iter().zip(&counts) {
         let complete = async {
             while kind.options.reliability == Reliability::Reliable

@@ -8,6 +8,7 @@ use sinnet::{
     CloseReason, DataChannel, DataChannelOptions, Endpoint, EndpointConfig, IceCandidate, PeerConfig,
     PeerConnection, PeerEvent, SessionDescription,
 };
+use sinnet_interop::AT_ONCE;
 use sinnet_interop::lab::Lab;
 use sinnet_interop::net::Side;
 use sinnet_interop::session::{Cell, Offers};
@@ -29,10 +30,10 @@ pub(crate) struct Native {
     _thread: oneshot::Sender<()>,
 }
 
-/// `future`'s output, within 15 seconds.
+/// `future`'s output, within a minute.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let output = tokio::time::timeout(Duration::from_secs(15), future).await;
-    output.unwrap_or_else(|_| panic!("{what}: not within 15 s"))
+    let output = tokio::time::timeout(Duration::from_secs(60), future).await;
+    output.unwrap_or_else(|_| panic!("{what}: not within a minute"))
 }
 
 /// Connects a page with the channels `theirs` and the library with plain channels of the labels `ours`.
@@ -183,7 +184,7 @@ impl Native {
     /// The browser hangs up, which must end the connection in order.
     pub(crate) async fn end(mut self, tab: Tab) {
         tab.ask("hangUp", json!([])).await;
-        let reason = self.ended(Duration::from_secs(5)).await;
+        let reason = self.ended(AT_ONCE).await;
         assert!(reason.is_orderly(), "the reason: {reason}");
         tab.close().await;
     }

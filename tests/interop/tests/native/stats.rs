@@ -7,9 +7,9 @@ use sinnet::DataChannel;
 use sinnet_interop::browser::Kind;
 use sinnet_interop::lab::Lab;
 use sinnet_interop::session::Cell;
-use sinnet_interop::tab::plain_channels;
+use sinnet_interop::tab::{Tab, plain_channels};
 
-use crate::side::{start, within};
+use crate::side::{Native, start, within};
 
 /// The browser's entries of a type.
 fn of_type<'a>(report: &'a Value, kind: &str) -> Vec<&'a Value> {
@@ -32,6 +32,25 @@ fn same_messages(report: &Value, channel: &DataChannel) {
     assert_eq!(theirs["state"], ours.state.to_string());
 }
 
+/// The browser's report when nothing is under way any more, as acknowledgements may be: nothing has changed on either side.
+async fn report_at_rest(tab: &Tab, native: &Native) -> Value {
+    let mut last = Vec::new();
+    for _ in 0..60 {
+        let report = tab.ask("report", json!([])).await;
+        let mut counts = vec![native.connection.stats().transport.traffic.packets_sent.into()];
+        for entry in of_type(&report, "data-channel").into_iter().chain(of_type(&report, "transport")) {
+            counts.extend(
+                ["bytesReceived", "messagesReceived", "packetsSent"].map(|field| entry[field].clone()),
+            );
+        }
+        if std::mem::replace(&mut last, counts.clone()) == counts {
+            return report;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("no rest: {last:?}");
+}
+
 pub(crate) async fn numbers_agree_with_the_browsers(lab: &mut Lab, cell: Cell) {
     let (tab, mut native) = start(lab, cell, plain_channels(&["theirs"]), &["ours"]).await;
     let theirs = native.channel("theirs").await;
@@ -45,9 +64,7 @@ pub(crate) async fn numbers_agree_with_the_browsers(lab: &mut Lab, cell: Cell) {
             within("a message", channel.recv()).await.expect("an open channel");
         }
     }
-    // What is still under way: acknowledgements.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let report = tab.ask("report", json!([])).await;
+    let report = report_at_rest(&tab, &native).await;
     for channel in channels {
         same_messages(&report, channel);
     }
