@@ -121,7 +121,7 @@ impl Browser {
         let url = if kind == Kind::Firefox { format!("{url}/session") } else { url };
         let rpc = Rpc::connect(net, side, &url).await?;
         if kind == Kind::Firefox {
-            rpc.call(None, "session.new", json!({ "capabilities": {} }), SHORT).await?;
+            rpc.call(None, "session.new", json!({ "capabilities": {} }), START).await?;
         }
         Ok(Self { kind, privacy, process, rpc, profile })
     }
@@ -174,9 +174,12 @@ impl Drop for Browser {
 
 const SHORT: Duration = Duration::from_secs(60);
 
+/// Firefox listens long before it can answer.
+const START: Duration = Duration::from_secs(180);
+
 /// Waits for the line with the WebSocket's address.
 async fn announced(log: &Log, prefix: &str) -> Result<String, String> {
-    for _ in 0..600 {
+    for _ in 0..1800 {
         let text = log.text();
         if let Some(url) =
             text.lines().find_map(|line| line.split_once(prefix)).map(|(_, url)| url.trim().to_owned())
@@ -185,7 +188,7 @@ async fn announced(log: &Log, prefix: &str) -> Result<String, String> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(format!("the browser did not start within 60 s:\n{}", log.tail(30)))
+    Err(format!("the browser did not start within 180 s:\n{}", log.tail(30)))
 }
 
 #[derive(Debug)]

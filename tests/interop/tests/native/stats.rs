@@ -43,7 +43,11 @@ async fn report_at_rest(tab: &Tab, native: &Native) -> Value {
                 ["bytesReceived", "messagesReceived", "packetsSent"].map(|field| entry[field].clone()),
             );
         }
-        if std::mem::replace(&mut last, counts.clone()) == counts {
+        // Chromium says of a pair in use that it is in progress while a check of it is not answered yet.
+        let checked = of_type(&report, "candidate-pair")
+            .iter()
+            .all(|pair| pair["nominated"] != true || pair["state"] != "in-progress");
+        if std::mem::replace(&mut last, counts.clone()) == counts && checked {
             return report;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
