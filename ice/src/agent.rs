@@ -91,6 +91,10 @@ pub struct Agent {
     pub(crate) first_learned_at: Option<Instant>,
     pub(crate) local_ended: bool,
     pub(crate) remote_ended: bool,
+    /// No check before that time, or the peer's first one.
+    pub(crate) held_until: Option<Instant>,
+    /// The role is the one that the peer's first check leaves, if it comes before ours.
+    pub(crate) adapts: bool,
     pub(crate) stats: Stats,
     /// When something is due, kept up to date by `settle`.
     wake: Option<Instant>,
@@ -135,6 +139,8 @@ impl Agent {
             first_learned_at: None,
             local_ended: false,
             remote_ended: false,
+            held_until: None,
+            adapts: false,
             stats: Stats::default(),
             wake: None,
             config,
@@ -157,6 +163,25 @@ impl Agent {
         if self.state == State::New && self.role != role {
             self.role = role;
             self.pairs.iter_mut().for_each(|pair| pair.update_priority(role));
+        }
+    }
+
+    /// For an ICE restart (RFC 8445 §9), where it can't be known which role the peer takes: some keep theirs, as §6.1.1 wants,
+    /// others have the offerer control. Lets the peer's checks go first, until that time, and takes the role that the first
+    /// one leaves. Only before the remote credentials are set.
+    pub fn let_peer_begin(&mut self, until: Instant) {
+        if self.state == State::New {
+            self.held_until = Some(until);
+            self.adapts = true;
+        }
+    }
+
+    /// Changes the role outside of a conflict.
+    pub(crate) fn take_role(&mut self, role: Role) {
+        self.role = role;
+        for pair in &mut self.pairs {
+            pair.nominate = false;
+            pair.update_priority(role);
         }
     }
 
@@ -198,6 +223,7 @@ impl Agent {
                 self.remove_pair(path);
             }
         }
+        self.early.retain(|early| early.remote_ufrag == c.ufrag);
         self.remote = Some((c.clone(), IntegrityKey::short_term(&c.pwd)));
         self.credentials_at = Some(now);
         self.set_state(State::Checking);
@@ -451,6 +477,12 @@ impl Agent {
     #[inline]
     pub fn is_validated(&self, path: Path) -> bool {
         self.selected == Some(path) || self.valid.contains(&path)
+    }
+
+    /// Whether the peer has shown by a check that it knows our password and sends from there. Not asked for every datagram.
+    pub fn has_heard(&self, path: Path) -> bool {
+        self.pair(path).is_some_and(|pair| pair.last_request.is_some())
+            || self.early.iter().any(|early| early.path == path)
     }
 
     /// The smoothed round-trip time of checks on the path in use.

@@ -74,9 +74,10 @@ impl Budget {
 impl Agent {
     /// Starts what may be started now.
     pub(crate) fn start_checks(&mut self, now: Instant) {
-        if self.remote.is_none() {
+        if self.remote.is_none() || self.held_until.is_some_and(|until| now < until) {
             return;
         }
+        self.held_until = None;
         let ta = self.config.pacing();
         self.budget.refill(now, ta, self.config.triggered_burst.max(1));
         while self.budget.left > 0 {
@@ -104,6 +105,9 @@ impl Agent {
     /// When [`start_checks`](Self::start_checks) has something to do again.
     pub(crate) fn next_start(&self) -> Option<Instant> {
         self.remote.as_ref()?;
+        if self.held_until.is_some() {
+            return self.held_until;
+        }
         let triggered = (!self.triggered.is_empty()).then(|| self.budget.since + self.config.pacing());
         let ordinary = self.next_ordinary().map(|_| self.next_ordinary_at);
         [triggered, ordinary].into_iter().flatten().min()
@@ -119,6 +123,7 @@ impl Agent {
 
     /// Makes a check and queues its first send.
     pub(crate) fn start_check(&mut self, now: Instant, path: Path, purpose: Purpose) -> bool {
+        self.adapts = false;
         let (role, tie_breaker) = (self.role, self.tie_breaker);
         let in_progress = self.pairs.iter().filter(|p| p.state == PairState::InProgress).count();
         let schedule = match purpose {
@@ -371,12 +376,8 @@ impl Agent {
     /// Changes the role and with it every priority (RFC 8445 §7.3.1.1).
     pub(crate) fn switch_role(&mut self) {
         self.stats.role_switches += 1;
-        self.role = self.role.other();
+        self.take_role(self.role.other());
         debug!(role = ?self.role, "role conflict: switched");
-        for pair in &mut self.pairs {
-            pair.nominate = false;
-            pair.update_priority(self.role);
-        }
     }
 }
 

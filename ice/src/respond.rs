@@ -7,6 +7,9 @@
 //!  same role, the greater tie-breaker is ours         487
 //!  else                                               success; the pair is checked from our side too
 //! ```
+//! Roles are compared only until a path is selected. A check that names another ufrag of the peer than the one we know is of no session:
+//! libwebrtc makes such pairs during a restart, of a new port and our old credentials, and would stay with one that is answered.
+//!
 //! A check may come before the remote credentials or before our own candidate is known; it is answered, and
 //! remembered (bounded) until a check of our own can follow.
 
@@ -72,10 +75,11 @@ impl Response {
 /// An authenticated check that could not be followed by one of ours yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Early {
-    path: Path,
-    remote_ufrag: String,
+    pub(crate) path: Path,
+    pub(crate) remote_ufrag: String,
     priority: u32,
     use_candidate: bool,
+    role: Option<Role>,
     at: Instant,
 }
 
@@ -107,6 +111,11 @@ impl Agent {
             debug!(remote = %path.remote, "request with a wrong or missing MESSAGE-INTEGRITY");
             return false;
         }
+        if self.remote.as_ref().is_some_and(|(remote, _)| remote.ufrag != remote_ufrag) {
+            self.stats.dropped_username += 1;
+            debug!(remote = %path.remote, "request of another session's peer");
+            return false;
+        }
         self.stats.requests_received += 1;
         let id = message.transaction_id();
         let unknown: Vec<_> = message.not_understood(UNDERSTOOD).take(16).collect();
@@ -118,7 +127,7 @@ impl Agent {
             self.refuse(path, id, 400, Vec::new());
             return true;
         };
-        if !self.resolve_roles(message) {
+        if self.remote.is_some() && self.selected.is_none() && !self.adapts && !self.resolve_roles(message) {
             self.refuse(path, id, 487, Vec::new());
             return true;
         }
@@ -128,6 +137,11 @@ impl Agent {
             remote_ufrag: remote_ufrag.to_owned(),
             priority,
             use_candidate: message.use_candidate(),
+            role: match (message.ice_controlling(), message.ice_controlled()) {
+                (Some(_), None) => Some(Role::Controlling),
+                (None, Some(_)) => Some(Role::Controlled),
+                _ => None,
+            },
             at: now,
         };
         if self.can_follow(&early) {
@@ -210,6 +224,11 @@ impl Agent {
         let path = early.path;
         if !is_sendable(path.remote) {
             return;
+        }
+        self.held_until = None;
+        if std::mem::take(&mut self.adapts) && early.role == Some(self.role) {
+            debug!("the peer has our role: the other one is ours");
+            self.take_role(self.role.other());
         }
         if self.pair(path).is_none() {
             let Some(local) = self.locals.iter().find(|l| l.base == path.local) else { return };

@@ -4,7 +4,9 @@
 //!   offered ── the exchange is complete ──▶ next ── it has a path ──▶ current ── replaced ──▶ retired ── 5 s ──▶ gone
 //! ```
 //!
-//! A restart is a session of its own but for the roles, so it has an agent of its own. Data stays on the path of `current`
+//! A restart is a session of its own, so it has an agent of its own. Its offerer controls, unless the peer's first check says
+//! otherwise: Firefox keeps the roles, as RFC 8445 §6.1.1 wants, libwebrtc does not (<https://bugs.webrtc.org/6676>), and a
+//! conflict of roles during a restart makes libwebrtc change its own to and fro. Data stays on the path of `current`
 //! until `next` has one (§12.1.1). If it finds none, the old path serves for as long as it has the peer's consent.
 //! A peer whose data comes on a path of `next` has changed over; so do we then, nominated or not: it may have closed the old one. The
 //! replaced agent still answers for a while, and its paths are still good to receive on: the peer may change over later.
@@ -20,6 +22,11 @@ use sinnet_ice::{
 
 /// How long an agent that was replaced still answers: some retransmissions of the peer's checks.
 const RETIREMENT: Duration = Duration::from_secs(5);
+
+/// How long the peer's checks are let go first. When it has answered, it has had both descriptions before us; when it has offered,
+/// ours is still on its way. Data has the old path meanwhile.
+const ANSWERER_BEGINS: Duration = Duration::from_millis(200);
+const OFFERER_BEGINS: Duration = Duration::from_millis(500);
 
 pub(crate) struct Generations {
     config: Arc<Config>,
@@ -104,8 +111,7 @@ impl Generations {
         if let Some(offered) = &self.offered {
             return offered.local_credentials().clone();
         }
-        // RFC 8445 §6.1.1: a restart keeps the roles.
-        let mut agent = Agent::new(self.config.clone(), self.negotiated().role(), now, seed);
+        let mut agent = Agent::new(self.config.clone(), Role::Controlling, now, seed);
         for base in &self.bases {
             agent.add_local_host(now, *base);
         }
@@ -128,16 +134,22 @@ impl Generations {
         }
     }
 
-    /// The exchange that restarts ICE is complete: the agent whose credentials were offered begins. An error changes
-    /// nothing.
+    /// The exchange that restarts ICE is complete: the agent whose credentials were offered begins, with this role unless the peer is
+    /// lite. An error changes nothing.
     pub(crate) fn restart(
         &mut self,
         now: Instant,
+        role: Role,
         remote: Credentials,
         lite: bool,
     ) -> Result<(), CredentialsError> {
         let Some(offered) = &mut self.offered else { return Ok(()) };
+        offered.set_role(role);
         offered.set_remote_lite(lite);
+        if !lite {
+            let begins = if role == Role::Controlling { ANSWERER_BEGINS } else { OFFERER_BEGINS };
+            offered.let_peer_begin(now + begins);
+        }
         offered.set_remote_credentials(now, remote)?;
         self.next = self.offered.take();
         self.peer_has_moved = false;
@@ -300,6 +312,12 @@ impl Generations {
 
     pub(crate) fn is_validated(&self, path: Path) -> bool {
         self.current.is_validated(path) || self.agents().any(|agent| agent.is_validated(path))
+    }
+
+    /// Whether the peer has checked this path, from its side only as yet. It may send there before our check has an answer: RFC 8445
+    /// §12.2 wants us prepared to receive.
+    pub(crate) fn has_heard(&self, path: Path) -> bool {
+        self.agents().any(|agent| agent.has_heard(path))
     }
 
     pub(crate) fn can_send(&self) -> Option<Path> {

@@ -1,6 +1,7 @@
 //! A datagram in: what it is, whether it may come in, and which layer gets it.
 //!
-//! DTLS is accepted from pairs that ICE has validated only (RFC 8445 §12, and the ClientHello race it prevents). A
+//! DTLS is accepted from pairs that ICE has validated only (RFC 8445 §12, and the ClientHello race it prevents); after the handshake,
+//! when each record proves itself, also from where the peer has sent an authenticated check. A
 //! ClientHello may overtake our own check's response, or the answer's signalling; so a few datagrams are kept until
 //! their pair is validated, instead of costing the peer a retransmission timeout.
 
@@ -71,7 +72,7 @@ impl Peer {
     fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &mut [u8]) -> bool {
         let validated = self.ice.is_validated(path);
         match &mut self.transport {
-            Some(transport) if validated => {
+            Some(transport) if validated || transport.dtls.is_connected() && self.ice.has_heard(path) => {
                 self.ice.note_data(path);
                 self.traffic.received(now, path, datagram.len());
                 let (sctp, tap) = (&mut transport.sctp, &mut self.tap);

@@ -212,7 +212,9 @@ impl Peer {
     fn start_ice(&mut self, remote: &RemoteTransport) -> Result<(), NegotiationError> {
         let credentials = Credentials { ufrag: remote.ufrag.clone(), pwd: remote.pwd.clone() };
         if self.transport.is_some() && remote.ice_restart {
-            self.ice.restart(self.now, credentials, remote.ice_lite)?;
+            let offerer = self.negotiator.signaling_state() == SignalingState::HaveLocalOffer;
+            let role = if offerer { Role::Controlling } else { Role::Controlled };
+            self.ice.restart(self.now, role, credentials, remote.ice_lite)?;
             self.restart_wanted = false;
         } else {
             self.begin_ice(remote, credentials)?;

@@ -208,6 +208,74 @@ fn equal_tie_breakers_come_apart() {
 }
 
 #[test]
+fn roles_are_compared_in_a_session_until_a_path_is_selected() {
+    let path = Path { local: addr("10.0.0.1:1000"), remote: addr("10.0.0.2:2001") };
+    let refused = |net: &mut Net, ufrag: &str| {
+        let now = net.now;
+        let agent = &mut net.ends[0].agent;
+        agent.tie_breaker = u64::MAX;
+        let check = chromium_check(agent, ufrag, 1, true, true);
+        let heard = agent.handle_input(now, path, &check);
+        assert_eq!(agent.role(), Role::Controlling);
+        heard.then_some(agent.stats().refused)
+    };
+    let theirs = |net: &Net| net.ends[1].agent.local_credentials().ufrag.clone();
+    let mut net = Net::new(ROLES);
+    net.host(0, "10.0.0.1:1000");
+    assert_eq!(refused(&mut net, "early"), Some(0), "the session is not known yet");
+    assert!(net.ends[0].agent.has_heard(path));
+    let mut net = Net::ready();
+    assert_eq!(refused(&mut net, "other"), None, "of a new port with our old credentials");
+    assert!(!net.ends[0].agent.has_heard(path));
+    let ufrag = theirs(&net);
+    assert_eq!(refused(&mut net, &ufrag), Some(1));
+    let mut net = Net::connected();
+    assert_eq!(refused(&mut net, "other"), None);
+    let ufrag = theirs(&net);
+    assert_eq!(refused(&mut net, &ufrag), Some(0), "it decides nothing any more");
+    assert!(net.ends[0].agent.has_heard(path));
+}
+
+#[test]
+fn who_lets_the_peer_begin_takes_the_role_that_is_left() {
+    for theirs in [Role::Controlling, Role::Controlled] {
+        for ours in [Role::Controlling, Role::Controlled] {
+            let mut net = Net::new([ours, theirs]);
+            let a = net.host(0, "10.0.0.1:1000");
+            let b = net.host(1, "10.0.0.2:2000");
+            net.ends[0].agent.let_peer_begin(net.start + ms(500));
+            net.tell(0, &b);
+            net.credentials_to(0);
+            net.run(ms(100));
+            assert!(net.ends[0].sent.is_empty(), "the peer begins");
+            net.tell(1, &a);
+            net.credentials_to(1);
+            net.run_until(State::Completed);
+            assert!(net.elapsed() < ms(200), "{:?}", net.elapsed());
+            assert_eq!((net.ends[0].agent.role(), net.ends[1].agent.role()), (theirs.other(), theirs));
+            for end in &net.ends {
+                assert_eq!((end.agent.stats().refused, end.agent.stats().role_switches), (0, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_begin_is_waited_for_no_longer_than_said() {
+    let mut net = Net::new([Role::Controlling; 2]);
+    let a = net.host(0, "10.0.0.1:1000");
+    let b = net.host(1, "10.0.0.2:2000");
+    for (end, other, time) in [(0, &b, 500), (1, &a, 200)] {
+        net.ends[end].agent.let_peer_begin(net.start + ms(time));
+        net.tell(end, other);
+    }
+    net.credentials();
+    net.run_until(State::Completed);
+    assert!((ms(200)..ms(250)).contains(&net.elapsed()), "{:?}", net.elapsed());
+    assert_eq!(net.ends[0].agent.role(), Role::Controlled, "the other has begun");
+}
+
+#[test]
 fn a_lite_peer_makes_us_controlling() {
     let mut net = Net::new([Role::Controlled, Role::Controlled]);
     net.ends[0].agent.set_remote_lite(true);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sinnet_netsim::{LinkConfig, Loss, seed};
 use sinnet_peer::{
-    ChannelKey, ChannelOptions, ConnectionState, Event, Message, Peer, Politeness, Received, SdpType,
+    ChannelKey, ChannelOptions, ConnectionState, Event, Message, Peer, Politeness, Received, Role, SdpType,
 };
 use sinnet_stack_tests::World;
 
@@ -255,5 +255,48 @@ fn a_new_path_takes_over_from_one_that_works_no_more_nominated_or_not() {
     talk.run(ms(25_000));
     assert_eq!(talk.restarts(), [1, 1]);
     assert_eq!(talk.world.a.peer.selected_path(), None);
+    talk.finish();
+}
+
+#[test]
+fn the_offerer_of_a_restart_controls_and_roles_never_conflict() {
+    let mut talk = Talk::new(seed(0x8ce));
+    for by_a in [false, true, true, false] {
+        talk.restart(by_a);
+        talk.run(ms(7_000));
+        let [a, b] = [&talk.world.a, &talk.world.b].map(|end| end.peer.stats());
+        let roles = [a.transport.ice_role, b.transport.ice_role];
+        assert_eq!(
+            roles,
+            if by_a { [Role::Controlling, Role::Controlled] } else { [Role::Controlled, Role::Controlling] }
+        );
+        assert_eq!((a.ice.refused, b.ice.refused, a.ice.role_switches, b.ice.role_switches), (0, 0, 0, 0));
+    }
+    assert_eq!(talk.restarts(), [4, 4]);
+    talk.finish();
+}
+
+/// A peer whose check of a new path is answered sends there, whether or not ours is.
+#[test]
+fn data_is_received_from_where_the_peer_has_shown_itself_though_we_cannot_send_there_yet() {
+    let mut talk = Talk::new(seed(0xace));
+    talk.run(ms(300));
+    let (now, moved) = (talk.world.now, "10.0.0.9:5009".parse().unwrap());
+    talk.world.a.more_addrs.push(moved);
+    assert!(talk.world.a.peer.add_local_host(now, moved).is_some());
+    // What comes from the old address is lost from now on, and so are the other side's checks of the new one.
+    let (old, theirs) = (talk.world.a.addr, talk.world.b.addr);
+    talk.world.net.set_filter(move |_, datagram| {
+        let is_request = datagram.payload.starts_with(&[0, 1]);
+        datagram.src != old && !(datagram.src == theirs && datagram.dst == moved && is_request)
+    });
+    talk.restart(true);
+    talk.run(ms(3_000));
+    assert_eq!(talk.restarts(), [1, 0]);
+    assert!(talk.expected[1] + 100 > talk.sent[0], "{:?} of {:?}", talk.expected, talk.sent);
+    assert_eq!(talk.world.b.peer.stats().dropped_unvalidated, 0);
+    talk.world.net.clear_filter();
+    talk.run(ms(7_000));
+    assert_eq!(talk.restarts(), [1, 1]);
     talk.finish();
 }
