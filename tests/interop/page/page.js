@@ -145,7 +145,9 @@ globalThis.sn = (() => {
   }
 
   async function next(record, milliseconds = 15000) {
-    await until(() => record.inbox.length > 0, milliseconds, `a message on ${record.label}`);
+    await until(() => record.inbox.length > 0, milliseconds, `a message on ${record.label}`).catch(async (e) => {
+      throw new Error(`${e.message}; pairs:\n${await pairs()}`);
+    });
     return record.inbox.shift();
   }
 
@@ -312,6 +314,19 @@ globalThis.sn = (() => {
   /** What getStats says about the pair in use and the transport. */
   // All of getStats, for tests that compare it.
   const report = async () => [...(await pc.getStats()).values()];
+
+  /** The candidate pairs, a line for each. */
+  async function pairs() {
+    const all = new Map((await pc.getStats()).entries());
+    const transport = [...all.values()].find((s) => s.type === 'transport');
+    return [...all.values()].filter((s) => s.type === 'candidate-pair').map((s) => {
+      const [local, remote] = [all.get(s.localCandidateId), all.get(s.remoteCandidateId)];
+      return `${s.id === transport?.selectedCandidatePairId || s.selected ? '*' : ' '} ${local?.port} (${local?.usernameFragment}) to ` +
+        `${remote?.port} (${remote?.usernameFragment}, ${remote?.candidateType}): ${s.state}${s.nominated ? ', nominated' : ''}, ` +
+        `checks sent ${s.requestsSent} answered ${s.responsesReceived}, received ${s.requestsReceived} answered ${s.responsesSent}, ` +
+        `bytes sent ${s.bytesSent} received ${s.bytesReceived}`;
+    }).join('\n');
+  }
 
   async function stats() {
     const all = [...(await pc.getStats()).values()];

@@ -40,13 +40,7 @@ macro_rules! cell {
             run!(closing, a_channel_closed_by_the_browser_closes_at_the_peer);
             run!(closing, a_connection_closed_by_the_browser_ends_the_peer_with_status_0);
             run!(closing, a_connection_closed_by_the_peer_closes_the_browsers_channels);
-            #[test]
-            #[ignore = "about one in eight stands still: docs/data-channels.md, ICE restart"]
-            fn ice_restarts_by_either_side_lose_nothing() {
-                lab::run(async |lab| {
-                    crate::restart::ice_restarts_by_either_side_lose_nothing(lab, CELL).await;
-                });
-            }
+            run!(restart, ice_restarts_by_either_side_lose_nothing);
             run!(fingerprint, a_wrong_fingerprint_from_the_browser_fails_the_connection);
             run!(fingerprint, a_wrong_fingerprint_from_the_peer_fails_the_connection);
         }
