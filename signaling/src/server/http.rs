@@ -1,4 +1,4 @@
-//! The page and its files, and what every answer has in common.
+//! What is where, and what every answer has in common.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,54 +13,15 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::metrics::Refusal;
-use super::{Backends, Metrics, Place, Shared, origin, ws};
+use super::{Backends, Metrics, Place, Shared, files, origin, ws};
 use crate::hub::ListedGroup;
-
-/// The page: path, media type, content.
-const FILES: &[(&str, &str, &str)] = &[
-    ("/", "text/html; charset=utf-8", include_str!("../../../web/index.html")),
-    ("/style.css", "text/css; charset=utf-8", include_str!("../../../web/style.css")),
-    ("/app.js", "text/javascript; charset=utf-8", include_str!("../../../web/app.js")),
-    ("/files.js", "text/javascript; charset=utf-8", include_str!("../../../web/files.js")),
-    ("/peer.js", "text/javascript; charset=utf-8", include_str!("../../../web/peer.js")),
-    ("/sha256.js", "text/javascript; charset=utf-8", include_str!("../../../web/sha256.js")),
-    ("/sinnet-p2p.js", "text/javascript; charset=utf-8", include_str!("../../../web/sinnet-p2p.js")),
-    ("/sinnet-p2p.d.ts", "text/plain; charset=utf-8", include_str!("../../../web/sinnet-p2p.d.ts")),
-    ("/p2p/rpc.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/rpc.js")),
-    ("/p2p/link.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/link.js")),
-    ("/p2p/members.js", "text/javascript; charset=utf-8", include_str!("../../../web/p2p/members.js")),
-];
-
-/// Groups with a distribution tree, for this page and others.
-const ALM: &[(&str, &str, &str)] = &[
-    ("/sinnet-alm.js", "text/javascript; charset=utf-8", include_str!("../../../web/sinnet-alm.js")),
-    ("/sinnet-alm.d.ts", "text/plain; charset=utf-8", include_str!("../../../web/sinnet-alm.d.ts")),
-    ("/alm/clock.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/clock.js")),
-    ("/alm/config.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/config.js")),
-    ("/alm/connection.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/connection.js")),
-    ("/alm/control.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/control.js")),
-    ("/alm/forward.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/forward.js")),
-    ("/alm/frame.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/frame.js")),
-    ("/alm/join.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/join.js")),
-    ("/alm/link.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/link.js")),
-    ("/alm/member.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/member.js")),
-    ("/alm/membership.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/membership.js")),
-    ("/alm/node.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/node.js")),
-    ("/alm/reader.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/reader.js")),
-    ("/alm/repair.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/repair.js")),
-    ("/alm/sequence.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/sequence.js")),
-    ("/alm/signaling.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/signaling.js")),
-    ("/alm/store.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/store.js")),
-    ("/alm/ticker.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/ticker.js")),
-    ("/alm/tree.js", "text/javascript; charset=utf-8", include_str!("../../../web/alm/tree.js")),
-];
 
 /// The page needs nothing from anywhere else, and may get nothing. `data:` is its icon.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let mut router = Router::new()
+    Router::new()
         .route("/peer", get(ws::visit))
         .route("/alm", get(ws::alm))
         .route("/ws", get(ws::alm))
@@ -68,12 +29,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/groups", get(groups))
         .route("/api/list", get(list))
         .route("/health", get(health))
-        .route("/metrics", get(metrics));
-    for &(path, media_type, content) in FILES.iter().chain(ALM) {
-        let answer = ([(header::CONTENT_TYPE, media_type)], content);
-        router = router.route(path, get(move || async move { answer }));
-    }
-    router.layer(from_fn_with_state(shared.clone(), guard)).with_state(shared)
+        .route("/metrics", get(metrics))
+        .merge(files::routes())
+        .layer(from_fn_with_state(shared.clone(), guard))
+        .with_state(shared)
 }
 
 async fn groups(State(shared): State<Arc<Shared>>) -> Response {

@@ -18,6 +18,7 @@
 mod addresses;
 mod backend;
 mod config;
+mod files;
 mod http;
 mod local;
 mod metrics;

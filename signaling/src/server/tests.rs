@@ -75,18 +75,47 @@ pub(super) async fn close_code(socket: &mut Socket) -> u16 {
 }
 
 #[tokio::test]
-async fn the_page_and_all_that_it_names_are_served_under_a_strict_policy() {
+async fn the_pages_and_all_that_they_name_are_served_under_a_strict_policy() {
     let (_server, host) = server(config()).await;
-    let page = get(&host, "/", &host).await;
-    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
-    assert!(page.to_lowercase().contains("content-security-policy: default-src 'none'"));
-    let named: Vec<&str> =
-        page.split('"').filter(|word| word.starts_with('/') && word.contains('.')).collect();
-    assert!(named.contains(&"/app.js") && named.contains(&"/style.css"), "{named:?}");
-    for path in named.into_iter().chain(["/files.js", "/peer.js", "/sha256.js"]) {
-        assert!(get(&host, path, &host).await.starts_with("HTTP/1.1 200"), "{path}");
+    let mut known = vec!["/".to_owned(), "/peer.html".to_owned()];
+    let mut next = 0;
+    while let Some(path) = known.get(next).cloned() {
+        next += 1;
+        let answer = get(&host, &path, &host).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        assert!(answer.to_lowercase().contains("content-security-policy: default-src 'none'"), "{path}");
+        let media_type = match path.rsplit_once('.') {
+            Some((_, "js")) => "text/javascript",
+            Some((_, "css")) => "text/css",
+            _ => "text/html",
+        };
+        assert!(answer.contains(&format!("content-type: {media_type};")), "{path}: {answer}");
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for named in answer.split(['"', '\'']).filter(|word| word.contains('.') && !word.contains(' ')) {
+            let named = match (named.strip_prefix("../"), named.strip_prefix("./")) {
+                (Some(above), _) => format!("/{above}"),
+                (None, Some(beside)) => format!("{folder}/{beside}"),
+                (None, None) if named.starts_with('/') => named.to_owned(),
+                _ => continue,
+            };
+            if !known.contains(&named) {
+                known.push(named);
+            }
+        }
     }
-    assert!(get(&host, "/../Cargo.toml", &host).await.starts_with("HTTP/1.1 404"));
+    for path in [
+        "/page/main.js",
+        "/page/mesh-room.js",
+        "/p2p/link.js",
+        "/sinnet-alm.js",
+        "/peer/app.js",
+        "/sha256.js",
+    ] {
+        assert!(known.iter().any(|known| known == path), "{path} in {known:?}");
+    }
+    for path in ["/../Cargo.toml", "/page/", "/index.htm"] {
+        assert!(get(&host, path, &host).await.starts_with("HTTP/1.1 404"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Starting a browser and evaluating JavaScript in its pages.
 //!
 //! Chromium is driven by its DevTools protocol, Firefox by WebDriver BiDi; each prints the address of its WebSocket
-//! to stderr. Only two things are asked of either: open an empty page, and evaluate an expression there.
+//! to stderr. What is asked of either: open a page, evaluate an expression there, and take a picture of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -247,6 +247,96 @@ impl Page {
                 Err(said.map_or_else(|| exception.to_string(), str::to_owned))
             }
         }
+    }
+
+    /// Has a script run in this page before those of any document that it goes to.
+    ///
+    /// # Errors
+    ///
+    /// The browser's refusal, as text.
+    pub async fn prepare(&self, script: &str) -> Result<(), String> {
+        match &*self.target {
+            Target::Chromium { session, .. } => {
+                self.rpc.call(Some(session), "Page.enable", json!({}), SHORT).await?;
+                // A tab that nobody looks at would not be painted.
+                let focus = json!({ "enabled": true });
+                self.rpc.call(Some(session), "Emulation.setFocusEmulationEnabled", focus, SHORT).await?;
+                let params = json!({ "source": script });
+                self.rpc
+                    .call(Some(session), "Page.addScriptToEvaluateOnNewDocument", params, SHORT)
+                    .await
+                    .map(drop)
+            }
+            Target::Firefox { context } => {
+                let params =
+                    json!({ "functionDeclaration": format!("() => {{ {script} }}"), "contexts": [context] });
+                self.rpc.call(None, "script.addPreloadScript", params, SHORT).await.map(drop)
+            }
+        }
+    }
+
+    /// Goes to another document.
+    ///
+    /// # Errors
+    ///
+    /// The browser's refusal, as text.
+    pub async fn go(&self, url: &str) -> Result<(), String> {
+        let (session, method, params) = match &*self.target {
+            Target::Chromium { session, .. } => {
+                (Some(session.as_str()), "Page.navigate", json!({ "url": url }))
+            }
+            Target::Firefox { context } => {
+                let params = json!({ "context": context, "url": url, "wait": "complete" });
+                (None, "browsingContext.navigate", params)
+            }
+        };
+        self.rpc.call(session, method, params, SHORT).await.map(drop)
+    }
+
+    /// Gives the page a size in CSS pixels, and colours; Firefox keeps its light ones.
+    ///
+    /// # Errors
+    ///
+    /// The browser's refusal, as text.
+    pub async fn look(&self, width: u32, height: u32, is_dark: bool) -> Result<(), String> {
+        match &*self.target {
+            Target::Chromium { session, .. } => {
+                self.rpc.call(Some(session), "Page.bringToFront", json!({}), SHORT).await?;
+                let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+                self.rpc.call(Some(session), "Emulation.setDeviceMetricsOverride", size, SHORT).await?;
+                let features = json!({ "features": [
+                    { "name": "prefers-color-scheme", "value": if is_dark { "dark" } else { "light" } },
+                    { "name": "prefers-reduced-motion", "value": "reduce" },
+                ]});
+                self.rpc.call(Some(session), "Emulation.setEmulatedMedia", features, SHORT).await.map(drop)
+            }
+            Target::Firefox { context } => {
+                let front = json!({ "context": context });
+                self.rpc.call(None, "browsingContext.activate", front, SHORT).await?;
+                let params = json!({ "context": context, "viewport": { "width": width, "height": height } });
+                self.rpc.call(None, "browsingContext.setViewport", params, SHORT).await.map(drop)
+            }
+        }
+    }
+
+    /// The whole document as a picture: PNG, in base64.
+    ///
+    /// # Errors
+    ///
+    /// The browser's refusal, as text.
+    pub async fn picture(&self) -> Result<String, String> {
+        let (session, method, params) = match &*self.target {
+            Target::Chromium { session, .. } => {
+                let params = json!({ "format": "png", "captureBeyondViewport": true });
+                (Some(session.as_str()), "Page.captureScreenshot", params)
+            }
+            Target::Firefox { context } => {
+                let params = json!({ "context": context, "origin": "document" });
+                (None, "browsingContext.captureScreenshot", params)
+            }
+        };
+        let answer = self.rpc.call(session, method, params, SHORT).await?;
+        text(&answer, "data")
     }
 
     /// Closes the page; its connections end with it.

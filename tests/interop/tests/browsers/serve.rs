@@ -26,7 +26,7 @@ struct Visit {
 const SHORT: Duration = Duration::from_secs(60);
 
 impl Visit {
-    /// Starts the server, opens its page, and waits until it is connected.
+    /// Starts the server, opens the page that connects with it, and waits until it is connected.
     async fn start(lab: &mut Lab, kind: Kind, privacy: Privacy) -> Self {
         let directory = |name: &str| {
             let path = lab.net.scratch().join(name);
@@ -49,6 +49,7 @@ impl Visit {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let url = url.unwrap_or_else(|| panic!("the server says no address:\n{}", server.stderr.tail(30)));
+        let url = format!("{url}/peer.html");
         let page = lab.browser(kind, privacy).await.page(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
         let visit = Self { server, page, shelf, saved };
         visit.until("location.protocol === 'http:' && document.readyState === 'complete'", SHORT).await;

@@ -4,6 +4,7 @@
 mod alm;
 mod mesh;
 mod mixed;
+mod page;
 mod site;
 
 /// The tests of one browser.
@@ -34,6 +35,9 @@ macro_rules! browser {
             run!(alm, a_group_outlives_its_server_and_takes_newcomers_when_it_is_back);
             run!(mixed, native_nodes_get_what_a_page_casts);
             run!(alm, mistakes_and_callbacks_are_told_as_documented);
+            run!(page, a_group_is_made_joined_and_drawn);
+            run!(page, a_mesh_has_chat_and_files_with_native_nodes);
+            run!(page, what_does_not_work_is_said);
         }
     };
 }

@@ -96,6 +96,17 @@ impl Visit {
         visit
     }
 
+    /// A page that keeps what goes wrong in it in `troubles`.
+    pub(crate) async fn watched(browser: &Browser, site: &Site, path: &str) -> Self {
+        let page = browser.page("about:blank").await.expect("a page");
+        page.prepare(include_str!("../../page/troubles.js")).await.expect("a script before all others");
+        let url = site.url("http", path);
+        page.go(&url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+        let visit = Self { page };
+        visit.until("location.protocol === 'http:' && document.readyState === 'complete'").await;
+        visit
+    }
+
     /// The value of an expression.
     pub(crate) async fn ask(&self, expression: &str) -> Value {
         let value = self.page.evaluate(expression, Duration::from_secs(60)).await;

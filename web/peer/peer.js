@@ -59,25 +59,6 @@ export class Peer extends EventTarget {
     this.#become('closed');   // close() itself fires no event.
   }
 
-  /** What is known about the path, the transport and the traffic. */
-  async facts() {
-    const all = [...(await this.connection.getStats()).values()];
-    const byId = (id) => all.find((entry) => entry.id === id);
-    const transport = all.find((entry) => entry.type === 'transport');
-    const pair = byId(transport?.selectedCandidatePairId)
-      ?? all.find((entry) => entry.type === 'candidate-pair' && (entry.selected || (entry.nominated && entry.state === 'succeeded')));
-    return {
-      local: byId(pair?.localCandidateId) ?? null,
-      remote: byId(pair?.remoteCandidateId) ?? null,
-      roundTrip: pair?.currentRoundTripTime ?? null,
-      sent: pair?.bytesSent ?? 0,
-      received: pair?.bytesReceived ?? 0,
-      tls: transport?.tlsVersion ?? null,
-      cipher: transport?.dtlsCipher ?? null,
-      maxMessageSize: this.connection.sctp?.maxMessageSize ?? null,
-    };
-  }
-
   async #offer() {
     await this.connection.setLocalDescription();
     this.#say({ type: 'offer', sdp: this.connection.localDescription.sdp });

@@ -9,7 +9,7 @@
 //
 // `row` is where progress is shown: { name(text), size(n), progress(bytes), state(kind, text), hash(hex), save(blob, name) }.
 
-import { Sha256 } from './sha256.js';
+import { Sha256 } from '../sha256.js';
 
 export const PROTOCOL = 'sinnet-file';
 

@@ -2,6 +2,8 @@
 
 import { Peer } from './peer.js';
 import { PROTOCOL, receiveFile, sendFile } from './files.js';
+import { connectionFacts } from '../facts.js';
+import { size } from '../page/text.js';
 
 const MB = 1_000_000;
 const MAX_LOG = 200;
@@ -54,16 +56,10 @@ function enable() {
 
 async function facts() {
   if (peer.state !== 'connected') return;
-  const known = await peer.facts();
-  const end = (candidate) => candidate
-    ? `${candidate.address || candidate.ip || 'hidden address'}:${candidate.port} (${candidate.candidateType}, ${candidate.protocol})`
-    : '–';
-  const versions = { FEFD: '1.2', FEFC: '1.3' };
-  const version = versions[known.tls?.toUpperCase()] ?? known.tls;
-  $('fact-local').textContent = end(known.local);
-  $('fact-remote').textContent = end(known.remote);
-  const cipher = known.cipher?.replace(/^TLS_/, '').replace('_WITH_', ' ').replaceAll('_', '-');
-  $('fact-dtls').textContent = [version, cipher].filter(Boolean).join(', ') || '–';
+  const known = await connectionFacts(peer.connection);
+  $('fact-local').textContent = known.local ?? '–';
+  $('fact-remote').textContent = known.remote ?? '–';
+  $('fact-dtls').textContent = [known.dtls, known.suite].filter(Boolean).join(', ') || '–';
   $('fact-message').textContent = known.maxMessageSize ? size(known.maxMessageSize) : '–';
   $('fact-setup').textContent = peer.setupTime === null ? '–' : `${peer.setupTime.toFixed(0)} ms`;
   $('fact-moved').textContent = `${size(known.sent)} sent, ${size(known.received)} received`;
@@ -180,16 +176,6 @@ function addRow(direction) {
       part('download').hidden = false;
     },
   };
-}
-
-function size(bytes) {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  while (bytes >= 1000 && unit < units.length - 1) {
-    bytes /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? Math.round(bytes) : bytes.toPrecision(3)} ${units[unit]}`;
 }
 
 $('echo').addEventListener('submit', sendEcho);
