@@ -1,11 +1,12 @@
 //! ICE restarts (RFC 8445 §9) while data flows.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sinnet_netsim::{LinkConfig, Loss, seed};
 use sinnet_peer::{
-    ChannelKey, ChannelOptions, ConnectionState, Event, Message, Peer, Politeness, Received, Role, SdpType,
+    ChannelKey, ChannelOptions, ConnectionState, Event, Peer, Politeness, Received, Role, SdpType,
 };
 use sinnet_stack_tests::World;
 
@@ -17,9 +18,15 @@ fn link() -> LinkConfig {
     LinkConfig { delay: ms(20), loss: Loss::Bernoulli(0.02), ..LinkConfig::default() }
 }
 
-/// A connection with a channel on which both sides send a numbered message every 10 ms.
+/// A connection with a channel on which both sides send numbered messages every 10 ms.
 struct Talk {
     world: World,
+    /// The size of a message, and how many are sent at a time if there is room.
+    size: usize,
+    burst: usize,
+    /// When the last message came, and the longest time without, for each side.
+    heard: [Duration; 2],
+    silence: [Duration; 2],
     keys: [ChannelKey; 2],
     sent: [u32; 2],
     expected: [u32; 2],
@@ -28,12 +35,17 @@ struct Talk {
 
 impl Talk {
     fn new(seed: u64) -> Self {
+        Self::over(link(), seed, 4, 1)
+    }
+
+    fn over(link: LinkConfig, seed: u64, size: usize, burst: usize) -> Self {
         println!("seed {seed:#x}");
-        let mut world = World::new(seed, link());
+        let mut world = World::new(seed, link);
         world.connect();
         let keys = world.channel(ChannelOptions::default()).into();
         let next = world.elapsed();
-        Self { world, keys, sent: [0; 2], expected: [0; 2], next }
+        let (heard, silence) = ([next; 2], [Duration::ZERO; 2]);
+        Self { world, size, burst, heard, silence, keys, sent: [0; 2], expected: [0; 2], next }
     }
 
     /// Lets time pass and the talk go on.
@@ -50,24 +62,36 @@ impl Talk {
     fn turn(&mut self) {
         let now = self.world.now;
         for (i, end) in [&mut self.world.a, &mut self.world.b].into_iter().enumerate() {
-            let message = Message::from(self.sent[i].to_be_bytes().to_vec());
-            if end.peer.try_send(now, self.keys[i], message).is_ok() {
+            for _ in 0..self.burst {
+                let mut message = self.sent[i].to_be_bytes().to_vec();
+                message.resize(self.size, 7);
+                if end.peer.try_send(now, self.keys[i], message.into()).is_err() {
+                    break;
+                }
                 self.sent[i] += 1;
             }
+            let time = now - self.world.start;
             while let Some(message) = end.peer.recv(self.keys[i]) {
-                assert_eq!(message.as_bytes(), self.expected[i].to_be_bytes(), "in order, and none missing");
+                let (number, rest) = message.as_bytes().split_at(4);
+                assert_eq!(number, self.expected[i].to_be_bytes(), "in order, and none missing");
+                assert!(rest.len() == self.size - 4 && rest.iter().all(|byte| *byte == 7));
                 self.expected[i] += 1;
+                self.heard[i] = time;
             }
+            self.silence[i] = self.silence[i].max(time - self.heard[i]);
         }
     }
 
     /// Stops the talk; everything that was said has been heard.
     fn finish(mut self) {
-        self.world.run_for(Duration::from_secs(5));
+        self.burst = 0;
         let said = self.sent;
-        self.turn();
+        for _ in 0..50 {
+            self.world.run_for(ms(200));
+            self.turn();
+        }
         assert_eq!(self.expected, [said[1], said[0]]);
-        assert!(said[0] > 100 && said[1] > 100);
+        assert!(said[0] > 50 && said[1] > 50);
         for end in [&self.world.a, &self.world.b] {
             assert_eq!(end.peer.connection_state(), ConnectionState::Connected);
             assert_eq!(end.peer.local_ufrags().count(), 1, "nothing is left of older sessions");
@@ -274,6 +298,50 @@ fn the_offerer_of_a_restart_controls_and_roles_never_conflict() {
     }
     assert_eq!(talk.restarts(), [4, 4]);
     talk.finish();
+}
+
+/// As browsers do it: other addresses for each session, and the old ones closed when the new session is up.
+#[test]
+fn a_bulk_transfer_goes_on_while_one_side_changes_its_addresses() {
+    for (loss, by_a) in [(0.0, true), (0.02, false)] {
+        let link = LinkConfig {
+            delay: ms(20),
+            rate: Some(4_000_000),
+            queue: 50_000,
+            loss: Loss::Bernoulli(loss),
+            ..LinkConfig::default()
+        };
+        let mut talk = Talk::over(link, seed(0x9ce), 20_000, 20);
+        talk.run(ms(1_000));
+        let mut addrs = vec![talk.world.a.addr];
+        for host in 10..12 {
+            let (now, moved) = (talk.world.now, SocketAddr::from(([10, 0, 0, host], 5001)));
+            talk.world.a.more_addrs.push(moved);
+            assert!(talk.world.a.peer.add_local_host(now, moved).is_some());
+            // The new session's checks are of the new address; data has the old one until both sides are up.
+            let before = talk.restarts();
+            for is_up in [false, true] {
+                let old = addrs.clone();
+                talk.world.net.set_filter(move |_, datagram| {
+                    let is_old = old.contains(&datagram.src) || old.contains(&datagram.dst);
+                    !is_old || !is_up && datagram.payload[0] > 3
+                });
+                if !is_up {
+                    talk.restart(by_a);
+                    let up = talk.world.elapsed() + ms(3_000);
+                    while talk.restarts().iter().zip(before).any(|(now, before)| *now == before) {
+                        assert!(talk.world.elapsed() < up, "{:?}", talk.restarts());
+                        talk.run(ms(20));
+                    }
+                }
+            }
+            addrs.push(moved);
+            talk.run(ms(1_000));
+        }
+        println!("loss {loss}: longest silence {:?}, {:?} messages", talk.silence, talk.expected);
+        assert!(talk.silence.iter().all(|&silence| silence < ms(1_500)), "{:?}", talk.silence);
+        talk.finish();
+    }
 }
 
 /// A peer whose check of a new path is answered sends there, whether or not ours is.
