@@ -4,6 +4,7 @@
 mod alm;
 mod mesh;
 mod mixed;
+mod old;
 mod page;
 mod site;
 
@@ -34,6 +35,8 @@ macro_rules! browser {
             run!(alm, a_file_reaches_all_though_an_interior_page_closes);
             run!(alm, a_group_outlives_its_server_and_takes_newcomers_when_it_is_back);
             run!(mixed, native_nodes_get_what_a_page_casts);
+            run!(old, a_node_of_2013_is_a_member_of_a_pages_group);
+            run!(alm, a_hidden_page_keeps_time);
             run!(alm, mistakes_and_callbacks_are_told_as_documented);
             run!(page, a_group_is_made_joined_and_drawn);
             run!(page, a_mesh_has_chat_and_files_with_native_nodes);

@@ -115,9 +115,6 @@ pub(crate) async fn a_file_reaches_pages_and_native_nodes_though_an_interior_pag
         natives.push(Native::start(&site, "mixed", 3, false).await);
         pages.push(Member::join(chromium, &site, "mixed", wide.clone()).await);
     }
-    for page in &pages {
-        page.visit.until("alm.links().filter(({ direction }) => direction === 'up').length === 2").await;
-    }
     let casting = site.run(Native::cast(owner.alm.clone(), SIZE, 16_000));
     let closing = async {
         for at in 0.. {
