@@ -330,14 +330,17 @@ impl Driver {
     }
 
     /// Two connections between the same sockets can't be told apart, so of two nodes that want to be each other's child at
-    /// the same time one gives way: the parent is the one with the lower number. Returns whether a connection in this direction
-    /// may be made; one in the other direction that is being made ends then.
+    /// the same time one gives way. The parent is the one with the lower number if the sum of both is odd, otherwise the other:
+    /// so nobody is the parent of all. Returns whether a connection in this direction may be made; one in the other direction
+    /// that is being made ends then.
     fn yields(&mut self, now: Instant, peer: NodeId, direction: Direction) -> bool {
         let other = |link: &Link| link.peer == peer && link.direction != direction;
         let Some(id) = self.links.connecting().find(|(_, link)| other(link)).map(|(id, _)| id) else {
             return true;
         };
-        let is_right = (direction == Direction::Down) == (self.node.id() < peer);
+        let own = self.node.id();
+        let is_parent = (own < peer) == ((own.0 ^ peer.0) & 1 == 1);
+        let is_right = (direction == Direction::Down) == is_parent;
         if is_right {
             self.lost(now, id, "both want to be the other's child");
         }

@@ -133,3 +133,59 @@ pub(crate) fn outcome(answer: &Map<String, Value>) -> Result<(), String> {
         None => Err("it gave no reason".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::driver::now;
+
+    #[test]
+    fn pauses_double_up_to_half_a_minute_and_begin_anew_after_success() {
+        let (now, mut control) = (now(), Control::new("room", "", "00".repeat(16)));
+        let pause = |control: &mut Control, spread| {
+            control.down(now, spread);
+            control.retry_at.unwrap() - now
+        };
+        for seconds in [1, 2, 4, 8, 16, 30, 30] {
+            assert_eq!(pause(&mut control, 1.0), Duration::from_secs(seconds));
+        }
+        assert_eq!(pause(&mut control, 0.5), Duration::from_secs(15));
+        control.up();
+        assert!(control.is_up && control.retry_at.is_none());
+        assert_eq!(pause(&mut control, 1.5), Duration::from_millis(1500));
+        assert!(!control.is_up);
+    }
+
+    #[test]
+    fn a_group_comes_back_with_its_secret_and_the_first_number_that_is_free() {
+        let mut control = Control::new("room", "about", "ab".repeat(16));
+        for node in [3, 1, 7, 7] {
+            control.note(NodeId(node));
+        }
+        let x = json!({"v": 1, "s": "ab".repeat(16), "i": 8});
+        assert_eq!(control.create(), json!({"m": "create", "g": "room", "d": "about", "x": x}));
+        control.note(NodeId(u32::MAX));
+        assert_eq!(control.create()["x"]["i"], u32::MAX);
+    }
+
+    #[test]
+    fn a_join_says_number_and_proof_once_there_are_any() {
+        let path = [NodeId(0), NodeId(4)];
+        assert_eq!(
+            join("room", 2, None, &[]),
+            json!({"m": "join", "g": "room", "n": 2, "x": {"v": 1, "p": []}})
+        );
+        let again = join("room", 1, Some((NodeId(4), &json!("proof"))), &path);
+        let x = json!({"v": 1, "p": [0, 4]});
+        assert_eq!(again, json!({"m": "join", "g": "room", "n": 1, "i": 4, "t": "proof", "x": x}));
+        assert!(join("room", 1, Some((NodeId(4), &Value::Null)), &path).get("t").is_none());
+    }
+
+    #[test]
+    fn an_answer_is_ok_or_says_why_not() {
+        let said = |answer: Value| outcome(answer.as_object().unwrap());
+        assert_eq!(said(json!({"r": "ok"})), Ok(()));
+        assert_eq!(said(json!({"r": "x".repeat(1000)})).unwrap_err().len(), 256);
+        assert!(said(json!({"r": 7})).is_err() && said(json!({})).is_err());
+    }
+}

@@ -80,10 +80,21 @@ fn candidate(value: &Value) -> Option<IceCandidate> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(message: Value) -> Option<Signal> {
         Signal::read(message.as_object().unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(kind in "offer|answer|ice", text in ".{0,80}", inner in "[\\[\\]{}\",:a-z0-9]{0,40}") {
+            for value in [Value::String(text.clone()), Value::String(format!("{{{inner}}}"))] {
+                let _ = read(json!({"m": kind, "s": value, "d": value}));
+            }
+        }
     }
 
     #[test]

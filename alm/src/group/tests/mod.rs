@@ -140,6 +140,34 @@ async fn five_members_get_what_the_owner_sends_and_the_fifth_hangs_below_another
     let status = owner.status().await.unwrap();
     assert_eq!((status.id, &status.path[..], status.parent), (NodeId(0), &[NodeId(0)][..], None));
     assert_eq!(status.children.len(), 4, "{status:?}");
+    let mut below = false;
+    for member in &members {
+        below |= member.status().await.unwrap().path.len() > 2;
+    }
+    assert!(below, "five do not fit below the owner");
+}
+
+#[tokio::test]
+async fn two_siblings_that_want_each_other_as_standby_get_one_connection() {
+    let (_server, url) = server().await;
+    let _owner = owner(&url, GroupKind::Reliable, options()).await;
+    let members = [member(&url).await, member(&url).await];
+    for member in &members {
+        until(member, "it is in the tree", |status| status.parent == Some(NodeId(0))).await;
+    }
+    let linked = async {
+        loop {
+            let (one, two) = (members[0].status().await.unwrap(), members[1].status().await.unwrap());
+            let child = |below: &super::Status, above: &super::Status| {
+                below.standbys == [above.id] && above.children.iter().any(|(id, _)| *id == below.id)
+            };
+            if child(&one, &two) || child(&two, &one) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, linked).await.expect("one stands by for the other");
 }
 
 #[tokio::test]
