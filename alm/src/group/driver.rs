@@ -169,8 +169,8 @@ impl Driver {
             self.turn(now);
             let wake = self.node.poll_timeout().map_or(self.next_tick, |at| at.min(self.next_tick));
             let may_publish = self.unpublished.is_none();
+            // In no fixed order, so that a flood of one kind does not keep out the others.
             tokio::select! {
-                biased;
                 command = inlets.commands.recv() => match command {
                     Some(Command::Leave) | None => break Ended::Left,
                     Some(command) => self.answer(command),

@@ -17,8 +17,8 @@ pub struct Options {
     pub tree: overlay::Config,
     /// Sockets to use. `None`, the default, makes an endpoint for this member, as [`Options::bind`] says.
     ///
-    /// One endpoint can serve members of several groups, but only one of each group: connections are told apart by the remote
-    /// address, and two members behind one address would be one to their neighbours.
+    /// Connections are told apart by the remote address: an endpoint that serves several members must not serve two of one
+    /// group, nor meet another endpoint that serves several.
     pub endpoint: Option<Endpoint>,
     /// For the endpoint made here.
     pub bind: EndpointConfig,

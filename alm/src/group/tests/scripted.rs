@@ -230,3 +230,29 @@ async fn signals_that_nobody_expects_open_no_connections() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_child_that_floods_does_not_stop_the_others() {
+    let (_server, url) = server().await;
+    let owner = owner(&url, GroupKind::Reliable, watching()).await;
+    let join = json!({"m": "join", "g": "room", "n": 1, "x": {"v": 1, "p": []}});
+    let rude = Joiner::join(&url, join).await.connect().await;
+    let frames = [
+        Frame::new(FrameType::PING, Sequence(0), &[0]),
+        Frame::new(FrameType(99), Sequence(0), &[7; 100]),
+        Frame::new(FrameType::DATA, Sequence(1), &[7; 100]),
+    ];
+    // It never reads, either.
+    let flood = tokio::spawn(async move {
+        for n in 0.. {
+            rude.send(&frames[n % frames.len()]).await;
+        }
+    });
+    let member = member(&url).await;
+    for n in 0..100_u8 {
+        timeout(SOON, owner.multicast(vec![n])).await.expect("the owner gets a word in").unwrap();
+        assert_eq!(message(&member).await.1, vec![n].into());
+    }
+    assert!(!flood.is_finished());
+    flood.abort();
+}
