@@ -28,7 +28,12 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     Connect(ConnectArgs),
     Bench(BenchArgs),
+    Create(CreateArgs),
+    Join(JoinArgs),
+    Cast(CastArgs),
+    Demo(DemoArgs),
     Token(TokenArgs),
+    Load(LoadArgs),
     /// One of the two processes of `bench`.
     #[command(hide = true)]
     BenchWorker(WorkerArgs),
@@ -117,6 +122,149 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) inspect: InspectArgs,
+}
+
+/// How to be a member of a group.
+#[derive(Clone, Args)]
+pub(crate) struct MemberArgs {
+    /// The group's name.
+    pub(crate) name: String,
+
+    /// The server, as the page's address or as that of the WebSocket.
+    #[arg(long, env = "SINNET_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+
+    /// A token, for a server that wants one.
+    #[arg(long, env = "SINNET_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+
+    /// Trust the certificates in this file (PEM), and no others. Default: the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Show where who is in the tree, whenever that changes: the owner sees all, others their way from the owner.
+    #[arg(long)]
+    pub(crate) tree: bool,
+
+    #[command(flatten)]
+    pub(crate) bind: BindArgs,
+}
+
+impl std::fmt::Debug for MemberArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemberArgs")
+            .field("name", &self.name)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Make a group, and say lines from standard input to all who join it
+///
+/// It lasts until Ctrl-C; the end of standard input does not end it.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    pub(crate) member: MemberArgs,
+
+    /// What the group is about, for whoever looks for one.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) description: String,
+
+    /// Who is slow misses messages, instead of holding up the others.
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
+/// Join a group: show what is said, and take what is cast
+///
+/// What is said goes to standard output, a line each. The exit status is 1 if a file was waited for that did not come whole.
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    #[command(flatten)]
+    pub(crate) member: MemberArgs,
+
+    /// Keep what is cast: the first file here, and then leave; or all files in this directory, if it is one; or `-` for
+    /// standard output. Without it files are hashed and dropped.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Leave after one file.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Largest file taken, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_SIZE)]
+    pub(crate) max_size: u64,
+}
+
+/// Make a group, and cast a file to all who are in it
+///
+/// It waits for members, sends, and leaves when all have said that they have it. Who joins later gets nothing of a file
+/// that has begun.
+#[derive(Debug, Args)]
+pub(crate) struct CastArgs {
+    #[command(flatten)]
+    pub(crate) member: MemberArgs,
+
+    /// The file; `-` for standard input, as it comes.
+    pub(crate) file: PathBuf,
+
+    /// Begin when so many members are in the tree.
+    #[arg(long, value_name = "MEMBERS", default_value_t = 1)]
+    pub(crate) wait: u32,
+
+    /// What the group is about, for whoever looks for one.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) description: String,
+
+    /// Who is slow misses messages, and so the file, instead of holding up the others.
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
+/// See it work: a server, a tree of nodes over real sockets on 127.0.0.1, and a file for all of them
+///
+/// The page at the printed address can join, too. With --once the exit status is 0 if every node has the file, by its SHA-256.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The file. Default: one is made.
+    pub(crate) file: Option<PathBuf>,
+
+    /// Nodes besides the owner.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) nodes: u32,
+
+    /// Bytes of the file that is made.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub(crate) size: u64,
+
+    /// Cast once and leave. Otherwise it is cast again and again, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Where the server listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// Measure the signalling server: idle WebSockets, and joins at a rate
+///
+/// It starts `sinnet serve` in a process of its own, and writes one line of JSON: memory of an idle WebSocket (rss_kib_per_socket),
+/// how long a join takes (join_p50_ms, join_p99_ms), CPU seconds per second (idle_cpu, joining_cpu).
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// WebSockets that say nothing.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    pub(crate) sockets: u32,
+
+    /// Joins per second.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(crate) joins: u32,
+
+    /// How long to measure idle, and joining.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
 }
 
 /// Make a token for a server that wants one (`sinnet serve --token-key`)

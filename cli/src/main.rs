@@ -5,6 +5,8 @@
 //! | `args.rs`, `channel_spec.rs` | the command line |
 //! | `serve/` | `sinnet serve`: the web server's side of the page |
 //! | `connect/` | `sinnet connect`: one connection, signalled by lines |
+//! | `group/` | `sinnet create`, `join`, `cast`, `demo`: members of multicast groups |
+//! | `load.rs` | `sinnet load`: the signalling server measured |
 //! | `bench/` | `sinnet bench`: two processes measured against each other |
 //! | `token.rs` | `sinnet token` |
 //! | `transfer/` | files over data channels |
@@ -19,7 +21,9 @@ mod bench;
 mod channel_spec;
 mod connect;
 mod failure;
+mod group;
 mod inspect;
+mod load;
 mod negotiation;
 mod open_files;
 mod serve;
@@ -52,7 +56,8 @@ fn main() -> ExitCode {
 fn run(command: Command, screen: &Screen) -> Result<(), Failure> {
     let threads = match &command {
         Command::BenchWorker(worker) => worker.bench.threads,
-        Command::Serve(_) => 2,
+        Command::Serve(_) | Command::Demo(_) | Command::Load(_) => 2,
+        Command::Create(_) | Command::Join(_) | Command::Cast(_) => 1,
         Command::Connect(_) | Command::Bench(_) | Command::Token(_) => 1,
     };
     let runtime = runtime(threads)?;
@@ -61,6 +66,11 @@ fn run(command: Command, screen: &Screen) -> Result<(), Failure> {
             Command::Serve(args) => serve::run(*args, screen).await,
             Command::Connect(args) => connect::run(args, screen).await,
             Command::Bench(args) => bench::run(args, screen).await,
+            Command::Create(args) => group::create(args, screen).await,
+            Command::Join(args) => group::join(args, screen).await,
+            Command::Cast(args) => group::cast(args, screen).await,
+            Command::Demo(args) => group::demo(args, screen).await,
+            Command::Load(args) => load::run(&args, screen).await,
             Command::Token(args) => token::run(&args),
             Command::BenchWorker(args) => bench::worker(args).await,
         }

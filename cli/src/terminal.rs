@@ -27,6 +27,18 @@ impl Screen {
         });
     }
 
+    /// Prints to standard output.
+    pub(crate) fn print(&self, text: &str) {
+        self.0.suspend(|| {
+            let _ = writeln!(io::stdout(), "{text}");
+        });
+    }
+
+    /// Lines that change where they stand. They vanish when dropped.
+    pub(crate) fn board(&self) -> Board {
+        Board { screen: self.clone(), lines: Vec::new() }
+    }
+
     /// A bar for one transfer. `verb` is what is done: "sending", "receiving".
     pub(crate) fn bar(&self, verb: &'static str) -> Bar {
         Bar { screen: self.clone(), verb, bar: None, started: now(), size: 0 }
@@ -86,6 +98,39 @@ impl Drop for Spinner {
     }
 }
 
+/// See [`Screen::board`].
+#[derive(Debug)]
+pub(crate) struct Board {
+    screen: Screen,
+    lines: Vec<ProgressBar>,
+}
+
+impl Board {
+    pub(crate) fn show(&mut self, lines: &[String]) {
+        let Screen(all) = &self.screen;
+        while self.lines.len() > lines.len() {
+            if let Some(line) = self.lines.pop() {
+                all.remove(&line);
+            }
+        }
+        while self.lines.len() < lines.len() {
+            let style =
+                ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.lines.push(all.add(ProgressBar::new_spinner().with_style(style)));
+        }
+        for (line, text) in self.lines.iter().zip(lines) {
+            line.set_message(text.clone());
+            line.tick();
+        }
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.show(&[]);
+    }
+}
+
 /// The progress of one transfer. It vanishes when dropped.
 #[derive(Debug)]
 pub(crate) struct Bar {
@@ -109,8 +154,11 @@ impl Watch for Bar {
         self.started = now();
         self.size = size;
         let bar = ProgressBar::new(size).with_prefix(self.verb);
-        let template =
-            "{prefix} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}";
+        // Nobody knows the end of a stream.
+        let template = match size {
+            0 => "{prefix} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
+            _ => "{prefix} {msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
+        };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -121,6 +169,7 @@ impl Watch for Bar {
     }
 
     fn at(&mut self, bytes: u64) {
+        self.size = self.size.max(bytes);
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);
         }

@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use sinnet::{DataChannel, Message, MessageKind, MessageWriter, SendError, WriteError};
 use tokio::sync::Mutex;
 
-pub(crate) use receive::{Store, receive};
+pub(crate) use name::sanitise;
+pub(crate) use receive::{Store, Temporary, receive};
 pub(crate) use send::send;
 pub(crate) use source::Source;
 
@@ -89,7 +90,7 @@ pub(crate) enum TransferError {
 }
 
 impl TransferError {
-    fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| TransferError::File { what, source }
     }
@@ -182,7 +183,7 @@ fn json(value: &impl Serialize) -> Message {
     Message::Text(serde_json::to_string(value).unwrap_or_default())
 }
 
-fn hex(digest: ring::digest::Digest) -> String {
+pub(crate) fn hex(digest: ring::digest::Digest) -> String {
     digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -6,7 +6,7 @@ use std::path::Path;
 const MAX_NAME: usize = 200;
 
 /// The name that the peer's name becomes. Never empty, never hidden, never a path.
-pub(super) fn sanitise(name: &str) -> String {
+pub(crate) fn sanitise(name: &str) -> String {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut clean: String = base
         .chars()

@@ -114,7 +114,8 @@ async fn take(pipe: &impl Pipe, store: &Store, watch: &mut impl Watch) -> Result
 }
 
 /// A file that is removed unless it is kept.
-struct Temporary {
+#[derive(Debug)]
+pub(crate) struct Temporary {
     directory: PathBuf,
     path: PathBuf,
     file: BufWriter<File>,
@@ -122,7 +123,7 @@ struct Temporary {
 }
 
 impl Temporary {
-    async fn create(directory: &Path) -> Result<Self, TransferError> {
+    pub(crate) async fn create(directory: &Path) -> Result<Self, TransferError> {
         let cannot = || format!("can't make a file in {}", directory.display());
         let mut random = [0; 8];
         SystemRandom::new().fill(&mut random).map_err(|_| {
@@ -140,7 +141,7 @@ impl Temporary {
         Ok(Self { directory: directory.to_owned(), path, file, kept: false })
     }
 
-    async fn write(&mut self, bytes: &Bytes) -> Result<(), TransferError> {
+    pub(crate) async fn write(&mut self, bytes: &Bytes) -> Result<(), TransferError> {
         self.file
             .write_all(bytes)
             .await
@@ -148,7 +149,7 @@ impl Temporary {
     }
 
     /// Gives it its name, or the name with the first number that is free: nothing is ever overwritten.
-    async fn keep_as(mut self, name: &str) -> Result<PathBuf, TransferError> {
+    pub(crate) async fn keep_as(mut self, name: &str) -> Result<PathBuf, TransferError> {
         let cannot = || format!("can't write {}", self.path.display());
         self.file.flush().await.map_err(TransferError::file(cannot()))?;
         for number in 0..10_000 {
@@ -170,6 +171,15 @@ impl Temporary {
         }
         let source = io::Error::other("all of its numbers are taken");
         Err(TransferError::File { what: format!("can't make {name}"), source })
+    }
+
+    /// Puts it here, over whatever is there: the user has named the place.
+    pub(crate) async fn keep_at(mut self, path: PathBuf) -> Result<PathBuf, TransferError> {
+        let cannot = format!("can't write {}", path.display());
+        self.file.flush().await.map_err(TransferError::file(cannot.clone()))?;
+        fs::rename(&self.path, &path).map_err(TransferError::file(cannot))?;
+        self.kept = true;
+        Ok(path)
     }
 }
 

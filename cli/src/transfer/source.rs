@@ -44,8 +44,16 @@ impl Source {
         Self { name, size, left: size, bytes: Kind::Sample(0) }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The next [`BLOCK`] bytes, or what is left; empty at the end.
-    pub(super) async fn next_block(&mut self) -> Result<Bytes, TransferError> {
+    pub(crate) async fn next_block(&mut self) -> Result<Bytes, TransferError> {
         let want = usize::try_from(self.left).unwrap_or(BLOCK).min(BLOCK);
         let mut block = BytesMut::with_capacity(want);
         match &mut self.bytes {

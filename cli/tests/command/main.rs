@@ -2,6 +2,7 @@
 
 mod bench;
 mod connect;
+mod group;
 mod inspect;
 mod process;
 mod serve;
