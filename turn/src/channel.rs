@@ -2,16 +2,21 @@
 //!
 //! ```text
 //!   0                   1                   2                   3
-//!  |  Channel Number 0x4000–0x4FFF  |            Length            |
+//!  |         Channel Number         |            Length            |
 //!  |  Length bytes of data, on a stream padded to a multiple of 4  |
 //! ```
+//!
+//! Numbers are 0x4000 to 0x4FFF. Clients of RFC 5766 §11 choose up to 0x7FFF, which the server takes, too: nothing else
+//! that comes to it begins with those bytes.
 
 /// Bytes before the data.
 pub(crate) const HEADER_LEN: usize = 4;
 /// The first number that a channel can have (RFC 8656 §12).
 pub(crate) const FIRST: u16 = 0x4000;
-/// The last.
+/// The last that a client chooses.
 pub(crate) const LAST: u16 = 0x4FFF;
+/// The last that the server takes (RFC 5766 §11).
+pub(crate) const LAST_ON_SERVER: u16 = 0x7FFF;
 
 /// Whether these bytes claim to be ChannelData: their first is 64 to 79 (RFC 7983 §7). Cheap.
 pub fn is_channel_data(datagram: &[u8]) -> bool {
@@ -24,7 +29,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let ([n0, n1, l0, l1], rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
     let number = u16::from_be_bytes([*n0, *n1]);
     let data = rest.get(..usize::from(u16::from_be_bytes([*l0, *l1])))?;
-    (FIRST..=LAST).contains(&number).then_some((number, data))
+    (FIRST..=LAST_ON_SERVER).contains(&number).then_some((number, data))
 }
 
 /// Writes ChannelData and returns its length; `None` if it doesn't fit. Padding is for streams.
@@ -68,9 +73,8 @@ mod tests {
         assert_eq!(parse(&[0x40, 0, 0]), None);
         assert_eq!(parse(&[]), None);
         for first in 0..=255 {
-            let is = (64..80).contains(&first);
-            assert_eq!(parse(&[first, 0, 0, 0]).is_some(), is);
-            assert_eq!(is_channel_data(&[first]), is);
+            assert_eq!(parse(&[first, 0, 0, 0]).is_some(), (64..128).contains(&first));
+            assert_eq!(is_channel_data(&[first]), (64..80).contains(&first));
         }
     }
 }

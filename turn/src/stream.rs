@@ -46,14 +46,14 @@ impl StreamDecoder {
         let rest = self.buffer.get(self.start..).unwrap_or_default();
         let Some([first, _, l0, l1]) = rest.first_chunk::<4>() else {
             return match rest.first() {
-                None | Some(0..=3 | 64..=79) => Ok(None),
+                None | Some(0..=3 | 64..=127) => Ok(None),
                 Some(_) => Err(NotTurn),
             };
         };
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         let unit = match first {
             0..=3 => sinnet_stun::HEADER_LEN + length,
-            64..=79 => (channel::HEADER_LEN + length).next_multiple_of(4),
+            64..=127 => (channel::HEADER_LEN + length).next_multiple_of(4),
             _ => return Err(NotTurn),
         };
         // Not only the first byte: else whatever begins with a small number would be waited for.
@@ -122,7 +122,7 @@ mod tests {
         for first in 0..=255u8 {
             let mut decoder = StreamDecoder::new();
             decoder.push(&[first]);
-            let may_be = first < 4 || (64..80).contains(&first);
+            let may_be = first < 4 || (64..128).contains(&first);
             assert_eq!(decoder.poll().is_ok(), may_be, "{first}");
             decoder.push(&[0, 0, 0]);
             assert_eq!(decoder.poll().is_ok(), may_be, "{first}");

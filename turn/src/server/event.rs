@@ -44,6 +44,8 @@ pub enum ServerEvent {
         relay: RelayId,
         /// IPv4 or IPv6.
         family: AddressFamily,
+        /// Only an even port will do (RFC 8656 §18.7).
+        even_port: bool,
     },
     /// Close the socket. It may not be open yet.
     CloseRelay {

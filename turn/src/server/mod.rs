@@ -125,7 +125,7 @@ impl Server {
         datagram: &'d [u8],
     ) -> Option<Forward<'d>> {
         self.handle_timeout(now);
-        if channel::is_channel_data(datagram) {
+        if let [64..=127, ..] = datagram {
             let Some((number, data)) = channel::parse(datagram) else {
                 self.stats.dropped_malformed += 1;
                 return None;

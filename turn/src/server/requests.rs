@@ -231,11 +231,12 @@ impl Server {
         self.allocations.insert(tuple, allocation);
         *self.owners.entry(identity.owner.clone()).or_default() += 1;
         let mut relays = Vec::new();
+        let even_port = message.attribute(AttributeType::EVEN_PORT).is_some();
         for family in families {
             let relay = RelayId(self.next_relay);
             self.next_relay += 1;
             self.relays.insert(relay, tuple);
-            self.events.push_back(ServerEvent::OpenRelay { relay, family });
+            self.events.push_back(ServerEvent::OpenRelay { relay, family, even_port });
             relays.push(Relay { id: relay, family, addr: None, expires: now + OPENING_TIMEOUT });
         }
         self.set_families(tuple, |allocation| allocation.relays = relays);
@@ -277,7 +278,11 @@ impl Server {
         if families.is_empty() {
             return Err(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
         }
-        if even_port {
+        // With the R bit it asks for the next port, too, which only makes sense for RTP (RFC 8656 §3.8).
+        if message
+            .attribute(AttributeType::EVEN_PORT)
+            .is_some_and(|value| value.first().is_none_or(|r| r & 0x80 != 0))
+        {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY);
         }
         let refused = others.first().map(|family| (*family, ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED));
@@ -429,7 +434,7 @@ impl Server {
     ) -> Result<(), ErrorCode> {
         self.own(tuple, identity)?;
         let number = attributes::channel_number(message)
-            .filter(|number| (channel::FIRST..=channel::LAST).contains(number))
+            .filter(|number| (channel::FIRST..=channel::LAST_ON_SERVER).contains(number))
             .ok_or(ErrorCode::BAD_REQUEST)?;
         let peer = match self.peers(tuple, message, true)?.as_slice() {
             [peer] => *peer,

@@ -232,7 +232,7 @@ impl Net {
                     ServerEvent::OpenRelay { relay, .. } if !machine.opens => {
                         machine.server.relay_failed(now, relay)
                     }
-                    ServerEvent::OpenRelay { relay, family } => {
+                    ServerEvent::OpenRelay { relay, family, .. } => {
                         let ip = match family {
                             AddressFamily::IPV4 => machine.addr.ip(),
                             _ => addr("[2001:db8:5::1]:1").ip(),

@@ -61,7 +61,7 @@ impl Desk {
     fn raw(&mut self, bytes: &[u8]) -> Answer {
         assert_eq!(self.server.handle_input(self.now, self.tuple, bytes), None);
         while let Some(event) = self.server.poll_event() {
-            if let ServerEvent::OpenRelay { relay, family } = event {
+            if let ServerEvent::OpenRelay { relay, family, .. } = event {
                 let ip =
                     if family == AddressFamily::IPV4 { "203.0.113.1:50000" } else { "[2001:db8:5::1]:50000" };
                 self.server.relay_opened(self.now, relay, addr(ip));
@@ -475,10 +475,10 @@ fn what_each_request_lacks_or_asks_too_much_is_refused() {
             400,
         ),
         (
-            "channel 0x5000",
+            "channel 0x8000",
             Method::CHANNEL_BIND,
             |b| {
-                b.channel_number(0x5000);
+                b.channel_number(0x8000);
                 to(b, "192.0.2.7:1");
             },
             400,
