@@ -63,6 +63,7 @@ mod message_reader;
 mod message_writer;
 mod peer_connection;
 mod shared;
+mod turn_server;
 mod utf8;
 mod waiters;
 
@@ -86,6 +87,10 @@ pub use sinnet_peer::{
     TransportStats,
 };
 pub use sinnet_turn::{ServerUri, UriError};
+pub use turn_server::{TurnServer, TurnServerConfig};
+
+/// TURN's cores, of which [`TurnServer`] drives one.
+pub use sinnet_turn as turn;
 
 /// The README's example is a test like any other.
 #[cfg(doctest)]
