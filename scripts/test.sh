@@ -31,6 +31,7 @@ need ip iproute2
 need node nodejs
 need openssl openssl
 need tshark tshark
+need turnserver coturn
 need python3 python3
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
