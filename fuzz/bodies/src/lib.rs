@@ -13,12 +13,14 @@ mod ice;
 mod sctp;
 mod stun;
 mod text;
+mod turn;
 
 pub use dtls::{dtls_handshake, dtls_near_valid, dtls_session};
 pub use ice::ice_agent;
 pub use sctp::sctp_packet;
 pub use stun::stun_message;
 pub use text::{dcep_message, ice_candidate_text, sdp_session};
+pub use turn::{turn_client, turn_server, turn_uri};
 
 use std::time::Instant;
 
@@ -36,6 +38,9 @@ pub const TARGETS: &[Target] = &[
     ("sctp_packet", sctp_packet),
     ("sdp_session", sdp_session),
     ("stun_message", stun_message),
+    ("turn_client", turn_client),
+    ("turn_server", turn_server),
+    ("turn_uri", turn_uri),
 ];
 
 /// More than any layer may send, or report, for one datagram that it is given.

@@ -53,6 +53,9 @@ replays! {
     sctp_packets_of_the_corpus_are_harmless: "sctp_packet",
     descriptions_of_the_corpus_are_harmless: "sdp_session",
     stun_messages_of_the_corpus_are_harmless: "stun_message",
+    turn_servers_of_the_corpus_are_harmless: "turn_client",
+    turn_clients_of_the_corpus_are_harmless: "turn_server",
+    server_uris_of_the_corpus_are_harmless: "turn_uri",
 }
 
 #[test]
