@@ -40,6 +40,8 @@ macro_rules! browser {
             run!(alm, mistakes_and_callbacks_are_told_as_documented);
             run!(page, a_group_is_made_joined_and_drawn);
             run!(page, a_mesh_has_chat_and_files_with_native_nodes);
+            run!(page, trees_carry_files_between_pages_and_native_nodes);
+            run!(page, a_token_is_shown_to_a_server_that_wants_one);
             run!(page, what_does_not_work_is_said);
         }
     };

@@ -2,15 +2,19 @@
 //!
 //! Pictures of it are put into `screenshots/` of the target directory, for eyes.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sinnet::{Endpoint, EndpointConfig, Message};
+use sinnet_alm::group::{GroupEvent as AlmEvent, GroupKind, Message as AlmMessage, Options, WebRtcAlm};
 use sinnet_alm::mesh::{Group, GroupEvent, Service, UserId};
 use sinnet_interop::browser::{Kind, Privacy};
 use sinnet_interop::lab::Lab;
+use sinnet_interop::net::PEER_ADDRESS;
 use sinnet_interop::pattern::sha256;
+use sinnet_signaling::server::tokens::{Required, Tokens};
 use tokio::time::timeout;
 
 use crate::site::{Site, Visit};
@@ -161,6 +165,51 @@ pub(crate) async fn a_group_is_made_joined_and_drawn(lab: &mut Lab, kind: Kind) 
     }
 }
 
+/// A message of either kind of group.
+enum Said {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// Takes a file by the letter of what was agreed on: its name and content.
+async fn take_file(mut next: impl AsyncFnMut() -> Said) -> (String, Vec<u8>) {
+    let Said::Text(head) = next().await else { panic!("bytes before a name") };
+    let head: Value = serde_json::from_str(&head).expect("JSON");
+    let (id, name, size) = (head["id"].clone(), head["name"].clone(), head["size"].clone());
+    assert_eq!(head, json!({"sinnet": "file", "id": id, "name": name, "size": size}));
+    let mut received = Vec::new();
+    let end = loop {
+        match next().await {
+            Said::Text(end) => break end,
+            Said::Bytes(piece) => {
+                assert!(piece.len() <= 64 * 1024);
+                assert_eq!(json!(u32::from_le_bytes(piece[..4].try_into().expect("4 bytes"))), id);
+                let offset = u64::from_le_bytes(piece[4..12].try_into().expect("8 bytes"));
+                assert_eq!(offset, received.len() as u64);
+                received.extend_from_slice(&piece[12..]);
+            }
+        }
+    };
+    assert_eq!(json!(received.len()), size);
+    let end: Value = serde_json::from_str(&end).expect("JSON");
+    assert_eq!(end, json!({"sinnet": "end", "id": id, "size": size, "sha256": sha256(&received)}));
+    (name.as_str().expect("a name").to_owned(), received)
+}
+
+/// The messages of a file.
+fn cast(id: u32, name: &str, size: Option<usize>, content: &[u8]) -> Vec<Said> {
+    let mut head = json!({"sinnet": "file", "id": id, "name": name});
+    if let Some(size) = size {
+        head["size"] = json!(size);
+    }
+    let end = json!({"sinnet": "end", "id": id, "size": content.len(), "sha256": sha256(content)});
+    let pieces = content.chunks(30_000).enumerate().map(|(at, data)| {
+        let offset = (at * 30_000) as u64;
+        Said::Bytes([&id.to_le_bytes()[..], &offset.to_le_bytes(), data].concat())
+    });
+    std::iter::once(Said::Text(head.to_string())).chain(pieces).chain([Said::Text(end.to_string())]).collect()
+}
+
 /// A native member of a mesh, which speaks the protocol of files by hand.
 struct Native {
     service: Service,
@@ -230,25 +279,11 @@ pub(crate) async fn a_mesh_has_chat_and_files_with_native_nodes(lab: &mut Lab, k
     // From a page: the announcement, the pieces, the end.
     page.call("hand.choose", json!(["notes.txt", 200_000])).await;
     page.ask("hand.click('#file-send')").await;
-    let text = |message: Message| match message {
-        Message::Text(text) => serde_json::from_str::<Value>(&text).expect("JSON"),
-        Message::Binary(bytes) => panic!("{} bytes", bytes.len()),
-    };
-    let head = text(native.message().await.1);
-    let number = head["id"].clone();
-    assert_eq!(head, json!({"sinnet": "file", "id": number, "name": "notes.txt", "size": 200_000}));
-    let mut received = Vec::new();
-    while received.len() < 200_000 {
-        let Message::Binary(piece) = native.message().await.1 else { panic!("a text between the pieces") };
-        assert!(piece.len() <= 64 * 1024);
-        assert_eq!(json!(u32::from_le_bytes(piece[..4].try_into().expect("4 bytes"))), number);
-        let offset = u64::from_le_bytes(piece[4..12].try_into().expect("8 bytes"));
-        assert_eq!(offset, received.len() as u64);
-        received.extend_from_slice(&piece[12..]);
-    }
-    assert_eq!(received, content(200_000));
-    let end = json!({"sinnet": "end", "id": number, "size": 200_000, "sha256": sha256(&received)});
-    assert_eq!(text(native.message().await.1), end);
+    let file = take_file(async || match native.message().await.1 {
+        Message::Text(text) => Said::Text(text),
+        Message::Binary(bytes) => Said::Bytes(bytes.to_vec()),
+    });
+    assert_eq!(file.await, ("notes.txt".to_owned(), content(200_000)));
     other.until("hand.file()?.save === 'notes.txt'").await;
 
     // From the native node: a file, an empty one, a stream.
@@ -256,17 +291,14 @@ pub(crate) async fn a_mesh_has_chat_and_files_with_native_nodes(lab: &mut Lab, k
         format!("hand.file()?.state === '{state}' && hand.file().said === {}", json!(said))
     };
     for (id, size, announced) in [(7, 100_000, true), (8, 0, true), (u32::MAX, 70_000, false)] {
-        let data = content(size);
-        let mut head = json!({"sinnet": "file", "id": id, "name": format!("file {id}")});
-        if announced {
-            head["size"] = json!(size);
+        let name = format!("file {id}");
+        for said in cast(id, &name, announced.then_some(size), &content(size)) {
+            match said {
+                Said::Text(text) => native.say(text).await,
+                Said::Bytes(bytes) => native.say(bytes).await,
+            }
         }
-        native.tell(head).await;
-        for (at, piece) in data.chunks(30_000).enumerate() {
-            native.piece(id, at as u64 * 30_000, piece).await;
-        }
-        native.tell(json!({"sinnet": "end", "id": id, "size": size, "sha256": sha256(&data)})).await;
-        page.until(&format!("hand.file()?.save === 'file {id}'")).await;
+        page.until(&format!("hand.file()?.save === '{name}'")).await;
         page.until(&ending("done", "received, SHA-256 verified")).await;
     }
 
@@ -303,6 +335,86 @@ pub(crate) async fn a_mesh_has_chat_and_files_with_native_nodes(lab: &mut Lab, k
     drop(native.group);
     page.until(&ending("failed", "not received: the sender has gone")).await;
     look(&page, kind, "mesh").await;
+    is_well(&other).await;
+}
+
+/// In trees, too: a native owner casts to a page, and a page to a native node.
+pub(crate) async fn trees_carry_files_between_pages_and_native_nodes(lab: &mut Lab, kind: Kind) {
+    const SIZE: usize = 1_000_000;
+    let site = Site::start(lab).await;
+    let alm = |site: &Site| {
+        let bind = EndpointConfig::bind(SocketAddr::new(PEER_ADDRESS.parse().expect("an address"), 0));
+        let options = Options { bind, ..Default::default() };
+        WebRtcAlm::new(GroupKind::Reliable, &site.url("ws", "/alm"), options)
+    };
+    let owner = site
+        .run({
+            let owner = alm(&site);
+            async move { owner.create("native", "").await.map(|_| owner) }
+        })
+        .await
+        .expect("a new group");
+    let page = visit(lab, kind, &site, "/#group=native").await;
+    page.until("document.getElementById('room-state').textContent.startsWith('in the tree')").await;
+    for said in cast(3, "cast.bin", Some(SIZE), &content(SIZE)) {
+        let sent = match said {
+            Said::Text(text) => owner.multicast(text).await,
+            Said::Bytes(bytes) => owner.multicast(bytes).await,
+        };
+        sent.expect("the owner");
+    }
+    page.until("hand.file()?.save === 'cast.bin'").await;
+    assert_eq!(page.ask("hand.file().sha256").await, json!(sha256(&content(SIZE))));
+    is_well(&page).await;
+
+    let page = visit(lab, kind, &site, "/").await;
+    page.call("hand.fill", json!(["group-name", "paged"])).await;
+    page.ask("hand.click('#create button')").await;
+    page.until("document.getElementById('room').hidden === false").await;
+    let member = site
+        .run({
+            let member = alm(&site);
+            async move { member.join("paged").await.map(|_| member) }
+        })
+        .await
+        .expect("a group");
+    page.until("document.getElementById('room-state').textContent === 'one listens'").await;
+    page.call("hand.choose", json!(["cast.bin", SIZE])).await;
+    page.ask("hand.click('#file-send')").await;
+    let file = take_file(async || {
+        loop {
+            let event = timeout(SOON, member.next_event()).await.expect("something happens soon");
+            match event.expect("the group lives") {
+                AlmEvent::Message { message: AlmMessage::Text(text), .. } => return Said::Text(text),
+                AlmEvent::Message { message: AlmMessage::Bytes(bytes), .. } => {
+                    return Said::Bytes(bytes.to_vec());
+                }
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(file.await, ("cast.bin".to_owned(), content(SIZE)));
+    is_well(&page).await;
+}
+
+/// A server that wants tokens gets the one that was typed in, or that stood in the link.
+pub(crate) async fn a_token_is_shown_to_a_server_that_wants_one(lab: &mut Lab, kind: Kind) {
+    const TOKEN: &str = "a-token-of-the-list";
+    let tokens = Tokens::new(Required::All, vec![TOKEN.to_owned()], None).expect("a token");
+    let site = Site::start_with(lab, |config| config.tokens = tokens).await;
+    let page = visit(lab, kind, &site, "/").await;
+    page.call("hand.fill", json!(["group-name", "closed"])).await;
+    page.ask("hand.click('#create button')").await;
+    page.until("document.getElementById('lobby-state').textContent.includes('token')").await;
+    assert_eq!(page.ask("document.getElementById('token-field').open").await, true);
+    page.call("hand.fill", json!(["token", TOKEN])).await;
+    page.ask("hand.click('#create button')").await;
+    page.until("document.getElementById('room').hidden === false").await;
+    assert_eq!(page.ask("document.getElementById('share').value.includes('token')").await, false);
+    let other = visit(lab, kind, &site, &format!("/#group=closed&token={TOKEN}")).await;
+    other.until("document.getElementById('room-state').textContent.startsWith('in the tree')").await;
+    assert_eq!(other.ask("location.hash").await, "#group=closed");
+    is_well(&page).await;
     is_well(&other).await;
 }
 
