@@ -30,6 +30,8 @@ struct State {
     events: VecDeque<(GroupEvent, u64)>,
     bytes: u64,
     others: usize,
+    /// A [`GroupEvent::TreeUpdate`] waits: another would say nothing new.
+    tree_update: bool,
     dropped: u64,
     ended: bool,
 }
@@ -58,7 +60,11 @@ impl Queue {
     /// Anything else; dropped if nobody has taken a thousand of them.
     pub(crate) fn push(&self, event: GroupEvent) {
         let mut state = self.state();
+        if event == GroupEvent::TreeUpdate && std::mem::replace(&mut state.tree_update, true) {
+            return;
+        }
         if state.others >= MAX_EVENTS {
+            state.tree_update &= event != GroupEvent::TreeUpdate;
             state.dropped += 1;
             return;
         }
@@ -95,6 +101,7 @@ impl Queue {
                     let was_full = state.bytes >= MAX_BYTES;
                     state.bytes -= cost;
                     state.others -= usize::from(cost == 0);
+                    state.tree_update &= event != GroupEvent::TreeUpdate;
                     if was_full && state.bytes < MAX_BYTES {
                         self.room.notify_one();
                     }
@@ -145,15 +152,27 @@ mod tests {
     async fn what_nobody_takes_is_dropped_and_the_end_is_told_all_the_same() {
         let queue = Queue::default();
         for _ in 0..MAX_EVENTS + 10 {
-            queue.push(GroupEvent::TreeUpdate);
+            queue.push(GroupEvent::ServerRegained);
         }
         queue.end(GroupEvent::Closed(Ended::Left));
         assert_eq!(queue.dropped(), 10);
         for _ in 0..MAX_EVENTS {
-            assert_eq!(queue.next().await, Some(GroupEvent::TreeUpdate));
+            assert_eq!(queue.next().await, Some(GroupEvent::ServerRegained));
         }
         assert_eq!(queue.next().await, Some(GroupEvent::Closed(Ended::Left)));
         assert_eq!((queue.next().await, queue.next().await), (None, None));
+    }
+
+    #[tokio::test]
+    async fn news_of_the_tree_waits_once() {
+        let queue = Queue::default();
+        for _ in 0..2 {
+            queue.push(GroupEvent::TreeUpdate);
+            queue.push(GroupEvent::TreeUpdate);
+            queue.push(GroupEvent::ServerRegained);
+            assert_eq!(queue.next().await, Some(GroupEvent::TreeUpdate));
+            assert_eq!(queue.next().await, Some(GroupEvent::ServerRegained));
+        }
     }
 
     #[tokio::test]
