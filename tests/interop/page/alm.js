@@ -3,12 +3,18 @@
 globalThis.alm = (() => {
   let member = null;
   let hash = null;
-  const log = { states: [], texts: [], files: [], missed: [], errors: [], tree: null, bytes: 0, server: [] };
+  const log = { states: [], texts: [], files: [], missed: [], errors: [], tree: null, bytes: 0, server: [], pause: 0 };
 
   addEventListener('error', ({ message }) => log.errors.push(message));
   addEventListener('unhandledrejection', ({ reason }) => log.errors.push(String(reason)));
 
+  let last = null;
+
   function onMessage(data) {
+    // The longest time within a file in which nothing came, in milliseconds.
+    const now = performance.now();
+    if (hash && last !== null) log.pause = Math.max(log.pause, Math.round(now - last));
+    last = now;
     if (data instanceof ArrayBuffer) {
       log.bytes += data.byteLength;
       hash?.update(new Uint8Array(data));

@@ -52,7 +52,9 @@ impl Member {
     pub(crate) async fn has_files(&self, count: usize, size: usize) {
         self.visit.until(&format!("alm.log.files.length === {count}")).await;
         let hash = sha256(&pattern(SEED, size));
-        assert_eq!(self.visit.ask("alm.log.files").await, json!(vec![hash; count]), "node {}", self.id);
+        let said =
+            self.visit.ask("[alm.id(), alm.log.bytes, alm.log.missed, alm.log.states, alm.stats()]").await;
+        assert_eq!(self.visit.ask("alm.log.files").await, json!(vec![hash; count]), "{said}");
     }
 
     /// Nothing was thrown in the page, and no promise of the group was broken.
