@@ -45,7 +45,10 @@ pub(crate) async fn run(args: DemoArgs, screen: &Screen) -> Result<(), Failure> 
     let result = tokio::select! {
         result = play(&args, &url, screen) => result,
         () = turn_away(&mut server) => Ok(()),
-        () = interrupt.came() => Ok(()),
+        () = interrupt.came() => match args.once {
+            true => Err(Failure::new("stopped before all had the file")),
+            false => Ok(()),
+        },
     };
     server.shutdown(Duration::from_secs(2)).await;
     result
