@@ -28,7 +28,8 @@ export const DEFAULTS = Object.freeze({
   history: Infinity,
   /** Bytes that may be on their way to a node, or wait in it. */
   window: 1 << 20,
-  /** How long a child that lags by a window holds back the others. */
+  /** How long a child that lags by half a window holds back the others without taking anything, or less than an eighth of
+   *  a window while others could take more. */
   patience: 2000,
   /** How often the owner asks everybody for their links. */
   treeInterval: 2000,

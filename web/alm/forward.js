@@ -126,7 +126,7 @@ export function startSending(node, link, attach) {
   link.cursor = newcomer ? node.store.history(node.config.history) ?? node.next : attach.next;
   link.credit = attach.credit;
   link.sent = 0;
-  link.behindSince = null;
+  link.behind = null;
   // Who comes for the past does not hold back the present.
   link.straggler = lag(node, link) > node.config.window;
 }
@@ -192,17 +192,26 @@ export function grant(node) {
   }
 }
 
-/** Children that lag by more than a window for too long stop holding back the others, until they have caught up. */
+/** Children that lag and take nothing for too long, or next to nothing while others could take more, stop holding back the
+ *  others, until they have caught up. Half a window is where `publish` and credit may stop for them; one that lags and takes
+ *  its share is what back-pressure is for. Of one that is silent, too, nothing is to be expected. */
 export function judgeChildren(node, now) {
   const { window, patience } = node.config;
-  for (const link of node.eagerChildren()) {
-    const behind = lag(node, link);
-    if (behind >= window / 2) {
-      link.behindSince ??= now;
-      link.straggler ||= behind >= window && now - link.behindSince >= patience;
-    } else {
-      link.behindSince = null;
+  const children = node.eagerChildren();
+  const lags = (link) => lag(node, link) >= window / 2;
+  const hungry = children.some((link) => !lags(link));
+  for (const link of children) {
+    if (!lags(link)) {
+      link.behind = null;
       link.straggler = false;
+      continue;
+    }
+    link.straggler ||= link.ours && now - link.lastHeard >= node.silence() * 2;
+    link.behind ??= { since: now, sent: link.sent };
+    if (now - link.behind.since >= patience) {
+      const taken = link.sent - link.behind.sent;
+      link.straggler ||= taken <= 0 || (hungry && taken < window / 8);
+      link.behind = { since: now, sent: link.sent };
     }
   }
   grant(node);

@@ -36,7 +36,8 @@ export class Link {
   cursor = null;
   sent = 0;
   credit = 0;
-  behindSince = null;
+  /** Down: since when it lags, and what had been sent to it then: `{since, sent}`. */
+  behind = null;
   /** Down: it lags for so long that it no longer holds back the others. */
   straggler = false;
   /** Down: it was promised a place that another child has to leave. */

@@ -307,6 +307,13 @@ export class Member {
   /** A connection that comes up. `carry` takes its signals to the peer; `done` is told when it is up, or not to be. */
   #setup({ peer, isUp, ours, carry, done = () => {}, attempt = null }) {
     const key = `${isUp ? 'up' : 'down'} ${peer}`;
+    const other = this.#setups.get(`${isUp ? 'down' : 'up'} ${peer}`);
+    if (other) {
+      // Both want to be the other's child. The lower number is the parent if the sum of both is odd, otherwise the higher.
+      const isParent = (this.id < peer) === (((this.id ^ peer) & 1) === 1);
+      if (isUp === isParent) return null;
+      other.connection.close();
+    }
     this.#setups.get(key)?.connection.close();
     if (this.#setups.size >= MAX_SETUPS) return null;
     let id = null;

@@ -375,6 +375,117 @@ test('a node under another number goes on where it was', () => {
   assert.deepEqual(node.path, [0, 8]);
 });
 
+/** Publishes until the group is full, then lets time pass until it takes one more. Gives how long that was. */
+function untilWritable(wire, each) {
+  while (wire.publish(1, 991) === null);
+  const begun = wire.now;
+  while (wire.publish(1, 991) !== null) {
+    wire.now += 50;
+    wire.nodes[0].handleTimeout(wire.now);
+    each();
+    wire.nodes[2].handleTimeout(wire.now);
+    wire.settle();
+    assert.ok(wire.now - begun < 4000, 'it holds up the tree for ever');
+  }
+  return wire.now - begun;
+}
+
+function withSlowChild() {
+  const wire = new Wire(small(), 3);
+  const slow = wire.link(0, 1);
+  wire.link(0, 2);
+  wire.publish(1, 991);
+  wire.blocked.add(`0 ${slow}`);
+  return [wire, slow];
+}
+
+test('a child that stops between half a window and a whole one does not stop the tree', () => {
+  const [wire, slow] = withSlowChild();
+  while (wire.publish(1, 991) === null);
+  // It takes a little, so that it lags by less than a window, and then no more.
+  assert.ok(wire.nodes[0].pollTransmit(slow) && wire.nodes[0].pollTransmit(slow));
+  untilWritable(wire, () => wire.nodes[0].handleInput(wire.now, slow, beat({}).raw));
+});
+
+test('a child that is slow but steady sets the pace and misses nothing', () => {
+  const [wire, slow] = withSlowChild();
+  let published = 1;
+  while (published < 300) {
+    if (wire.publish(1, 991) === null) {
+      published++;
+      continue;
+    }
+    wire.now += 50;
+    for (const node of wire.nodes) node.handleTimeout(wire.now);
+    const frame = wire.nodes[0].pollTransmit(slow);
+    if (frame) wire.nodes[1].handleInput(wire.now, slow, frame);
+    wire.nodes[0].handleInput(wire.now, slow, beat({}).raw);
+    wire.settle();
+  }
+  wire.blocked.clear();
+  wire.settle();
+  assert.deepEqual(wire.got(1), range(1, published));
+  assert.deepEqual(wire.got(2), range(1, published));
+});
+
+test('a child that has died holds up the tree for less than it takes to be given up', () => {
+  const [wire] = withSlowChild();
+  const took = untilWritable(wire, () => {});
+  assert.ok(took <= 1800, `${took} ms`);
+  assert.equal(wire.nodes[0].children.length, 2, 'it may still come back');
+});
+
+test('a parent hears at once of a standby that comes and goes', () => {
+  const wire = new Wire({}, 3);
+  wire.link(0, 1);
+  wire.link(0, 2);
+  const below = () => [...wire.nodes[0].links.values()].find((link) => link.peer === 2);
+  assert.equal(below().parents, 1);
+  const standby = wire.link(1, 2);
+  assert.equal(below().parents, 2);
+  wire.nodes[2].linkDown(wire.now, standby);
+  wire.settle();
+  assert.equal(below().parents, 1);
+});
+
+test('a standby below the parent that died is not taken, one below a parent that sent the node away is', () => {
+  for (const [reason, parent] of [[null, null], [Detach.LEAVING, null], [Detach.PLACE_NEEDED, 2]]) {
+    const node = new Node({}, 9, false, 1000, randomFrom(5));
+    node.join(1000);
+    node.linkUp(1000, 1, 1, true, true);
+    node.handleInput(1000, 1, pathOf([0, 1], 1n).raw);
+    node.linkUp(1000, 2, 2, true, true);
+    node.handleInput(1000, 2, pathOf([0, 1, 2], 1n).raw);
+    assert.deepEqual([node.parent, node.standbys], [1, [2]]);
+    if (reason === null) node.linkDown(1010, 1);
+    else node.handleInput(1010, 1, detachFrame(reason).raw);
+    assert.equal(node.parent, parent, `reason ${reason}`);
+  }
+});
+
+test('a child that leaves for slowness lowers the degree, if the others could take more, too', () => {
+  const wire = new Wire({}, 4);
+  const links = range(1, 3).map((child) => wire.link(0, child));
+  for (const [at, link] of links.entries()) {
+    wire.blocked.add(`0 ${link}`);
+    assert.equal(wire.nodes[0].children.length, 3, `child ${at}`);
+  }
+  wire.publish(3, 100);
+  wire.nodes[0].handleInput(wire.now, links[0], detachFrame(Detach.SLOW).raw);
+  wire.nodes[0].handleJoin(wire.now, join(9, 1));
+  wire.settle();
+  assert.equal(wire.events[0].filter(({ type }) => type === 'acceptJoin').length, 0);
+  wire.advance(100);
+  for (let second = 0; second < 61; second++) {
+    wire.now += 1000;
+    for (const link of links) wire.nodes[0].handleInput(wire.now, link, beat({}).raw);
+    wire.nodes[0].handleTimeout(wire.now);
+  }
+  wire.nodes[0].handleJoin(wire.now, join(9, 1));
+  wire.settle();
+  assert.equal(wire.events[0].filter(({ type }) => type === 'acceptJoin').length, 1);
+});
+
 test('no order of words and calls breaks a node', () => {
   const seed = Number(process.env.SINNET_SEED ?? 1);
   for (let run = 0; run < 300; run++) {
