@@ -21,6 +21,10 @@ const LATE = 64;
 const RADIUS = 15;
 const MARGIN = 26;
 
+/** A tree that would be higher is drawn smaller. */
+const HIGH = 560;
+const SMALL_RADIUS = 11;
+
 export class TreeView {
   #frame;
   #svg;
@@ -38,6 +42,10 @@ export class TreeView {
   #describe;
   #resize;
   #width = 0;
+  #radius = RADIUS;
+  /** Where we have scrolled to: whoever scrolls elsewhere is left alone. */
+  #scrolled = 0;
+  #height = 0;
 
   /** Draws into an element; `describe(node)` gives `[term, value]` pairs on our connection with a node. */
   constructor(frame, details, describe) {
@@ -100,7 +108,9 @@ export class TreeView {
     const width = Math.max(this.#width, 200);
     // From the top down if all leaves have room next to each other, else from the left, as lines are read.
     const down = across * 46 + 2 * MARGIN <= width;
-    const step = down ? Math.min(110, (width - 2 * MARGIN) / Math.max(across - 1, 1)) : 40;
+    const small = !down && across * 40 > HIGH;
+    this.#radius = small ? SMALL_RADIUS : RADIUS;
+    const step = down ? Math.min(110, (width - 2 * MARGIN) / Math.max(across - 1, 1)) : small ? 25 : 40;
     const level = down ? 84 : Math.max(54, Math.min(130, (width - 2 * MARGIN - 60) / Math.max(depth, 1)));
     const breadth = (across - 1) * step;
     const size = down
@@ -114,6 +124,7 @@ export class TreeView {
     this.#svg.setAttribute('width', size.width);
     this.#svg.setAttribute('height', size.height);
     this.#svg.classList.toggle('down', down);
+    this.#svg.classList.toggle('small', small);
 
     const lines = new Map();
     let before = null;
@@ -149,6 +160,16 @@ export class TreeView {
       path.setAttribute('d', line);
       path.setAttribute('class', standby ? 'standby' : 'edge');
     }
+    // Reading where it is scrolled to has the browser lay the page out, so only when it may have to be scrolled.
+    if (size.height !== this.#height && order.length > 0) this.#showRoot(point(places.get(order[0]))[1]);
+    this.#height = size.height;
+  }
+
+  /** Keeps the first node in the middle of a tree that is higher than its frame. */
+  #showRoot(y) {
+    if (Math.abs(this.#frame.scrollTop - this.#scrolled) > 2) return;
+    this.#frame.scrollTop = y - this.#frame.clientHeight / 2;
+    this.#scrolled = this.#frame.scrollTop;
   }
 
   #group(node, at) {
@@ -157,13 +178,12 @@ export class TreeView {
       group = document.createElementNS(SVG, 'g');
       group.setAttribute('role', 'treeitem');
       group.append(...['circle', 'text', 'text'].map((name) => document.createElementNS(SVG, name)));
-      const [circle, label, figure] = group.children;
-      circle.setAttribute('r', RADIUS);
-      label.setAttribute('class', 'label');
-      figure.setAttribute('class', 'figure');
+      group.children[1].setAttribute('class', 'label');
+      group.children[2].setAttribute('class', 'figure');
       this.#groups.set(node.id, group);
     }
-    const [, label, figure] = group.children;
+    const [circle, label, figure] = group.children;
+    circle.setAttribute('r', this.#radius);
     const health = healthOf(node);
     group.setAttribute('class', `node ${health}${node.isSelf ? ' self' : ''}${node.id === this.#chosen ? ' chosen' : ''}${at.children.length > 0 ? ' inner' : ''}`);
     group.setAttribute('aria-level', at.depth + 1);
