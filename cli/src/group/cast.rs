@@ -67,11 +67,12 @@ async fn cast(
         }
     };
     group.flush().await.context("not cast")?;
+    // Some leave as soon as they have it.
+    let count = nodes(group).await;
     let sent = now();
-    let all = timeout(LINGER, all_have_it(group, sent)).await.is_ok();
     let summary = bar.summary();
     drop(bar);
-    let count = nodes(group).await;
+    let all = timeout(LINGER, all_have_it(group, sent)).await.is_ok();
     screen.say(format!("{}: {summary}, to {}\nSHA-256 {}", given.name, members(count as u32), given.sha256));
     if !all {
         screen.say("some have not said yet that they have all of it");

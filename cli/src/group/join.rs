@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use sinnet_alm::group::{Ended, GroupEvent, GroupKind, Message, WebRtcAlm};
+use sinnet_alm::group::{Ended, GroupEvent, GroupKind, Message, NodeId, WebRtcAlm};
 
 use super::take::{Happening, Out, Taken, Taker};
 use super::{Interrupt, member};
@@ -68,18 +68,7 @@ impl Visit<'_> {
                         "{count} messages are lost: this node was too slow, or alone for too long"
                     ));
                 }
-                GroupEvent::ParentChange(parent) if tree => {
-                    let path = group.status().await.map(|status| status.path).unwrap_or_default();
-                    let path: Vec<String> = path.iter().map(|id| id.0.to_string()).collect();
-                    match parent {
-                        Some(parent) => self.screen.say(format!(
-                            "node {} delivers; from the owner: {}",
-                            parent.0,
-                            path.join(" → ")
-                        )),
-                        None => self.screen.say("nobody delivers"),
-                    }
-                }
+                GroupEvent::ParentChange(parent) if tree => self.show_way(group, parent).await,
                 GroupEvent::Closed(Ended::GroupGone(reason)) => {
                     let left = self.taker.give_up("the group has gone");
                     let failed = left
@@ -97,6 +86,16 @@ impl Visit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Who delivers, and the nodes from the owner to this one, if it is known yet.
+    async fn show_way(&self, group: &WebRtcAlm, parent: Option<NodeId>) {
+        let Some(parent) = parent else { return self.screen.say("nobody delivers") };
+        let path = group.status().await.map(|status| status.path).unwrap_or_default();
+        let path: Vec<String> = path.iter().map(|id| id.0.to_string()).collect();
+        let way =
+            if path.is_empty() { String::new() } else { format!("; from the owner: {}", path.join(" → ")) };
+        self.screen.say(format!("node {} delivers{way}", parent.0));
     }
 
     /// A file's end, if this message is one.

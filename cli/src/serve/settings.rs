@@ -130,6 +130,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "SINNET_JOIN_RATE", value_name = "N", help_heading = "Limits")]
     pub(crate) join_rate: Option<u32>,
 
+    /// Joins of one tree that are under way at once. Default: 2048.
+    #[arg(long, env = "SINNET_MAX_JOINS", value_name = "N", help_heading = "Limits")]
+    pub(crate) max_joins: Option<usize>,
+
     /// Browsers connected with this process at once. Default: 64.
     #[arg(long, env = "SINNET_MAX_VISITORS", value_name = "N", help_heading = "Limits")]
     pub(crate) max_visitors: Option<usize>,
@@ -187,7 +191,7 @@ impl Settings {
         or!(
             self, other,
             listen port host files save max_size congestion tls tls_cert tls_key allow_host allow_origin require_token token
-            token_key metrics max_connections max_per_address address_rate socket_rate max_message max_groups max_members join_rate
+            token_key metrics max_connections max_per_address address_rate socket_rate max_message max_groups max_members join_rate max_joins
             max_visitors idle_timeout slow_timeout shutdown_timeout
         )
     }
@@ -252,6 +256,7 @@ impl Settings {
         set(&mut config.p2p.max_groups, self.max_groups);
         set(&mut config.p2p.max_members, self.max_members);
         set(&mut config.alm.joins_per_second, self.join_rate);
+        set(&mut config.alm.max_joins, self.max_joins);
         set(&mut config.limits.ping_interval, self.idle_timeout.map(|timeout| seconds(timeout) / 3));
         set(&mut config.limits.send_timeout, self.slow_timeout.map(seconds));
         Ok((config, made))

@@ -35,6 +35,9 @@ pub struct Limits {
     pub max_groups: usize,
     /// Joins that a group's owner is told of per second in the long run, and twice as many at once; 200 by default.
     pub joins_per_second: u32,
+    /// Joins of a group that are under way at once, each with its socket; 2048 by default. How many nodes a group has, the
+    /// server does not know.
+    pub max_joins: usize,
     /// How long a socket may take to say what it is for. 30 s by default.
     pub introduction: Duration,
     /// How long a join and its acceptors may keep their sockets. 150 s by default: the original's nodes give up after 120.
@@ -46,6 +49,7 @@ impl Default for Limits {
         Self {
             max_groups: 1024,
             joins_per_second: 200,
+            max_joins: 2048,
             introduction: Duration::from_secs(30),
             join_lifetime: Duration::from_secs(150),
         }
@@ -79,6 +83,8 @@ struct Group {
     /// Makes the proofs of its nodes' numbers, so that none has to be kept: from the owner's secret if it has said one.
     proofs: hmac::Key,
     joins: Bucket,
+    /// Sockets of joiners that are open.
+    joining: usize,
 }
 
 /// What a socket is for.
@@ -92,6 +98,7 @@ enum Role {
 
 #[derive(Debug)]
 struct Joiner {
+    group: u64,
     node: u32,
     secret: String,
     /// By relay key; `None` has closed.
@@ -219,6 +226,7 @@ impl Server {
                 next_node: first_node,
                 proofs,
                 joins: Bucket::full(now, self.limits.joins_per_second.saturating_mul(2)),
+                joining: 0,
             },
         );
         self.settle(socket, Role::Owner(id), None);
@@ -231,7 +239,7 @@ impl Server {
         let id = self.find_group(message.get("g"))?;
         self.must_be_new(socket)?;
         let secret = self.secret();
-        let rate = self.limits.joins_per_second;
+        let (rate, most) = (self.limits.joins_per_second, self.limits.max_joins);
         let Some(group) = self.groups.get_mut(&id) else { return Err(unknown_group(message.get("g"))) };
         // A number without its proof is as good as none: it could be anybody's.
         let said = message.get("i").and_then(|node| u32::try_from(node.as_u64()?).ok());
@@ -239,6 +247,9 @@ impl Server {
             let proof = decode_hex(proof.as_str()?)?;
             said.filter(|node| hmac::verify(&group.proofs, &node.to_be_bytes(), &proof).is_ok())
         });
+        if group.joining >= most {
+            return Err("too many are joining this group; try again later".to_owned());
+        }
         if !group.joins.take(now, rate, rate.saturating_mul(2)) {
             return Err("too many join this group at once; try again in a second".to_owned());
         }
@@ -250,6 +261,7 @@ impl Server {
                 node
             }
         };
+        group.joining += 1;
         let proof = encode_hex(hmac::sign(&group.proofs, &node.to_be_bytes()).as_ref());
         let (owner, name, description) = (group.owner, group.name.clone(), group.description.clone());
         message.insert("i".to_owned(), node.into());
@@ -261,7 +273,7 @@ impl Server {
         );
         self.joins.insert(secret.clone(), socket);
         let most_acceptors = wanted.saturating_mul(2) as usize;
-        let joiner = Joiner { node, secret, acceptors: Vec::new(), most_acceptors };
+        let joiner = Joiner { group: id, node, secret, acceptors: Vec::new(), most_acceptors };
         self.settle(socket, Role::Joiner(joiner), Some(now + self.limits.join_lifetime));
         self.stats.joins += 1;
         Ok(())
@@ -426,6 +438,9 @@ impl Hub for Server {
             }
             Role::Joiner(joiner) => {
                 self.joins.remove(&joiner.secret);
+                if let Some(group) = self.groups.get_mut(&joiner.group) {
+                    group.joining = group.joining.saturating_sub(1);
+                }
                 for acceptor in joiner.acceptors.into_iter().flatten() {
                     self.shut(acceptor, "the joining node has gone");
                 }

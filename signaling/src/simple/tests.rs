@@ -271,6 +271,25 @@ fn who_may_not_create_or_join_is_told_why() {
 }
 
 #[test]
+fn one_groups_joins_do_not_take_all_sockets() {
+    let limits = Limits { max_joins: 3, ..Limits::default() };
+    let mut room = Room::with(Server::new(limits, [7; 32]));
+    room.group("room");
+    room.group("other");
+    let first = room.join(json!({"m": "join", "g": "room"})).0;
+    for _ in 1..3 {
+        room.join(json!({"m": "join", "g": "room"}));
+    }
+    let late = room.open();
+    room.say(late, json!({"m": "join", "g": "room"}));
+    assert!(room.only().1["r"].as_str().is_some_and(|r| r.starts_with("too many are joining")));
+    assert_eq!(room.join(json!({"m": "join", "g": "other"})).2["r"], "ok");
+    room.close(first);
+    room.say(late, json!({"m": "join", "g": "room"}));
+    assert_eq!(room.out()[1].1["r"], "ok", "a place comes back with the socket");
+}
+
+#[test]
 fn groups_are_limited_and_their_names_come_free() {
     let mut room = Room::new();
     let owners: Vec<_> = (0..1024).map(|i| room.group(&format!("group {i}"))).collect();
