@@ -15,7 +15,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) const JOIN_LINGERS: Duration = Duration::from_secs(10);
 
 /// A join that nobody has answered yet is left alone for so long, before it is made anew.
-pub(crate) const JOIN_SETTLES: Duration = Duration::from_secs(2);
+pub(crate) const JOIN_SETTLES: Duration = Duration::from_millis(700);
 
 /// The owner's socket, for as long as the group is to be found.
 #[derive(Debug)]
