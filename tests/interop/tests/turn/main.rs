@@ -1,7 +1,9 @@
 //! TURN with coturn: our client with its server, our server with its client, and both of ours on real sockets.
 //!
-//! coturn is needed (Debian's package of that name); all of it stays on 127.0.0.1.
+//! coturn is needed (Debian's package of that name), and for the browsers root and the two namespaces; all else stays on
+//! 127.0.0.1.
 
+mod browsers;
 mod coturn;
 mod server;
 mod wire;
