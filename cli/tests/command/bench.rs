@@ -47,3 +47,15 @@ async fn idle_reports_memory_per_connection() {
     positive(&result, &["rss_kib"]);
     assert!(result["rss_kib_per_conn"].as_f64().is_some_and(|kib| kib >= 0.0), "{result}");
 }
+
+#[tokio::test]
+async fn load_loses_no_websocket_and_no_join() {
+    let output =
+        command(&["load", "--sockets", "30", "--joins", "30", "--seconds", "1"]).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (name, value) in [("sockets", 30), ("lost", 0), ("joins", 30), ("joins_failed", 0)] {
+        assert_eq!(result[name], value, "{name} in {result}");
+    }
+    assert!(result["rss_kib"].as_u64() > Some(1000), "{result}");
+}
