@@ -184,11 +184,12 @@ pub(crate) async fn a_hidden_page_keeps_time(lab: &mut Lab, kind: Kind) {
         globalThis.setTimeout = (call, wait, ...rest) => inTime(call, Math.max(wait, 3000), ...rest);";
     let site = Site::start(lab).await;
     let browser = lab.browser(kind, Privacy::Default).await;
-    let arguments = json!(["hidden", {}]);
+    // Nothing else that would wake it between the child's heartbeats, of which there is one a second.
+    let arguments = json!(["hidden", { "treeUpdateInterval": 600_000 }]);
     let owner = Member::enter_after(browser, &site, HIDE, "alm.create", arguments).await;
     let member = Member::join(browser, &site, "hidden", json!({})).await;
-    // Some seconds' worth of heartbeats, with 59 bytes each.
-    let enough = member.visit.ask("alm.stats().controlSent").await.as_u64().expect("a count") + 5 * 59;
+    // Some seconds' worth of heartbeats, of 43 bytes each.
+    let enough = member.visit.ask("alm.stats().controlSent").await.as_u64().expect("a count") + 6 * 43;
     member.visit.until(&format!("alm.stats().controlSent >= {enough}")).await;
     let lost = member.visit.ask("[alm.stats().parentsLost, alm.log.states.length]").await;
     assert_eq!(lost, json!([0, 2]), "it was connecting and connected, and nothing else");
