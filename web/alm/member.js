@@ -22,6 +22,9 @@ const MAX_SETUPS = 32;
 const MAX_JOINS = 3;
 const JOIN_TIME = 30_000;
 
+/** A parent that has answered gets so long until the server is asked for another. */
+const ANSWERED = 5000;
+
 /** How long a promised place waits for an offer through the tree. */
 const EXPECT = 10_000;
 
@@ -220,6 +223,7 @@ export class Member {
   #onEvent(event) {
     switch (event.type) {
       case 'joinByServer':
+        if (this.#hasAnswer()) break;
         this.#ask(event.wanted, event.path).then(() => this.#server(true), ({ message }) => this.#server(false, message));
         break;
       case 'acceptJoin':
@@ -344,10 +348,14 @@ export class Member {
         if (id !== null) this.#tell((node, at) => node.linkDown(at, id));
       },
     });
-    const setup = { connection, attempt };
+    const setup = { connection, attempt, isUp, since: now() };
     this.#setups.set(key, setup);
     say('connecting');
     return connection;
+  }
+
+  #hasAnswer() {
+    return [...this.#setups.values()].some(({ isUp, since }) => isUp && now() - since < ANSWERED);
   }
 
   /** The node has forgotten a link; a last word may be left. */
