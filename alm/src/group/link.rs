@@ -30,7 +30,8 @@ pub(crate) enum LinkEvent {
     Closed(String),
 }
 
-/// The negotiation of one connection. Dropping it closes the connection, unless [`Connection::close`] does it in order.
+/// The negotiation of one connection. It is to be ended with [`Connection::close`]: its task has a handle, too, until the
+/// channel is open.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: PeerConnection,
@@ -122,6 +123,8 @@ async fn run(id: LinkId, peer: PeerConnection, ours: Option<DataChannel>, inputs
     let channel = loop {
         let opened: OptionFuture<_> = ours.as_ref().map(|channel| channel.opened()).into();
         tokio::select! {
+            // Nobody wants to hear of it any more.
+            () = inputs.closed() => return,
             Some(opened) = opened => match (opened, &ours) {
                 (Ok(()), Some(channel)) => break channel.clone(),
                 (Err(error), _) => {

@@ -519,6 +519,8 @@ impl Driver {
         }
         self.tell_state(link.peer, link.direction, link.last_state());
         self.node.link_down(now, id);
+        // One that has never been up would wait for ever: nothing ends it but this.
+        drop(link.connection.close());
     }
 
     /// The node has given a link up: its last words, then the end.

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sinnet::EndpointConfig;
+use sinnet::{Endpoint, EndpointConfig};
 use sinnet_signaling::{Server, ServerConfig};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -82,6 +82,16 @@ async fn until(member: &WebRtcAlm, what: &str, wanted: impl Fn(&super::Status) -
     }
 }
 
+/// Until no connection of the endpoint's is left.
+async fn until_released(endpoint: &Endpoint, what: &str) {
+    let waiting = async {
+        while endpoint.held()[0] > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("{what}: {:?}", endpoint.held()));
+}
+
 /// A member on a thread and runtime of its own, so that it can die without a word.
 struct Mortal {
     alm: WebRtcAlm,
@@ -151,7 +161,16 @@ async fn five_members_get_what_the_owner_sends_and_the_fifth_hangs_below_another
 async fn two_siblings_that_want_each_other_as_standby_get_one_connection() {
     let (_server, url) = server().await;
     let _owner = owner(&url, GroupKind::Reliable, options()).await;
-    let members = [member(&url).await, member(&url).await];
+    let mut endpoints = Vec::new();
+    let mut members = Vec::new();
+    for _ in 0..2 {
+        let endpoint = Endpoint::bind("127.0.0.1:0").await.unwrap();
+        let own = Options { endpoint: Some(endpoint.clone()), ..options() };
+        let member = WebRtcAlm::new(GroupKind::Reliable, &url, own);
+        member.join("room").await.unwrap();
+        endpoints.push(endpoint);
+        members.push(member);
+    }
     for member in &members {
         until(member, "it is in the tree", |status| status.parent == Some(NodeId(0))).await;
     }
@@ -168,6 +187,10 @@ async fn two_siblings_that_want_each_other_as_standby_get_one_connection() {
         }
     };
     timeout(SOON, linked).await.expect("one stands by for the other");
+    for (member, endpoint) in members.iter().zip(&endpoints) {
+        member.leave().await;
+        until_released(endpoint, "the attempt that gave way is over, too").await;
+    }
 }
 
 #[tokio::test]

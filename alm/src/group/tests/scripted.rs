@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
-use sinnet::{DataChannel, DataChannelOptions, Endpoint, PeerConnection, SessionDescription};
+use sinnet::{DataChannel, DataChannelOptions, PeerConnection, SessionDescription};
 use sinnet_signaling::{Client, Session};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as WsMessage;

@@ -133,6 +133,8 @@ async fn a_server_that_lies_is_survived() {
     let url = liar(says).await;
     let mut hasty = options();
     hasty.patience = Duration::from_secs(1);
+    let endpoint = Endpoint::bind("127.0.0.1:0").await.unwrap();
+    hasty.endpoint = Some(endpoint.clone());
     let member = WebRtcAlm::new(GroupKind::Reliable, &url, hasty);
     member.join("room").await.unwrap();
     let (mut connecting, mut failed) = (0, 0);
@@ -145,6 +147,8 @@ async fn a_server_that_lies_is_survived() {
         }
     }
     assert!((3..=8).contains(&connecting), "{connecting} connections for a join of two");
+    member.leave().await;
+    until_released(&endpoint, "attempts that came to nothing are over").await;
 
     let owner = WebRtcAlm::new(GroupKind::Reliable, &url, options());
     owner.create("room", "").await.unwrap();
