@@ -111,7 +111,7 @@ pub(crate) struct Driver {
     writable: bool,
     flushes: Vec<oneshot::Sender<()>>,
     server_lost: bool,
-    /// Since when the server knows no such group, and its words.
+    /// Since when the server knows no such group, or not this node, and its words.
     refused: Option<(Instant, String)>,
     next_tick: Instant,
 }

@@ -135,7 +135,11 @@ impl Driver {
                         self.refused = None;
                         self.proof = message.get("t").cloned().unwrap_or(Value::Null);
                     }
-                    Ok(()) => self.refuse(now, "the server has given this node another number".to_owned()),
+                    Ok(()) => {
+                        let reason = "the server has given this node another number".to_owned();
+                        self.refused.get_or_insert((now, reason.clone()));
+                        self.refuse(now, reason);
+                    }
                     Err(reason) => self.refuse(now, reason),
                 }
             }
@@ -169,10 +173,13 @@ impl Driver {
         }
     }
 
-    /// The server does not let us in.
+    /// The server does not let us in. A group that it does not know may be gone for good; a server that is busy, for example,
+    /// will take another join.
     fn refuse(&mut self, now: Instant, reason: String) {
         tracing::debug!(node = %self.node.id(), reason, "a join was refused");
-        self.refused.get_or_insert((now, reason));
+        if reason.starts_with("unknown group") {
+            self.refused.get_or_insert((now, reason));
+        }
         self.end_join(now);
     }
 

@@ -102,6 +102,24 @@ async fn liar(says: Vec<Value>) -> String {
 }
 
 #[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_one_that_knows_no_such_group_is_not_for_ever() {
+    let mut hasty = options();
+    hasty.give_up = Duration::from_millis(300);
+    let refusing = async |reason: &str| {
+        let says =
+            [json!({"m": "join", "r": "ok", "g": 0, "i": 7}), json!({"m": "join", "r": reason})].to_vec();
+        let member = WebRtcAlm::new(GroupKind::Reliable, &liar(says).await, hasty.clone());
+        member.join("room").await.unwrap();
+        member
+    };
+    let gone = refusing("unknown group 'room'").await;
+    let waits = refusing("too many joins: try again").await;
+    find(&gone, |event| matches!(event, GroupEvent::Closed(Ended::GroupGone(_))).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(waits.status().await.is_some(), "it is a member still");
+}
+
+#[tokio::test]
 async fn a_server_that_lies_is_survived() {
     for answer in [json!({"m": "join", "r": "ok"}), json!({"m": "join", "r": "ok", "i": 0}), json!({"r": 7})]
     {
