@@ -2,6 +2,7 @@
 
 mod control;
 mod settings;
+mod turn;
 mod visit;
 
 use std::net::{SocketAddr, UdpSocket};
@@ -43,6 +44,7 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
     let inspection = Inspection::start(&inspect, screen)?;
     let addr = settings.addr();
     let (config, certificate) = settings.server()?;
+    let turn = turn::config(&settings)?;
     let needed = config.max_connections as u64 + OTHER_FILES;
     let allowed = open_files::allow(needed)?;
     if allowed < needed {
@@ -55,6 +57,11 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
     let mut server = Server::bind(config)
         .await
         .context(format_args!("can't listen on {addr}; another --port may be free"))?;
+    // It ends with this function.
+    let turn = match turn {
+        Some(config) => Some(turn::start(config).await?),
+        None => None,
+    };
     // A browser on this machine may have no other way here.
     let endpoint = crate::endpoint(&bind, addr.ip().is_loopback()).await?;
 
@@ -70,6 +77,7 @@ pub(crate) async fn run(args: ServeArgs, screen: &Screen) -> Result<(), Failure>
     let url = url(scheme, server.local_addr());
     println!("listening on {url}");
     screen.say(format!("Open {url} in a browser. Ctrl-C ends."));
+    turn.iter().for_each(|turn| turn::announce(turn, screen));
     if let Some(SelfSigned { fingerprint, .. }) = certificate {
         screen.say(format!("The certificate's SHA-256 is {fingerprint}"));
     }

@@ -97,6 +97,30 @@ pub(crate) struct Settings {
     #[arg(long, env = "SINNET_METRICS", value_enum, value_name = "WHO", help_heading = "Who may connect")]
     pub(crate) metrics: Option<Who>,
 
+    /// Also be a TURN and STUN server here, over UDP and TCP, for those who can't reach each other otherwise. An address of this
+    /// machine that they reach; it relays from there.
+    #[arg(long, env = "SINNET_TURN", value_name = "ADDR:PORT", help_heading = "TURN")]
+    pub(crate) turn: Option<SocketAddr>,
+
+    /// The secret shared with whoever gives out credentials that expire. Better in the file or the environment.
+    #[arg(
+        long,
+        env = "SINNET_TURN_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        help_heading = "TURN"
+    )]
+    pub(crate) turn_secret: Option<String>,
+
+    /// A user and a password. Repeatable. Better in the file or the environment.
+    #[arg(long, env = "SINNET_TURN_USER", hide_env_values = true, value_name = "NAME:PASSWORD")]
+    #[arg(value_delimiter = ',', help_heading = "TURN")]
+    pub(crate) turn_user: Option<Vec<String>>,
+
+    /// What to announce instead of the address of --turn, where a translator in front maps one to the other.
+    #[arg(long, env = "SINNET_TURN_EXTERNAL", value_name = "IP", help_heading = "TURN")]
+    pub(crate) turn_external: Option<IpAddr>,
+
     /// TCP connections at once. Default: 8192.
     #[arg(long, env = "SINNET_MAX_CONNECTIONS", value_name = "N", help_heading = "Limits")]
     pub(crate) max_connections: Option<usize>,
@@ -191,7 +215,7 @@ impl Settings {
         or!(
             self, other,
             listen port host files save max_size congestion tls tls_cert tls_key allow_host allow_origin require_token token
-            token_key metrics max_connections max_per_address address_rate socket_rate max_message max_groups max_members join_rate max_joins
+            token_key metrics turn turn_secret turn_user turn_external max_connections max_per_address address_rate socket_rate max_message max_groups max_members join_rate max_joins
             max_visitors idle_timeout slow_timeout shutdown_timeout
         )
     }

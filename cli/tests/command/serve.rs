@@ -213,3 +213,35 @@ async fn settings_come_from_a_file_and_the_environment() {
     let token = String::from_utf8(made.stdout).unwrap();
     assert!(made.status.success() && token.starts_with("join.") && token.trim().len() > 64, "{token}");
 }
+
+#[tokio::test]
+async fn with_turn_it_answers_stun_and_relays_for_its_users_only() {
+    let arguments = ["serve", "--port", "0", "--bind", "127.0.0.1", "--turn", "127.0.0.1:0"];
+    let mut refused = command(&arguments);
+    let output = timeout(SOON, refused.output()).await.unwrap().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("--turn-secret"), "{error}");
+
+    let mut served = command(&[&arguments[..], &["--turn-user", "alice:wonderland"]].concat());
+    let mut child = served.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = async || timeout(SOON, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(line().await.starts_with("listening on http://"));
+    let server = line().await;
+    let config = sinnet::EndpointConfig {
+        stun_servers: vec![server.parse().unwrap()],
+        gather_timeout: SOON,
+        ..sinnet::EndpointConfig::bind("127.0.0.1:0".parse().unwrap())
+    };
+    let endpoint = sinnet::Endpoint::new(config).await.unwrap();
+    let peer = endpoint.peer_connection(Default::default()).unwrap();
+    channel(&peer, "any", "");
+    peer.set_local_description(peer.create_offer().unwrap()).unwrap();
+    loop {
+        match timeout(SOON, peer.next_event()).await.expect("it answers").unwrap() {
+            sinnet::PeerEvent::IceCandidateError(error) => panic!("{error}"),
+            sinnet::PeerEvent::IceCandidate(None) => break,
+            _ => {}
+        }
+    }
+}
