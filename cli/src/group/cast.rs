@@ -1,21 +1,19 @@
 //! `sinnet cast`: a group, and a file or standard input for all who are in it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sinnet_alm::group::{GroupKind, WebRtcAlm};
+use sinnet_alm::group::{GroupKind, NodeId, WebRtcAlm};
 use tokio::time::{sleep, timeout};
 
 use super::create::TreeWatcher;
 use super::give::{Feed, give};
-use super::{Interrupt, member};
+use super::{Interrupt, LINGER, member};
 use crate::args::CastArgs;
 use crate::failure::{Context, Failure};
 use crate::terminal::{Screen, now};
 use crate::transfer::Source;
-
-/// How long the last nodes may take to say that they have everything.
-const LINGER: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: CastArgs, screen: &Screen) -> Result<(), Failure> {
     let mut feed = if args.file.as_os_str() == "-" {
@@ -27,15 +25,19 @@ pub(crate) async fn run(args: CastArgs, screen: &Screen) -> Result<(), Failure> 
     let group = member(&args.member, kind)?;
     let mut interrupt = Interrupt::new()?;
     let name = &args.member.name;
-    group.create(name, &args.description).await.context("no group")?;
+    let Some(created) = interrupt.or(group.create(name, &args.description)).await else { return Ok(()) };
+    created.context("no group")?;
     screen.say(format!("the group {name:?} waits for {}: sinnet join {name}", members(args.wait)));
     let mut watcher = TreeWatcher::new(args.member.tree);
-    tokio::select! {
-        result = cast(&group, &mut feed, args.wait, &mut watcher, screen) => result?,
-        () = interrupt.came() => screen.say("stopped"),
-    }
+    let result = match interrupt.or(cast(&group, &mut feed, args.wait, &mut watcher, screen)).await {
+        Some(result) => result,
+        None => {
+            screen.say("stopped");
+            Ok(())
+        }
+    };
     group.leave().await;
-    Ok(())
+    result
 }
 
 fn members(count: u32) -> String {
@@ -49,7 +51,7 @@ async fn cast(
     watcher: &mut TreeWatcher,
     screen: &Screen,
 ) -> Result<(), Failure> {
-    while nodes(group).await < wait as usize {
+    while nodes(group).await.len() < wait as usize {
         // Only the tree's changes matter here, and these come at least every two seconds.
         if let Ok(Some(event)) = timeout(Duration::from_millis(500), group.next_event()).await {
             watcher.see(group, &event, screen).await;
@@ -66,31 +68,41 @@ async fn cast(
             }
         }
     };
-    group.flush().await.context("not cast")?;
-    // Some leave as soon as they have it.
-    let count = nodes(group).await;
+    let flushed = timeout(LINGER, group.flush()).await;
+    flushed.map_or(Ok(()), |flushed| flushed.context("not cast"))?;
     let sent = now();
     let summary = bar.summary();
     drop(bar);
-    let all = timeout(LINGER, all_have_it(group, sent)).await.is_ok();
-    screen.say(format!("{}: {summary}, to {}\nSHA-256 {}", given.name, members(count as u32), given.sha256));
-    if !all {
-        screen.say("some have not said yet that they have all of it");
+    let mut lacking = nodes(group).await;
+    let count = lacking.len() as u32;
+    // Those that leave as soon as they have it count as well: the tree no longer has them.
+    let all = timeout(LINGER, all_have_it(group, sent, &mut lacking)).await.is_ok();
+    screen.say(format!("{}: {summary}, to {}\nSHA-256 {}", given.name, members(count), given.sha256));
+    if all {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::new(format!(
+        "{} of {} have not said that they have all of it",
+        lacking.len(),
+        members(count)
+    )))
 }
 
 /// Members, besides the owner, that have said where they are.
-async fn nodes(group: &WebRtcAlm) -> usize {
-    group.tree().await.keys().filter(|id| id.0 != 0).count()
+async fn nodes(group: &WebRtcAlm) -> BTreeSet<NodeId> {
+    group.tree().await.into_keys().filter(|id| id.0 != 0).collect()
 }
 
-/// Waits until every node has said since then that it lacks nothing that its parent has.
-async fn all_have_it(group: &WebRtcAlm, sent: Instant) {
+/// What a node lacks it knows from its parent's heartbeats, which may be as old as this when it reports.
+const HEARSAY: Duration = Duration::from_secs(1);
+
+/// Waits until each of these has said since then that it lacks nothing, or is no longer there.
+async fn all_have_it(group: &WebRtcAlm, sent: Instant, lacking: &mut BTreeSet<NodeId>) {
     loop {
         let tree = group.tree().await;
-        let mut members = tree.iter().filter(|(id, _)| id.0 != 0);
-        if members.all(|(_, entry)| entry.at > sent && entry.report.lag == 0) {
+        lacking
+            .retain(|id| tree.get(id).is_some_and(|entry| entry.report.lag > 0 || entry.at < sent + HEARSAY));
+        if lacking.is_empty() {
             return;
         }
         sleep(Duration::from_millis(200)).await;

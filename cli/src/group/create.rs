@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
 use super::draw;
-use super::{Interrupt, member};
+use super::{Interrupt, member, plain};
 use crate::args::CreateArgs;
 use crate::failure::{Context, Failure};
 use crate::terminal::Screen;
@@ -18,7 +18,8 @@ pub(crate) async fn run(args: CreateArgs, screen: &Screen) -> Result<(), Failure
     let group = member(&args.member, kind)?;
     let mut interrupt = Interrupt::new()?;
     let name = &args.member.name;
-    group.create(name, &args.description).await.context("no group")?;
+    let Some(created) = interrupt.or(group.create(name, &args.description)).await else { return Ok(()) };
+    created.context("no group")?;
     screen.say(format!(
         "the group {name:?} is made; each line that is typed goes to all in it, and Ctrl-C ends it"
     ));
@@ -76,6 +77,7 @@ impl TreeWatcher {
                 }
             }
             GroupEvent::ServerLost { reason } => {
+                let reason = plain(reason);
                 screen.say(format!("the server is gone ({reason}); the group goes on, but nobody can join"));
             }
             GroupEvent::ServerRegained => screen.say("the server is back"),

@@ -1,6 +1,6 @@
 //! A tree as lines of text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sinnet_alm::group::{NodeId, TreeEntry};
 
@@ -21,7 +21,7 @@ pub(crate) fn lines(
         }
     }
     let mut lines = vec![label(OWNER)];
-    let mut drawn = vec![OWNER];
+    let mut drawn = BTreeSet::from([OWNER]);
     branch(OWNER, "", &children, &label, &mut drawn, &mut lines);
     for id in parents.keys().filter(|id| !drawn.contains(id)) {
         lines.push(format!("? {}", label(*id)));
@@ -31,20 +31,27 @@ pub(crate) fn lines(
 
 const OWNER: NodeId = NodeId(0);
 
+/// Levels below the owner that are drawn: as many as a root path has nodes.
+const MAX_DEPTH: usize = 64;
+
 fn branch(
     id: NodeId,
     before: &str,
     children: &BTreeMap<NodeId, Vec<NodeId>>,
     label: &impl Fn(NodeId) -> String,
-    drawn: &mut Vec<NodeId>,
+    drawn: &mut BTreeSet<NodeId>,
     lines: &mut Vec<String>,
 ) {
+    // Deeper than a tree may be: somebody's reports are not true.
+    if before.chars().count() >= 3 * MAX_DEPTH {
+        return;
+    }
     let below = children.get(&id).map_or(&[][..], Vec::as_slice);
     for (i, child) in below.iter().enumerate() {
         // Each has one parent, so nobody is met twice, whatever the nodes said.
         let last = i + 1 == below.len();
         lines.push(format!("{before}{} {}", if last { "└─" } else { "├─" }, label(*child)));
-        drawn.push(*child);
+        drawn.insert(*child);
         branch(
             *child,
             &format!("{before}{}", if last { "   " } else { "│  " }),
@@ -60,14 +67,14 @@ fn branch(
 mod tests {
     use super::*;
 
-    fn drawn(links: &[(u32, Option<u32>)]) -> Vec<String> {
+    fn draw(links: &[(u32, Option<u32>)]) -> Vec<String> {
         let parents = links.iter().map(|(id, parent)| (NodeId(*id), parent.map(NodeId))).collect();
         lines(&parents, |id| format!("node {}", id.0))
     }
 
     #[test]
     fn children_stand_below_their_parents() {
-        let lines = drawn(&[(0, None), (1, Some(0)), (2, Some(0)), (3, Some(1)), (4, Some(1)), (5, Some(3))]);
+        let lines = draw(&[(0, None), (1, Some(0)), (2, Some(0)), (3, Some(1)), (4, Some(1)), (5, Some(3))]);
         assert_eq!(
             lines,
             ["node 0", "├─ node 1", "│  ├─ node 3", "│  │  └─ node 5", "│  └─ node 4", "└─ node 2"]
@@ -75,10 +82,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_deeper_than_a_tree_may_be_is_listed_and_not_drawn() {
+        let chain: Vec<_> = (1..=8000).map(|id| (id, Some(id - 1))).collect();
+        let lines = draw(&chain);
+        assert_eq!(lines.len(), 8001);
+        assert_eq!(lines.iter().filter(|line| line.starts_with('?')).count(), 8000 - MAX_DEPTH);
+    }
+
+    #[test]
     fn whatever_the_nodes_say_each_stands_there_once() {
-        assert_eq!(drawn(&[]), ["node 0"]);
+        assert_eq!(draw(&[]), ["node 0"]);
         // One that has no parent, one whose parent nobody knows, two that hang on each other, and an owner that says it has one.
-        let lines = drawn(&[
+        let lines = draw(&[
             (0, Some(1)),
             (1, None),
             (2, Some(77)),

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use sinnet_alm::group::{Ended, GroupEvent, GroupKind, Message, NodeId, WebRtcAlm};
+use tokio::time::timeout;
 
 use super::take::{Happening, Out, Taken, Taker};
-use super::{Interrupt, member};
+use super::{Interrupt, LINGER, member, plain};
 use crate::args::JoinArgs;
 use crate::failure::{Context, Failure};
 use crate::terminal::{Bar, Screen};
@@ -18,14 +19,22 @@ pub(crate) async fn run(args: JoinArgs, screen: &Screen) -> Result<(), Failure> 
         None => (Out::Nowhere, args.once),
         Some(path) if path.as_os_str() == "-" => (Out::Stdout, true),
         Some(path) if path.is_dir() => (Out::Directory(path.clone()), args.once),
+        // What is there is replaced, not written into: a device would be lost.
+        Some(path) if path.exists() && !path.is_file() => {
+            let what = path.display();
+            return Err(Failure::new(format!(
+                "{what} is neither a file nor a directory; --out - is standard output"
+            )));
+        }
         Some(path) => (Out::File(path.clone()), true),
     };
     let group = member(&args.member, GroupKind::Reliable)?;
     let mut interrupt = Interrupt::new()?;
     let name = &args.member.name;
-    group.join(name).await.context("not joined")?;
+    let Some(joined) = interrupt.or(group.join(name)).await else { return Ok(()) };
+    joined.context("not joined")?;
     let (id, about) = (group.id().unwrap_or_default(), group.group_description().unwrap_or_default());
-    let about: String = about.chars().filter(|c| !c.is_control()).collect();
+    let about = plain(&about);
     screen.say(format!(
         "joined {name:?} as node {}{}{about}",
         id.0,
@@ -37,10 +46,13 @@ pub(crate) async fn run(args: JoinArgs, screen: &Screen) -> Result<(), Failure> 
         bars: HashMap::new(),
         screen,
     };
-    let result = tokio::select! {
-        result = visit.stay(&group, once, args.member.tree) => result,
-        () = interrupt.came() => Ok(()),
+    let stay = async {
+        let result = visit.stay(&group, once, args.member.tree).await;
+        // Others may get it from here.
+        let _ = timeout(LINGER, group.flush()).await;
+        result
     };
+    let result = interrupt.or(stay).await.unwrap_or(Ok(()));
     group.leave().await;
     result
 }
@@ -75,7 +87,7 @@ impl Visit<'_> {
                         .into_iter()
                         .filter_map(|happening| self.happened(happening))
                         .find_map(Result::err);
-                    self.screen.say(format!("the group is gone: {reason}"));
+                    self.screen.say(format!("the group is gone: {}", plain(&reason)));
                     return match failed {
                         Some(failure) => Err(failure),
                         None if once => Err(Failure::new("no file came")),

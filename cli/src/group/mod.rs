@@ -21,6 +21,7 @@ mod wire;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -46,6 +47,7 @@ fn member(args: &MemberArgs, kind: GroupKind) -> Result<WebRtcAlm, Failure> {
     if !args.bind.bind.is_empty() {
         options.bind.bind = args.bind.bind.clone();
     }
+    options.bind.stun_servers = args.bind.stun.clone();
     // Members on the server's machine may have no other way to each other.
     options.bind.include_loopback = args.bind.loopback || local;
     Ok(WebRtcAlm::new(kind, &url, options))
@@ -100,6 +102,14 @@ fn trusting(path: &std::path::Path) -> Result<Arc<rustls::ClientConfig>, Failure
     Ok(Arc::new(config))
 }
 
+/// What somebody else says, without what would move the cursor or colour the terminal.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// How long the children may take to get what is on its way to them, and to say so.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// Ctrl-C and SIGTERM.
 struct Interrupt {
     interrupt: Signal,
@@ -113,6 +123,14 @@ impl Interrupt {
             interrupt: listen(SignalKind::interrupt()).context("can't wait for Ctrl-C")?,
             terminate: listen(SignalKind::terminate()).context("can't wait for SIGTERM")?,
         })
+    }
+
+    /// What comes of `beginning`; nothing if the user has enough before.
+    async fn or<T>(&mut self, beginning: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = beginning => Some(done),
+            () = self.came() => None,
+        }
     }
 
     async fn came(&mut self) {

@@ -117,7 +117,9 @@ impl Taker {
 
     async fn begin(&mut self, id: u32, name: &str, size: Option<u64>) -> Happening {
         let name = sanitise(name);
-        if self.files.contains_key(&id) || self.files.len() >= MAX_FILES {
+        // Two files on one standard output would be neither.
+        let alone = matches!(self.out, Out::Stdout | Out::File(_));
+        if self.files.contains_key(&id) || self.files.len() >= if alone { 1 } else { MAX_FILES } {
             return self.ignore();
         }
         if let Some(size) = size.filter(|size| *size > self.max_size) {

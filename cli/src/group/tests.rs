@@ -186,6 +186,18 @@ async fn files_may_be_mixed_and_those_above_the_limit_are_left_out() {
 }
 
 #[tokio::test]
+async fn one_output_takes_one_file_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut taker = Taker::new(Out::File(directory.path().join("one")), u64::MAX);
+    let begin = |id| Note::File { id, name: "f".into(), size: None }.message();
+    assert!(matches!(taker.take(begin(1)).await, Happening::Begun { .. }));
+    assert!(matches!(taker.take(begin(2)).await, Happening::Ignored));
+    assert!(matches!(taker.take(Piece::message(2, 0, b"abc")).await, Happening::Ignored));
+    assert_eq!(taker.give_up("enough").len(), 1);
+    assert!(matches!(taker.take(begin(3)).await, Happening::Begun { .. }), "the next one has its turn");
+}
+
+#[tokio::test]
 async fn names_are_made_safe() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
