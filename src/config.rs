@@ -21,8 +21,8 @@ pub struct EndpointConfig {
     /// Servers that are asked how they see us, for server-reflexive candidates (RFC 8445 §5.1.1.2). Of `stun:` and `turn:`
     /// URIs with UDP; none by default. What they say is shared by all connections, and asked again while there are any.
     pub stun_servers: Vec<ServerUri>,
-    /// How long a name may take to be resolved, and after that a server to answer: 5 s by default each. Gathering ends then
-    /// at the latest.
+    /// How long names may take to be resolved, and after that servers to answer: 5 s by default each. Gathering ends after
+    /// the two at the latest.
     pub gather_timeout: Duration,
     /// Most datagrams handed to the kernel in one call (UDP_SEGMENT). 54 by default: 64 KB of 1200-byte datagrams. 1
     /// switches batches off.

@@ -1,7 +1,7 @@
 //! Server-reflexive addresses: how STUN servers see a socket (RFC 8445 §5.1.1.2).
 //!
 //! A [`Gatherer`] asks each server about each socket, and asks again every now and then, which keeps the translator's mapping
-//! open until checks do (§5.1.1.4) and shows when it has changed. It knows no agent: one can serve all agents that share
+//! open until checks do (§5.1.1.4), shows when it has changed, and finds a server that was not there at first. It knows no agent: one can serve all agents that share
 //! a socket. What it finds goes into each by [`Agent::add_server_reflexive`](crate::Agent::add_server_reflexive).
 
 use std::collections::VecDeque;
@@ -26,9 +26,9 @@ pub struct GatherConfig {
     pub ta: Duration,
     /// First retransmission interval, doubled after a send; after three sends a new transaction begins: 250 ms.
     pub rto: Duration,
-    /// A query without an answer fails after this: 5 s.
+    /// A query without an answer fails so long after [`Gatherer::ask`]: 5 s.
     pub timeout: Duration,
-    /// An answered query is repeated after this: 15 s, half of what the most impatient translators allow. `None` never does.
+    /// A query is repeated after this: 15 s, half of what the most impatient translators allow. `None` never does.
     pub keepalive: Option<Duration>,
 }
 
@@ -54,7 +54,7 @@ pub enum GatherEvent {
         /// Where the server sees it; the same as `path.local` where nothing translates.
         mapped: SocketAddr,
     },
-    /// The server gave no address. Comes once a query.
+    /// The server gave no address. Comes again only after it has given one.
     Failed {
         /// Our socket, and the server.
         path: Path,
@@ -82,7 +82,40 @@ pub enum GatherError {
 struct Query {
     path: Path,
     step: Step,
+    /// When the first answer is given up.
+    first_end: Instant,
     mapped: Option<SocketAddr>,
+    /// The last round came to nothing.
+    failed: bool,
+}
+
+impl Query {
+    /// Whether it has been answered or given up once.
+    fn is_settled(&self) -> bool {
+        self.failed || self.mapped.is_some()
+    }
+
+    /// A round has ended. Returns what is news of it.
+    fn end_round(
+        &mut self,
+        now: Instant,
+        keepalive: Option<Duration>,
+        result: Result<SocketAddr, GatherError>,
+    ) -> Option<GatherEvent> {
+        self.step = keepalive.map_or(Step::Over, |interval| Step::Waits(now + interval));
+        let path = self.path;
+        match result {
+            Ok(mapped) => {
+                self.failed = false;
+                (self.mapped.replace(mapped) != Some(mapped)).then_some(GatherEvent::Mapped { path, mapped })
+            }
+            Err(error) => {
+                // It may be seen elsewhere by now, or not at all.
+                self.mapped = None;
+                (!std::mem::replace(&mut self.failed, true)).then_some(GatherEvent::Failed { path, error })
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -91,7 +124,7 @@ enum Step {
     Waits(Instant),
     /// Asked; the second is when it is given up, the third whether a send is due.
     Asks(Transaction, Instant, bool),
-    /// Failed, or answered without anything to do any more.
+    /// There is nothing to do any more.
     Over,
 }
 
@@ -128,7 +161,8 @@ impl Gatherer {
         }
         let at = self.next_start.max(now);
         self.next_start = at + self.config.ta.max(Duration::from_millis(5));
-        self.queries.push(Query { path, step: Step::Waits(at), mapped: None });
+        let first_end = now + self.config.timeout;
+        self.queries.push(Query { path, step: Step::Waits(at), first_end, mapped: None, failed: false });
         true
     }
 
@@ -140,10 +174,10 @@ impl Gatherer {
 
     /// Whether every query has been answered or given up.
     pub fn is_done(&self) -> bool {
-        self.queries.iter().all(|query| query.mapped.is_some() || matches!(query.step, Step::Over))
+        self.queries.iter().all(Query::is_settled)
     }
 
-    /// What the servers have said so far: our socket and the server, and where that sees it.
+    /// What the servers said last: our socket and the server, and where that sees it.
     pub fn mapped(&self) -> impl Iterator<Item = (Path, SocketAddr)> {
         self.queries.iter().filter_map(|query| Some((query.path, query.mapped?)))
     }
@@ -170,20 +204,8 @@ impl Gatherer {
             Class::ErrorResponse => Err(GatherError::Refused(message.error_code().unwrap_or(0))),
             Class::Request | Class::Indication => return false,
         };
-        query.step = match self.config.keepalive {
-            Some(interval) if result.is_ok() => Step::Waits(now + interval),
-            _ => Step::Over,
-        };
-        let event = match result {
-            Ok(mapped) if query.mapped == Some(mapped) => return true,
-            Ok(mapped) => {
-                query.mapped = Some(mapped);
-                GatherEvent::Mapped { path, mapped }
-            }
-            Err(error) => GatherEvent::Failed { path, error },
-        };
-        debug!(?event, "gathering");
-        self.tell(event);
+        let news = query.end_round(now, self.config.keepalive, result);
+        self.tell(news);
         true
     }
 
@@ -191,18 +213,21 @@ impl Gatherer {
     pub fn handle_timeout(&mut self, now: Instant) {
         // A lossy path wants many requests; one that was answered late wants its id kept for a while.
         let schedule = Retransmission { rto: self.config.rto, max_sends: 3, last_wait: 4 };
-        let mut failed = Vec::new();
+        let mut news = Vec::new();
         for query in &mut self.queries {
+            let first = !query.is_settled();
             match &mut query.step {
+                Step::Waits(_) if first && now >= query.first_end => {
+                    news.extend(query.end_round(now, self.config.keepalive, Err(GatherError::NoAnswer)));
+                }
                 Step::Waits(at) if *at <= now => {
                     let id = TransactionId(self.rng.random());
-                    let end = now + self.config.timeout;
+                    let end = if first { query.first_end } else { now + self.config.timeout };
                     query.step = Step::Asks(Transaction::new(id, schedule, now), end, true);
                 }
                 Step::Asks(transaction, end, due) => {
                     if now >= *end {
-                        failed.push(query.path);
-                        query.step = Step::Over;
+                        news.extend(query.end_round(now, self.config.keepalive, Err(GatherError::NoAnswer)));
                     } else if transaction.is_expired(now) {
                         *transaction = Transaction::new(TransactionId(self.rng.random()), schedule, now);
                         *due = true;
@@ -213,10 +238,7 @@ impl Gatherer {
                 Step::Waits(_) | Step::Over => {}
             }
         }
-        for path in failed {
-            debug!(server = %path.remote, base = %path.local, "no answer from the STUN server");
-            self.tell(GatherEvent::Failed { path, error: GatherError::NoAnswer });
-        }
+        news.into_iter().for_each(|event| self.tell(Some(event)));
     }
 
     /// Writes one request into `out`, at most 28 bytes, and says where it goes; `None` if there is none.
@@ -238,7 +260,8 @@ impl Gatherer {
     /// When to call [`handle_timeout`](Self::handle_timeout); `None` if nothing is waited for.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = |query: &Query| match &query.step {
-            Step::Waits(at) => Some(*at),
+            Step::Waits(at) if query.is_settled() => Some(*at),
+            Step::Waits(at) => Some((*at).min(query.first_end)),
             Step::Asks(transaction, end, _) => Some(transaction.deadline().min(*end)),
             Step::Over => None,
         };
@@ -250,7 +273,9 @@ impl Gatherer {
         self.events.pop_front()
     }
 
-    fn tell(&mut self, event: GatherEvent) {
+    fn tell(&mut self, event: Option<GatherEvent>) {
+        let Some(event) = event else { return };
+        debug!(?event, "gathering");
         // A mapping that changes with every answer, and an owner that never looks.
         if self.events.len() >= 2 * MAX_QUERIES {
             self.events.pop_front();
@@ -327,7 +352,8 @@ mod tests {
         let now = base();
         let mut gatherer = gatherer(now);
         let mut sent = Vec::new();
-        while let Some(at) = gatherer.poll_timeout() {
+        let mut failed = Vec::new();
+        while let Some(at) = gatherer.poll_timeout().filter(|at| *at < now + Duration::from_secs(30)) {
             gatherer.handle_timeout(at);
             if request(&mut gatherer, at).is_some() {
                 sent.push((at - now).as_millis());
@@ -335,10 +361,35 @@ mod tests {
             assert!(gatherer.poll_timeout().is_none_or(|next| next > at));
             if let Some(event) = gatherer.poll_event() {
                 assert_eq!(event, GatherEvent::Failed { path: path(), error: GatherError::NoAnswer });
-                assert_eq!(at - now, GatherConfig::default().timeout);
+                failed.push(at - now);
             }
+            assert_eq!(gatherer.is_done(), !failed.is_empty());
         }
-        assert_eq!(sent, [0, 250, 750, 1750, 2000, 2500, 3500, 3750, 4250]);
+        let round = [0, 250, 750, 1750, 2000, 2500, 3500, 3750, 4250];
+        assert_eq!(sent[..9], round);
+        assert_eq!(sent[9..], round.map(|at| 20_000 + at), "it may come back");
+        assert_eq!(failed, [GatherConfig::default().timeout], "told once");
+        assert!(gatherer.mapped().next().is_none());
+        let id = request(&mut gatherer, now + Duration::from_secs(40)).unwrap();
+        assert!(gatherer.handle_input(
+            now + Duration::from_secs(40),
+            path(),
+            &success(id, addr("203.0.113.1:7"))
+        ));
+        assert!(matches!(gatherer.poll_event(), Some(GatherEvent::Mapped { .. })));
+    }
+
+    #[test]
+    fn an_address_that_is_not_confirmed_is_no_longer_given_out() {
+        let now = base();
+        let mut gatherer = gatherer(now);
+        let id = request(&mut gatherer, now).unwrap();
+        gatherer.handle_input(now, path(), &success(id, addr("203.0.113.1:7")));
+        while gatherer.poll_event().is_some() {}
+        for seconds in 15..=20 {
+            gatherer.handle_timeout(now + Duration::from_secs(seconds));
+        }
+        assert!(matches!(gatherer.poll_event(), Some(GatherEvent::Failed { .. })));
         assert!(gatherer.is_done() && gatherer.mapped().next().is_none());
     }
 
@@ -386,7 +437,7 @@ mod tests {
             });
             assert!(asked.handle_input(now, path(), &bytes));
             assert_eq!(asked.poll_event(), Some(GatherEvent::Failed { path: path(), error }));
-            assert!(asked.is_done() && asked.poll_timeout().is_none());
+            assert!(asked.is_done() && asked.mapped().next().is_none());
         }
     }
 

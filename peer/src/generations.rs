@@ -279,6 +279,8 @@ impl Generations {
             line = agent.add_server_reflexive(now, base, mapped, server).or(line);
         }
         if line.is_some() {
+            // What the server saw before is no more.
+            self.reflexive.retain(|(known, _, by)| (*known, *by) != (base, server));
             self.reflexive.push((base, mapped, server));
         }
         line

@@ -73,16 +73,21 @@ impl Peer {
         let validated = self.ice.is_validated(path);
         match &mut self.transport {
             Some(transport) if validated || transport.dtls.is_connected() && self.ice.has_heard(path) => {
-                self.ice.note_data(path);
                 self.traffic.received(now, path, datagram.len());
                 let (sctp, tap) = (&mut transport.sctp, &mut self.tap);
+                // Only what DTLS has opened is surely of the peer.
+                let mut opened = false;
                 // An error is told by an event as well.
                 let _ = transport.dtls.handle_input(now, datagram, |packet| {
+                    opened = true;
                     if let Some(tap) = tap {
                         tap.sctp_packet(now, Direction::Received, path, packet);
                     }
                     sctp.handle_input(now, packet);
                 });
+                if opened {
+                    self.ice.note_data(path);
+                }
                 true
             }
             Some(transport) if transport.dtls.is_connected() => {

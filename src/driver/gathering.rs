@@ -38,9 +38,14 @@ pub(super) struct Gathering {
     gatherer: Option<Gatherer>,
     /// Connections whose gathering goes on.
     waiting: Vec<Wanted>,
-    /// Servers that failed: the text for each connection.
-    errors: Vec<IceCandidateError>,
+    /// Servers that are of no use at present, and where they were asked, if that was possible.
+    errors: Vec<(Option<Path>, IceCandidateError)>,
+    /// When a name was not resolved.
+    unresolved: Option<Instant>,
 }
+
+/// After so long names that were not resolved are looked up again, for the next connection.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 enum Servers {
@@ -80,6 +85,11 @@ fn resolve(shared: Arc<EndpointShared>) {
 impl Gathering {
     /// A connection wants candidates.
     pub(super) fn want(&mut self, shared: &Arc<EndpointShared>, now: Instant, wanted: Wanted) {
+        if self.unresolved.is_some_and(|at| now.saturating_duration_since(at) >= LOOK_UP_AGAIN) {
+            self.unresolved = None;
+            self.errors.retain(|(path, _)| path.is_some());
+            self.servers = Servers::Unknown;
+        }
         match &self.servers {
             Servers::Unknown => {
                 self.servers = Servers::BeingResolved;
@@ -92,7 +102,7 @@ impl Gathering {
         for (path, mapped) in self.gatherer.iter().flat_map(Gatherer::mapped) {
             tell(&wanted.peer, &mut core, now, path, mapped);
         }
-        for error in &self.errors {
+        for (_, error) in &self.errors {
             wanted.peer.enqueue(&mut core, Queued::CandidateError(error.clone()));
         }
         drop(core);
@@ -106,7 +116,10 @@ impl Gathering {
         for (uri, addrs) in resolved {
             match addrs {
                 Ok(addrs) => servers.extend(addrs.into_iter().map(|addr| (uri.clone(), addr))),
-                Err(error) => self.fail(IceCandidateError { server: uri.to_string(), error }),
+                Err(error) => {
+                    self.unresolved = Some(now);
+                    self.fail(None, IceCandidateError { server: uri.to_string(), error });
+                }
             }
         }
         self.servers = Servers::At(servers);
@@ -170,6 +183,7 @@ impl Gathering {
         while let Some(event) = self.gatherer.as_mut().and_then(Gatherer::poll_event) {
             match event {
                 GatherEvent::Mapped { path, mapped } => {
+                    self.errors.retain(|(failed, _)| *failed != Some(path));
                     for wanted in &self.waiting {
                         tell(&wanted.peer, &mut wanted.peer.lock(), now, path, mapped);
                         wanted.peer.touch();
@@ -178,7 +192,7 @@ impl Gathering {
                 GatherEvent::Failed { path, error } => {
                     let error = format!("asked from {} at {}: {error}", path.local, path.remote);
                     let server = self.server_at(path.remote);
-                    self.fail(IceCandidateError { server, error });
+                    self.fail(Some(path), IceCandidateError { server, error });
                 }
                 // Events to come.
                 _ => {}
@@ -200,12 +214,12 @@ impl Gathering {
         }
     }
 
-    fn fail(&mut self, error: IceCandidateError) {
+    fn fail(&mut self, path: Option<Path>, error: IceCandidateError) {
         tracing::debug!(server = %error.server, error = %error.error, "no candidate");
         for wanted in &self.waiting {
             wanted.peer.enqueue(&mut wanted.peer.lock(), Queued::CandidateError(error.clone()));
         }
-        self.errors.push(error);
+        self.errors.push((path, error));
     }
 
     fn server_at(&self, addr: SocketAddr) -> String {
