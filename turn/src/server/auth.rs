@@ -154,6 +154,11 @@ impl Users {
         Ok(Identity { username: username.to_owned(), owner: owner.to_owned(), keys, signer })
     }
 
+    /// Whether this request says that it is `name`'s.
+    pub(crate) fn claims(&self, message: &Message<'_>, name: &str) -> bool {
+        message.username().or_else(|| self.name_of(message)) == Some(name)
+    }
+
     fn name_of(&self, message: &Message<'_>) -> Option<&str> {
         self.by_hash.get(&message.userhash()?).map(String::as_str)
     }
@@ -167,6 +172,8 @@ impl Users {
         clock: Clock,
     ) -> Option<(&'n str, Vec<Keys>)> {
         let owner = parse_username(username).filter(|_| !config.secrets.is_empty());
+        // Of a name that is nothing but a time, each is an owner: else all would share one quota.
+        let owner = owner.map(|(expiry, user)| (expiry, if user.is_empty() { username } else { user }));
         if let Some((_, keys)) = known.filter(|(name, _)| *name == username) {
             return Some((owner.map_or(username, |(_, user)| user), vec![keys.clone()]));
         }

@@ -90,7 +90,7 @@ pub struct ServerStats {
     pub dropped_unpermitted: u64,
     /// Dropped: data beyond the allocation's rate.
     pub dropped_rate: u64,
-    /// Dropped: answers to sources that had theirs.
+    /// Dropped: answers to sources that had theirs, and credentials they show then.
     pub dropped_throttled: u64,
     /// Dropped: answers that nobody fetched, and data that did not fit the owner's buffer.
     pub dropped_overflow: u64,

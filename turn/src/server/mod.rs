@@ -208,10 +208,11 @@ impl Server {
     /// Whether the policy lets data go there. Of our own addresses only ports that we relay for are open, by which two of
     /// our clients reach each other.
     fn may_reach(&self, to: SocketAddr) -> bool {
+        let ip = policy::embedded(to.ip());
         is_sendable(to)
             && self.config.peers.allows(to.ip())
             && (self.config.peers.own
-                || !self.config.own_addresses.contains(&to.ip())
+                || !self.config.own_addresses.iter().any(|own| own.to_canonical() == ip)
                 || self.relay_addrs.contains_key(&to))
     }
 

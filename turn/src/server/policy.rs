@@ -3,20 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which peers are refused. Never anybody's: unspecified, multicast, broadcast and reserved addresses, port 0, Teredo,
-/// 6to4 and IPv4-compatible addresses. IPv4 inside of IPv6 (`::ffff:…`, `64:ff9b::…`) is judged as the IPv4 that it is.
+/// 6to4, IPv4-compatible, SIIT's (RFC 2765) and local translators' addresses (RFC 8215). IPv4 inside of IPv6 (`::ffff:…`, `64:ff9b::…`) is judged as the IPv4 that it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerPolicy {
     /// Whether to relay to this machine itself.
     pub loopback: bool,
     /// Whether to relay to link-local addresses, among which clouds keep their metadata services.
     pub link_local: bool,
-    /// Whether to relay to private networks (RFC 1918, RFC 6598, RFC 4193). True by default: in a home or an office
+    /// Whether to relay to private networks (RFC 1918, RFC 6598, RFC 4193, RFC 3879). True by default: in a home or an office
     /// that is where peers are. Where internal services must not be reached through the relay, say false.
     pub private: bool,
     /// Whether to relay to any port of the server's own addresses. Ports that it relays for may always be reached: that
     /// is how two of its clients talk.
     pub own: bool,
-    /// Further networks to refuse: address and length of the prefix.
+    /// Further networks to refuse: address and length of the prefix. IPv4 may be written as IPv6 (`::ffff:10.0.0.0`, 104).
     pub denied: Vec<(IpAddr, u8)>,
 }
 
@@ -29,8 +29,12 @@ impl Default for PeerPolicy {
 impl PeerPolicy {
     /// Whether data may go to this address at all; the server's own addresses are judged elsewhere.
     pub(crate) fn allows(&self, ip: IpAddr) -> bool {
-        let ip = embedded(ip);
-        if self.denied.iter().any(|(network, length)| is_within(ip, *network, *length)) {
+        let given = ip.to_canonical();
+        let ip = embedded(given);
+        let denies = |(network, length): &(IpAddr, u8)| {
+            is_within(ip, *network, *length) || is_within(given, *network, *length)
+        };
+        if self.denied.iter().any(denies) {
             return false;
         }
         match ip {
@@ -50,21 +54,26 @@ impl PeerPolicy {
     }
 
     fn allows_v6(&self, ip: Ipv6Addr) -> bool {
-        let [s0, s1, ..] = ip.segments();
+        let [s0, s1, s2, ..] = ip.segments();
         let teredo = s0 == 0x2001 && s1 == 0;
         let sixtofour = s0 == 0x2002;
         // ::a.b.c.d, except for ::1.
         let compatible = ip.segments().starts_with(&[0; 6]) && !ip.is_loopback();
-        let never = ip.is_unspecified() || ip.is_multicast() || teredo || sixtofour || compatible;
+        // ::ffff:0:a.b.c.d of SIIT, and what a network's own translator makes IPv4 of, in whatever way.
+        let translated =
+            ip.segments().starts_with(&[0, 0, 0, 0, 0xffff, 0]) || [s0, s1, s2] == [0x64, 0xff9b, 1];
+        let site_local = s0 & 0xffc0 == 0xfec0;
+        let never =
+            ip.is_unspecified() || ip.is_multicast() || teredo || sixtofour || compatible || translated;
         !never
             && (self.loopback || !ip.is_loopback())
             && (self.link_local || !ip.is_unicast_link_local())
-            && (self.private || !ip.is_unique_local())
+            && (self.private || !(ip.is_unique_local() || site_local))
     }
 }
 
 /// The IPv4 address that is meant, if one is: mapped (RFC 4291 §2.5.5.2) or NAT64's well-known prefix (RFC 6052 §2.1).
-fn embedded(ip: IpAddr) -> IpAddr {
+pub(super) fn embedded(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => match v6.octets() {
             [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
@@ -75,11 +84,14 @@ fn embedded(ip: IpAddr) -> IpAddr {
 }
 
 fn is_within(ip: IpAddr, network: IpAddr, length: u8) -> bool {
-    let (ip, network, width) = match (ip, network.to_canonical()) {
+    let (ip, network, width) = match (ip, network) {
         (IpAddr::V4(ip), IpAddr::V4(network)) => {
             (u128::from(ip.to_bits()), u128::from(network.to_bits()), 32_u32)
         }
         (IpAddr::V6(ip), IpAddr::V6(network)) => (ip.to_bits(), network.to_bits(), 128),
+        (IpAddr::V4(ip), IpAddr::V6(network)) if network.to_ipv4_mapped().is_some() => {
+            (ip.to_ipv6_mapped().to_bits(), network.to_bits(), 128)
+        }
         _ => return false,
     };
     let host = width.saturating_sub(u32::from(length));
@@ -123,6 +135,10 @@ mod tests {
             "2002:808:808::1",
             "2001::1",
             "2001:0:53aa::1",
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "::ffff:0:169.254.169.254",
+            "::ffff:0:8.8.8.8",
         ] {
             assert!(!allows(&policy, ip), "{ip}");
         }
@@ -148,6 +164,8 @@ mod tests {
             "100.64.0.1",
             "100.127.255.255",
             "fd00::1",
+            "fec0::1",
+            "feff::1",
             "::ffff:10.0.0.1",
         ] {
             assert!(!allows(&closed, ip), "{ip}");
@@ -176,6 +194,18 @@ mod tests {
                 && allows(&policy, "2001:db9::1")
                 && allows(&policy, "198.51.100.8")
         );
+        for (prefix, length) in [("::ffff:203.0.113.0", 120), ("::ffff:0.0.0.0", 96), ("64:ff9b::", 96)] {
+            let policy = PeerPolicy { denied: vec![network(prefix, length)], ..PeerPolicy::default() };
+            let of_v4 = prefix.starts_with("::ffff");
+            for ip in ["203.0.113.200", "::ffff:203.0.113.200"] {
+                assert_eq!(allows(&policy, ip), !of_v4, "{ip} by {prefix}");
+            }
+            assert!(!allows(&policy, "64:ff9b::203.0.113.200"), "{prefix}");
+            assert_eq!(allows(&policy, "8.8.8.8"), length == 120 || !of_v4, "{prefix}");
+            assert!(allows(&policy, "2001:db8::1"), "{prefix}");
+        }
+        let only_ipv4 = PeerPolicy { denied: vec![network("::", 0)], ..PeerPolicy::default() };
+        assert!(allows(&only_ipv4, "8.8.8.8") && !allows(&only_ipv4, "2001:db8::1"));
         let everything =
             PeerPolicy { denied: vec![network("0.0.0.0", 0), network("::", 0)], ..PeerPolicy::default() };
         assert!(!allows(&everything, "8.8.8.8") && !allows(&everything, "2001:db8::1"));

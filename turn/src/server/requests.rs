@@ -53,6 +53,15 @@ impl Server {
             });
         }
         let known = self.allocations.get(&tuple).map(|a| (a.username.as_str(), &a.keys));
+        // Who has had all the answers there are for now could only be guessing; and each failure takes one of those.
+        let signed = message.has_integrity() || message.has_integrity_sha256();
+        if signed
+            && !known.is_some_and(|(name, _)| self.users.claims(message, name))
+            && self.throttle.is_exhausted(now, tuple.client)
+        {
+            self.stats.dropped_throttled += 1;
+            return;
+        }
         let clock = self.clock(now);
         let identity = match self.users.authenticate(&self.config, &self.nonces, tuple, message, known, clock)
         {

@@ -625,3 +625,73 @@ fn bindings_are_answered_and_too_many_are_not() {
     let bytes = silent.write(Method::BINDING, None, |_| {});
     assert_eq!(silent.raw(&bytes), None);
 }
+
+#[test]
+fn passwords_are_guessed_no_faster_than_strangers_are_answered() {
+    let config = ServerConfig { max_unauthenticated_per_second: 10, ..server_config() };
+    let mut desk = Desk::allocated(config.clone());
+    let right = desk.right();
+    let guess = How { user: Some("bob".to_owned()), ..right.clone() };
+    for (mut desk, seen) in [(Desk::new(config), 1), (desk, 3)] {
+        let how = How { nonce: Some(desk.challenge()), ..guess.clone() };
+        for _ in 0..1000 {
+            desk.ask(Method::ALLOCATE, &how, plain);
+            desk.ids = 0;
+        }
+        let stats = desk.server.stats();
+        assert_eq!(stats.wrong_credentials, 10 - seen, "the others were not looked at");
+        assert_eq!(stats.dropped_throttled, 1000 - stats.wrong_credentials);
+        // Whoever has an allocation keeps it meanwhile.
+        let own = How { nonce: right.nonce.clone(), ..right.clone() };
+        let refreshed = if seen == 3 { Ok(()) } else { Err(None) };
+        assert_eq!(code(desk.ask(Method::REFRESH, &own, everything)), refreshed);
+        let hashed = How { hashed: true, ..own };
+        assert_eq!(code(desk.ask(Method::REFRESH, &hashed, everything)), refreshed);
+        desk.now += secs(1);
+        let right = How { nonce: Some(desk.challenge()), ..right.clone() };
+        let expected = if seen == 3 { Err(Some(437)) } else { Ok(()) };
+        assert_eq!(code(desk.ask(Method::ALLOCATE, &right, plain)), expected);
+    }
+}
+
+#[test]
+fn each_ephemeral_name_without_a_user_has_a_quota_of_its_own() {
+    let mut config = ServerConfig { max_allocations_per_user: 1, ..ServerConfig::new(REALM) };
+    config.secrets.push(b"north".to_vec());
+    let mut desk = Desk::new(config);
+    let mut ask = |expiry: u64, user: &str| {
+        desk.tuple.client.set_port(desk.tuple.client.port() + 1);
+        let (name, password) = crate::ephemeral_credentials(b"north", UNIX + expiry, user);
+        let how = How { user: Some(name), password, ..desk.right() };
+        code(desk.ask(Method::ALLOCATE, &how, plain))
+    };
+    assert_eq!(ask(100, ""), Ok(()));
+    assert_eq!(ask(100, ""), Err(Some(486)), "the same name");
+    assert_eq!(ask(101, ""), Ok(()), "another");
+    assert_eq!(ask(100, "alice"), Ok(()));
+    assert_eq!(ask(101, "alice"), Err(Some(486)), "whatever the time");
+}
+
+#[test]
+fn the_servers_own_addresses_are_refused_in_every_disguise() {
+    let config = ServerConfig { ipv6: true, ..server_config() };
+    let mut desk = Desk::new(config);
+    let how = desk.right();
+    let both = |b: &mut Builder<'_>| {
+        plain(b);
+        b.family(AttributeType::ADDITIONAL_ADDRESS_FAMILY, AddressFamily::IPV6);
+    };
+    assert_eq!(code(desk.ask(Method::ALLOCATE, &how, both)), Ok(()));
+    for (number, (to, expected)) in (0x4000..).zip([
+        ("203.0.113.1:22", Err(Some(403))),
+        ("[2001:db8:5::1]:22", Err(Some(403))),
+        ("[64:ff9b::203.0.113.1]:22", Err(Some(403))),
+        ("[64:ff9b::203.0.113.9]:22", Ok(())),
+        ("203.0.113.1:50000", Ok(())),
+    ]) {
+        let answer = desk.ask(Method::CHANNEL_BIND, &how, |b| {
+            b.channel_number(number).xor_address(AttributeType::XOR_PEER_ADDRESS, addr(to));
+        });
+        assert_eq!(code(answer), expected, "{to}");
+    }
+}
