@@ -61,8 +61,9 @@ impl Figure {
 pub trait Hub {
     /// A WebSocket has been opened by somebody who may do this.
     fn open(&mut self, now: Instant, socket: SocketId, access: Access);
-    /// A text message has come on a WebSocket.
-    fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str);
+    /// A text message has come on a WebSocket. `crowded` says of another whether much waits for it already: what would be passed
+    /// on to it is refused then, so that the trouble is its sender's.
+    fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str, crowded: &dyn Fn(SocketId) -> bool);
     /// A WebSocket is gone, whoever closed it.
     fn close(&mut self, now: Instant, socket: SocketId);
     /// Does what is due.

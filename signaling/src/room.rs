@@ -1,5 +1,6 @@
 //! For the tests of hubs: one with sockets that say and hear JSON, in virtual time.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -9,6 +10,8 @@ use crate::hub::{Access, Hub, Output, SocketId};
 pub(crate) struct Room<H> {
     pub(crate) hub: H,
     pub(crate) now: Instant,
+    /// Those for which much waits.
+    pub(crate) crowded: HashSet<SocketId>,
     next: u64,
 }
 
@@ -16,7 +19,7 @@ impl<H: Hub> Room<H> {
     pub(crate) fn with(hub: H) -> Self {
         #[expect(clippy::disallowed_methods, reason = "one base instant; all others are computed from it")]
         let now = Instant::now();
-        Self { hub, now, next: 0 }
+        Self { hub, now, crowded: HashSet::new(), next: 0 }
     }
 
     pub(crate) fn open(&mut self) -> SocketId {
@@ -34,7 +37,12 @@ impl<H: Hub> Room<H> {
     }
 
     pub(crate) fn say(&mut self, socket: SocketId, message: Value) {
-        self.hub.handle_text(self.now, socket, &message.to_string());
+        self.say_text(socket, &message.to_string());
+    }
+
+    pub(crate) fn say_text(&mut self, socket: SocketId, text: &str) {
+        let crowded = &self.crowded;
+        self.hub.handle_text(self.now, socket, text, &|other| crowded.contains(&other));
     }
 
     /// What goes out, in order; the end of a socket is `{"closed": reason}`.

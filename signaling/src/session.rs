@@ -219,6 +219,12 @@ impl Outgoing {
         })
     }
 
+    /// Whether half of what may wait does so already: others had better wait, too.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.commands.capacity() <= QUEUE / 2 || self.backlog.bytes.load(Ordering::Relaxed) > QUEUE_BYTES / 2
+    }
+
     /// Closes the session behind what was sent. Of `reason` the peer gets at most 123 bytes (RFC 6455 §5.5).
     pub fn close(&self, code: CloseCode, reason: &str) {
         // A full queue belongs to a peer that does not read.

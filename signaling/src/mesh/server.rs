@@ -11,9 +11,13 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
 use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
+use crate::message::MAX_FRAME;
 
 /// Mistakes of one socket before it is closed. Refused calls are none: programs ask for groups that have gone.
 const MAX_MISTAKES: u32 = 16;
+
+/// Longest `id` of a call that is a text, bytes.
+const MAX_ID: usize = 64;
 
 /// What a server holds at most.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,14 @@ struct Socket {
     /// These, and those that this user has to answer.
     relays: BTreeSet<u64>,
     closing: bool,
+}
+
+/// A call to be passed on.
+struct Call<'a> {
+    id: Option<Value>,
+    group: &'a str,
+    to: &'a str,
+    data: &'a Value,
 }
 
 /// A call that was passed on and is not answered.
@@ -140,8 +152,23 @@ impl Server {
     }
 
     /// A call, or a notification if it has no `id`.
-    fn call(&mut self, now: Instant, socket: SocketId, message: &Map<String, Value>) {
-        let id = message.get("id").cloned();
+    fn call(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        message: &Map<String, Value>,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) {
+        // It is kept until the answer comes, so it must be what JSON-RPC 2.0 §4 allows, and short.
+        let id = match message.get("id") {
+            Some(Value::String(id)) if id.len() > MAX_ID => Err("an id has at most 64 bytes"),
+            Some(Value::Array(_) | Value::Object(_) | Value::Bool(_)) => Err("an id is a text or a number"),
+            id => Ok(id.cloned()),
+        };
+        let id = match id {
+            Ok(id) => id,
+            Err(wrong) => return self.mistake(socket, None, Refused(INVALID_REQUEST, wrong)),
+        };
         let Some(method) = message.get("method").and_then(Value::as_str) else {
             return self.mistake(socket, id, Refused(INVALID_REQUEST, "a method is a string"));
         };
@@ -167,9 +194,11 @@ impl Server {
             }),
             "get_members" => string(0).and_then(|group| self.members(socket, group)),
             "relay" => {
-                let call = string(0).and_then(|group| Ok((group, string(1)?)));
-                let data = params.get(2).cloned().unwrap_or(Value::Null);
-                match call.and_then(|(group, to)| self.relay(now, socket, id.clone(), group, to, data)) {
+                let call = string(0).and_then(|group| {
+                    let data = params.get(2).unwrap_or(&Value::Null);
+                    Ok(Call { id: id.clone(), group, to: string(1)?, data })
+                });
+                match call.and_then(|call| self.relay(now, socket, call, crowded)) {
                     // Answered when the other user does.
                     Ok(()) => return,
                     Err(refused) => Err(refused),
@@ -179,7 +208,7 @@ impl Server {
         };
         let Some(id) = id else { return };
         match result {
-            Ok(result) => self.send(socket, json!({"jsonrpc": "2.0", "result": result, "id": id})),
+            Ok(result) => self.send(socket, &json!({"jsonrpc": "2.0", "result": result, "id": id})),
             Err(refused) => self.refuse(socket, id, &refused),
         }
     }
@@ -267,10 +296,8 @@ impl Server {
         &mut self,
         now: Instant,
         socket: SocketId,
-        id: Option<Value>,
-        group: &str,
-        to: &str,
-        data: Value,
+        Call { id, group, to, data }: Call<'_>,
+        crowded: &dyn Fn(SocketId) -> bool,
     ) -> Result<(), Refused> {
         let user = self.user(socket)?.to_owned();
         let members = self.groups.get(group).filter(|members| members.contains(&user)).ok_or(NOT_JOINED)?;
@@ -280,8 +307,19 @@ impl Server {
         if entry.waiting >= self.limits.max_relays {
             return Err(refused("too many relays wait for an answer"));
         }
+        if crowded(target) {
+            return Err(refused("the other user does not read as fast"));
+        }
         let mut call = json!({"jsonrpc": "2.0", "method": "relay", "params": [group, user, data]});
-        // Without an id the caller wants no answer, and so do we.
+        // Without an id the caller wants no answer, and so do we. As a text, which is what the original has.
+        if id.is_some() {
+            call["id"] = self.next_relay.to_string().into();
+        }
+        // As it is written: numbers may have become longer.
+        let text = call.to_string();
+        if text.len() > MAX_FRAME {
+            return Err(refused("this is too large to be passed on"));
+        }
         if let Some(id) = id {
             let number = self.next_relay;
             self.next_relay += 1;
@@ -294,10 +332,8 @@ impl Server {
             let deadline = now + self.limits.relay_timeout;
             self.relays.insert(number, Relay { from: socket, to: target, id, deadline });
             self.deadlines.insert((deadline, number));
-            // As a text, which is what the original has.
-            call["id"] = number.to_string().into();
         }
-        self.send(target, call);
+        self.send_text(target, text);
         Ok(())
     }
 
@@ -314,13 +350,19 @@ impl Server {
             return;
         };
         let Some((from, id)) = self.end_relay(number) else { return };
-        self.stats.relayed += 1;
-        let mut answer = json!({"jsonrpc": "2.0", "id": id});
+        let mut answer = json!({"jsonrpc": "2.0", "id": &id});
         match message.get("error").filter(|error| !error.is_null()) {
             Some(error) => answer["error"] = well_formed(error),
             None => answer["result"] = message.get("result").cloned().unwrap_or(Value::Null),
         }
-        self.send(from, answer);
+        let text = answer.to_string();
+        if text.len() > MAX_FRAME {
+            // Who waits for it has done nothing wrong.
+            self.stats.mistakes += 1;
+            return self.refuse(from, id, &refused("the other user's answer is too large"));
+        }
+        self.stats.relayed += 1;
+        self.send_text(from, text);
     }
 
     fn end_relay(&mut self, number: u64) -> Option<(SocketId, Value)> {
@@ -340,7 +382,7 @@ impl Server {
     fn tell(&mut self, users: &[String], method: &str, group: &str, user: &str) {
         let notification = json!({"jsonrpc": "2.0", "method": method, "params": [group, user]});
         for socket in users.iter().filter_map(|user| self.users.get(user).copied()).collect::<Vec<_>>() {
-            self.send(socket, notification.clone());
+            self.send(socket, &notification);
         }
     }
 
@@ -359,12 +401,16 @@ impl Server {
     fn refuse(&mut self, socket: SocketId, id: Value, Refused(code, message): &Refused) {
         tracing::debug!(socket = socket.0, message, "a call was refused");
         let error = json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": id});
-        self.send(socket, error);
+        self.send(socket, &error);
     }
 
-    fn send(&mut self, socket: SocketId, message: Value) {
+    fn send(&mut self, socket: SocketId, message: &Value) {
+        self.send_text(socket, message.to_string());
+    }
+
+    fn send_text(&mut self, socket: SocketId, text: String) {
         if self.sockets.get(&socket).is_some_and(|entry| !entry.closing) {
-            self.output.push_back(Output::Send(socket, message.to_string()));
+            self.output.push_back(Output::Send(socket, text));
         }
     }
 
@@ -387,7 +433,13 @@ impl Hub for Server {
         self.sockets.insert(socket, new);
     }
 
-    fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
+    fn handle_text(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        text: &str,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) {
         if self.sockets.get(&socket).is_none_or(|entry| entry.closing) {
             return;
         }
@@ -395,7 +447,7 @@ impl Hub for Server {
             Ok(message) if message.contains_key("result") || message.contains_key("error") => {
                 self.answer(socket, &message);
             }
-            Ok(message) => self.call(now, socket, &message),
+            Ok(message) => self.call(now, socket, &message, crowded),
             Err(_) => self.mistake(socket, None, Refused(PARSE_ERROR, "not a JSON object")),
         }
     }

@@ -199,6 +199,52 @@ fn relays_groups_and_members_are_limited() {
 }
 
 #[test]
+fn what_grows_too_large_or_comes_too_fast_is_its_senders_trouble() {
+    let mut room = Room::new();
+    let (a, _) = room.user();
+    let group = room.call(a, "create", json!([])).unwrap();
+    let (b, b_id) = room.user();
+    room.call(b, "join", json!([group])).unwrap();
+    room.out();
+    // Each number becomes four times as long when it is written again.
+    let swelling = format!("[{}1]", "1e15,".repeat(6000));
+    for id in ["", r#""id":"9","#] {
+        room.say_text(a, &format!(r#"{{{id}"method":"relay","params":[{group},{b_id},{swelling}]}}"#));
+        if !id.is_empty() {
+            let (to, answer) = room.only();
+            assert_eq!((to, &answer["error"]["message"]), (a, &json!("this is too large to be passed on")));
+        }
+    }
+    room.crowded.insert(b);
+    let refused = room.call(a, "relay", json!([group, b_id, 1]));
+    assert_eq!(refused, Err("the other user does not read as fast".to_owned()));
+    assert_eq!(room.hub.poll_timeout(), None, "nothing waits for an answer");
+    room.crowded.clear();
+    room.say(a, json!({"id": "9", "method": "relay", "params": [group, b_id, 1]}));
+    let number = room.only().1["id"].clone();
+    room.say_text(b, &format!(r#"{{"id":{number},"result":{swelling}}}"#));
+    let (to, answer) = room.only();
+    assert_eq!((to, &answer["id"]), (a, &json!("9")));
+    assert_eq!(answer["error"]["message"], "the other user's answer is too large");
+}
+
+#[test]
+fn an_id_is_a_short_text_or_a_number() {
+    let mut room = Room::new();
+    let socket = room.open();
+    for id in [json!([1]), json!({}), json!(true), json!("x".repeat(65))] {
+        room.say(socket, json!({"id": id, "method": "init"}));
+        let (_, answer) = room.only();
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32600), &Value::Null), "{id}");
+    }
+    for id in [json!(null), json!(7), json!(-1.5), json!("x".repeat(64))] {
+        room.say(socket, json!({"id": id, "method": "init"}));
+        let (_, answer) = room.only();
+        assert!(answer["id"] == id && answer["result"].is_string(), "{answer}");
+    }
+}
+
+#[test]
 fn what_is_no_call_is_answered_and_many_end_the_socket() {
     let mut room = Room::new();
     for (text, code) in [
@@ -210,12 +256,12 @@ fn what_is_no_call_is_answered_and_many_end_the_socket() {
         (r#"{"method":"__proto__"}"#, -32601),
     ] {
         let socket = room.open();
-        room.hub.handle_text(room.now, socket, text);
+        room.say_text(socket, text);
         assert_eq!(room.out()[0].1["error"]["code"], code, "{text}");
     }
     let clumsy = room.open();
     for _ in 0..100 {
-        room.hub.handle_text(room.now, clumsy, "hello");
+        room.say_text(clumsy, "hello");
     }
     let out = room.out();
     assert_eq!(out.len(), 17);

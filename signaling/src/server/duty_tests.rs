@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -19,7 +19,10 @@ use crate::session::{CloseCode, Ended};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 
-async fn metric(host: &str, name: &str) -> u64 {
+/// Between one look and the next, so that looking is not too much itself.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) async fn metric(host: &str, name: &str) -> u64 {
     let metrics = get(host, "/metrics", host).await;
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
@@ -34,7 +37,11 @@ async fn an_address_has_so_many_connections_and_no_more() {
     let third = open(&host, "/alm", None).await.unwrap();
     assert!(open(&host, "/alm", None).await.is_err());
     drop(third);
-    let counted = async { while open(&host, "/alm", None).await.is_err() {} };
+    let counted = async {
+        while open(&host, "/alm", None).await.is_err() {
+            sleep(PAUSE).await;
+        }
+    };
     timeout(SOON, counted).await.expect("a place comes back");
     drop(first);
 }
@@ -81,7 +88,11 @@ async fn health_and_metrics_are_told_and_metrics_can_be_kept() {
     assert_eq!(metric(&host, "sinnet_refused_total{reason=\"origin\"}").await, 1);
     assert_eq!(metric(&host, "sinnet_refused_total{reason=\"host\"}").await, 1);
     drop(owner);
-    let gone = async { while metric(&host, "sinnet_websockets").await > 0 {} };
+    let gone = async {
+        while metric(&host, "sinnet_websockets").await > 0 {
+            sleep(PAUSE).await;
+        }
+    };
     timeout(SOON, gone).await.expect("the socket's end is counted");
 
     let (_server, host) = server(ServerConfig { metrics: Metrics::Off, ..config() }).await;
@@ -137,7 +148,9 @@ async fn a_server_that_goes_down_answers_what_was_asked_and_says_so() {
         say(joiner, json!({"m": "join", "g": "room"})).await;
     }
     // All that was asked has come in; nothing of the answers has been read.
-    while metric(&host, "sinnet_messages_received_total").await < 21 {}
+    while metric(&host, "sinnet_messages_received_total").await < 21 {
+        sleep(PAUSE).await;
+    }
     let down = tokio::spawn(server.shutdown(Duration::from_secs(30)));
     for joiner in &mut joiners {
         let answer = timeout(SOON, joiner.next()).await.unwrap();

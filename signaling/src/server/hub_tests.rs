@@ -1,11 +1,16 @@
 //! `/alm` and `/p2p` over sockets on 127.0.0.1.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::duty_tests::metric;
 use super::tests::{SOON, Socket, close_code, config, get, open, server};
+use super::{PerAddress, ServerConfig};
+use crate::session::Limits;
 
 pub(super) async fn say(socket: &mut Socket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
@@ -56,9 +61,12 @@ async fn a_tree_is_joined_over_alm_and_its_group_is_listed() {
 
     owner.close(None).await.unwrap();
     while let Some(Ok(_)) = owner.next().await {}
-    timeout(SOON, async { while listed(&get(&host, "/api/groups", &host).await) != json!([]) {} })
-        .await
-        .expect("the group goes with its owner");
+    let gone = async {
+        while listed(&get(&host, "/api/groups", &host).await) != json!([]) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, gone).await.expect("the group goes with its owner");
 }
 
 #[tokio::test]
@@ -104,25 +112,54 @@ async fn the_tree_is_also_where_the_originals_clients_look_for_it() {
 }
 
 #[tokio::test]
-async fn an_owner_that_never_reads_is_closed_and_nobody_elses_trouble() {
+async fn a_join_that_grows_when_it_is_passed_on_is_its_senders_trouble() {
     let (_server, host) = server(config()).await;
+    let mut owner = open(&host, "/alm", None).await.unwrap();
+    assert_eq!(ask(&mut owner, json!({"m": "create", "g": "room"})).await["r"], "ok");
+    let mut evil = open(&host, "/alm", None).await.unwrap();
+    let join = format!(r#"{{"m":"join","g":"room","z":[{}1]}}"#, "1e15,".repeat(6000));
+    evil.send(Message::text(join)).await.unwrap();
+    assert_eq!(hear(&mut evil).await["r"], "a join has at most 4096 bytes");
+    assert_eq!(listed(&get(&host, "/api/groups", &host).await).as_array().unwrap().len(), 1);
+    let mut joiner = open(&host, "/alm", None).await.unwrap();
+    assert_eq!(ask(&mut joiner, json!({"m": "join", "g": "room"})).await["r"], "ok");
+    assert_eq!(hear(&mut owner).await["i"], 1);
+}
+
+#[tokio::test]
+async fn who_never_reads_is_closed_and_nobody_elses_trouble() {
+    let per_address = PerAddress { per_second: 0, ..PerAddress::default() };
+    let mut config = ServerConfig { per_address, ..config() };
+    config.limits = Limits { burst: 100_000, send_timeout: Duration::from_millis(500), ..config.limits };
+    let (_server, host) = server(config).await;
+    let mut owner = open(&host, "/alm", None).await.unwrap();
+    assert_eq!(ask(&mut owner, json!({"m": "create", "g": "room"})).await["r"], "ok");
+    let mut joiner = open(&host, "/alm", None).await.unwrap();
+    assert_eq!(ask(&mut joiner, json!({"m": "join", "g": "room"})).await["r"], "ok");
     let mut deaf = open(&host, "/alm", None).await.unwrap();
-    say(&mut deaf, json!({"m": "create", "g": "deaf"})).await;
-    let mut reading = open(&host, "/alm", None).await.unwrap();
-    assert_eq!(ask(&mut reading, json!({"m": "create", "g": "room"})).await["r"], "ok");
-    // What the kernel's buffers take, and what the server keeps, is some megabytes.
-    let mut told = 0;
-    while listed(&get(&host, "/api/groups", &host).await).as_array().unwrap().len() == 2 {
-        for group in ["deaf", "room"] {
-            let mut joiner = open(&host, "/alm", None).await.unwrap();
-            let join = json!({"m": "join", "g": group, "x": "x".repeat(30_000)});
-            let answer = ask(&mut joiner, join).await;
-            if group == "room" {
-                told += 1;
-                assert_eq!((&answer["r"], &hear(&mut reading).await["i"]), (&json!("ok"), &json!(told)));
+    say(&mut deaf, json!({"m": "join_res", "i": 0, "e": hear(&mut owner).await["e"]})).await;
+    assert_eq!(hear(&mut joiner).await["k"], 0);
+    // What the kernel's buffers take is some megabytes; what the server keeps after that is bounded, and then it says so.
+    let ice = json!({"m": "ice", "k": 0, "d": "x".repeat(30_000)});
+    let told = async {
+        loop {
+            say(&mut joiner, ice.clone()).await;
+            if let Ok(answer) = timeout(Duration::from_millis(1), hear(&mut joiner)).await {
+                return answer;
             }
         }
-        assert!(told < 1000, "it is never closed");
-    }
+    };
+    let answer = timeout(SOON, told).await.expect("the buffers are full at last");
+    assert!(answer["r"].as_str().is_some_and(|r| r.contains("does not read")), "{answer}");
+    // It must not read before it is given up.
+    let gone = async {
+        while metric(&host, "sinnet_websockets").await > 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, gone).await.expect("it is closed");
     assert_eq!(close_code(&mut deaf).await, 1008, "and why is behind all that it did not read");
+    assert_eq!(ask(&mut owner, json!({"m": "dance"})).await["r"], "unknown method");
+    let (_, mut other) = (joiner, open(&host, "/alm", None).await.unwrap());
+    assert_eq!(ask(&mut other, json!({"m": "join", "g": "room"})).await["r"], "ok");
 }

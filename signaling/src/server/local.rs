@@ -46,9 +46,11 @@ impl<H: Hub + Send + 'static> Backend for Local<H> {
     }
 
     fn text(&self, socket: SocketId, text: &str) {
-        let mut state = self.lock();
-        state.hub.handle_text(now(), socket, text);
-        state.deliver();
+        let mut guard = self.lock();
+        let State { hub, sockets, .. } = &mut *guard;
+        let crowded = |other| sockets.get(&other).is_some_and(Outgoing::is_crowded);
+        hub.handle_text(now(), socket, text, &crowded);
+        guard.deliver();
     }
 
     fn close(&self, socket: SocketId) {
@@ -85,6 +87,10 @@ impl<H: Hub> State<H> {
                     let Some(socket) = self.sockets.get(&id) else { continue };
                     match socket.send(text) {
                         Ok(()) | Err(SendError::Ended) => {}
+                        Err(error @ SendError::TooLarge(_)) => {
+                            // Hubs refuse what grows this large. What slips through is not its reader's fault.
+                            debug!(socket = id.0, %error, "dropped a message");
+                        }
                         Err(error) => {
                             // Who misses one message of these protocols can't go on.
                             debug!(socket = id.0, %error, "dropped a message, and its socket");

@@ -12,7 +12,9 @@ use ring::hmac;
 use serde_json::{Map, Value, json};
 
 use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
+use crate::message::MAX_FRAME;
 use crate::rate::Bucket;
+use crate::session::QUEUE;
 
 /// Mistakes of one socket before it is closed.
 const MAX_MISTAKES: u32 = 16;
@@ -24,6 +26,12 @@ const MAX_DESCRIPTION: usize = 1024;
 /// Connections that one join may want.
 const MAX_WANTED: u32 = 16;
 
+/// Longest join that an owner is told of, bytes of JSON: it goes down the whole tree.
+const MAX_JOIN: usize = 4096;
+
+/// Joins at once, whatever the rate: they must fit into their owner's queue with room to spare.
+const MAX_BURST: u32 = QUEUE as u32 / 2;
+
 /// Bits of a secret.
 const SECRET: usize = 128;
 
@@ -33,7 +41,8 @@ const SECRET: usize = 128;
 pub struct Limits {
     /// Groups at once; 1024 by default.
     pub max_groups: usize,
-    /// Joins that a group's owner is told of per second in the long run, and twice as many at once; 200 by default.
+    /// Joins that a group's owner is told of per second in the long run, and twice as many at once, but at most 128; 200 by
+    /// default.
     pub joins_per_second: u32,
     /// Joins of a group that are under way at once, each with its socket; 2048 by default. How many nodes a group has, the
     /// server does not know.
@@ -166,7 +175,13 @@ impl Server {
         Stats { groups: self.groups.len(), sockets: self.sockets.len(), ..self.stats }
     }
 
-    fn handle(&mut self, now: Instant, socket: SocketId, message: Map<String, Value>) -> Result<(), Wrong> {
+    fn handle(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        message: Map<String, Value>,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) -> Result<(), Wrong> {
         let access = self.sockets.get(&socket).map_or(Access::FULL, |socket| socket.access);
         match message.get("m").and_then(Value::as_str) {
             Some("create") => {
@@ -175,10 +190,10 @@ impl Server {
             }
             Some("join") => {
                 access.join?;
-                self.join(now, socket, message)
+                self.join(now, socket, message, crowded)
             }
             Some("join_res") => self.accept(now, socket, &message),
-            Some("offer" | "answer" | "ice") => self.relay(socket, message),
+            Some("offer" | "answer" | "ice") => self.relay(socket, message, crowded),
             _ => Err("unknown method".to_owned()),
         }
     }
@@ -205,7 +220,7 @@ impl Server {
             let description = group.description.clone();
             self.shut(before, "the group's owner is back on another socket");
             self.settle(socket, Role::Owner(id), None);
-            self.send(socket, json!({"m": "create", "r": "ok", "g": id, "n": name, "d": description}));
+            self.send(socket, &json!({"m": "create", "r": "ok", "g": id, "n": name, "d": description}));
             return Ok(());
         }
         if self.groups.len() >= self.limits.max_groups {
@@ -225,16 +240,22 @@ impl Server {
                 owner: socket,
                 next_node: first_node,
                 proofs,
-                joins: Bucket::full(now, self.limits.joins_per_second.saturating_mul(2)),
+                joins: Bucket::full(now, burst(self.limits.joins_per_second)),
                 joining: 0,
             },
         );
         self.settle(socket, Role::Owner(id), None);
-        self.send(socket, json!({"m": "create", "r": "ok", "g": id, "n": name, "d": description}));
+        self.send(socket, &json!({"m": "create", "r": "ok", "g": id, "n": name, "d": description}));
         Ok(())
     }
 
-    fn join(&mut self, now: Instant, socket: SocketId, mut message: Map<String, Value>) -> Result<(), Wrong> {
+    fn join(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        mut message: Map<String, Value>,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) -> Result<(), Wrong> {
         let wanted = wanted(message.get("n"))?;
         let id = self.find_group(message.get("g"))?;
         self.must_be_new(socket)?;
@@ -247,29 +268,30 @@ impl Server {
             let proof = decode_hex(proof.as_str()?)?;
             said.filter(|node| hmac::verify(&group.proofs, &node.to_be_bytes(), &proof).is_ok())
         });
-        if group.joining >= most {
+        let node = before.unwrap_or(group.next_node);
+        message.insert("i".to_owned(), node.into());
+        message.insert("e".to_owned(), secret.clone().into());
+        // As it is written: numbers may have become longer.
+        let request = Value::Object(message).to_string();
+        if request.len() > MAX_JOIN {
+            return Err(format!("a join has at most {MAX_JOIN} bytes"));
+        }
+        if group.joining >= most || crowded(group.owner) {
             return Err("too many are joining this group; try again later".to_owned());
         }
-        if !group.joins.take(now, rate, rate.saturating_mul(2)) {
+        if !group.joins.take(now, rate, burst(rate)) {
             return Err("too many join this group at once; try again in a second".to_owned());
         }
-        let node = match before {
-            Some(node) => node,
-            None => {
-                let node = group.next_node;
-                group.next_node = node.checked_add(1).ok_or("this group has had too many members")?;
-                node
-            }
-        };
+        if before.is_none() {
+            group.next_node = node.checked_add(1).ok_or("this group has had too many members")?;
+        }
         group.joining += 1;
         let proof = encode_hex(hmac::sign(&group.proofs, &node.to_be_bytes()).as_ref());
         let (owner, name, description) = (group.owner, group.name.clone(), group.description.clone());
-        message.insert("i".to_owned(), node.into());
-        message.insert("e".to_owned(), secret.clone().into());
-        self.send(owner, Value::Object(message));
+        self.send_text(owner, request);
         self.send(
             socket,
-            json!({"m": "join", "r": "ok", "g": id, "n": name, "d": description, "i": node, "t": proof}),
+            &json!({"m": "join", "r": "ok", "g": id, "n": name, "d": description, "i": node, "t": proof}),
         );
         self.joins.insert(secret.clone(), socket);
         let most_acceptors = wanted.saturating_mul(2) as usize;
@@ -293,12 +315,17 @@ impl Server {
         let relay = join.acceptors.len();
         join.acceptors.push(Some(socket));
         self.settle(socket, Role::Acceptor { joiner, relay }, Some(now + self.limits.join_lifetime));
-        self.send(joiner, json!({"m": "join_res", "i": node, "k": relay}));
+        self.send(joiner, &json!({"m": "join_res", "i": node, "k": relay}));
         Ok(())
     }
 
     /// A description or a candidate between a joiner and one of its acceptors.
-    fn relay(&mut self, socket: SocketId, mut message: Map<String, Value>) -> Result<(), Wrong> {
+    fn relay(
+        &mut self,
+        socket: SocketId,
+        mut message: Map<String, Value>,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) -> Result<(), Wrong> {
         let role = self.sockets.get(&socket).map(|socket| &socket.role);
         let is_ice = message.get("m").and_then(Value::as_str) == Some("ice");
         let to = match role {
@@ -327,8 +354,15 @@ impl Server {
             }
             _ => return Err("join first, or answer a join".to_owned()),
         };
+        let text = Value::Object(message).to_string();
+        if text.len() > MAX_FRAME {
+            return Err("this is too large to be passed on".to_owned());
+        }
+        if crowded(to) {
+            return Err("the other node does not read as fast; try again later".to_owned());
+        }
         self.stats.relayed += 1;
-        self.send(to, Value::Object(message));
+        self.send_text(to, text);
         Ok(())
     }
 
@@ -371,7 +405,7 @@ impl Server {
             answer.insert("m".to_owned(), method.into());
         }
         answer.insert("r".to_owned(), wrong.into());
-        self.send(id, Value::Object(answer));
+        self.send(id, &Value::Object(answer));
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.mistakes += 1;
         if socket.mistakes >= MAX_MISTAKES {
@@ -379,9 +413,13 @@ impl Server {
         }
     }
 
-    fn send(&mut self, socket: SocketId, message: Value) {
+    fn send(&mut self, socket: SocketId, message: &Value) {
+        self.send_text(socket, message.to_string());
+    }
+
+    fn send_text(&mut self, socket: SocketId, text: String) {
         if self.sockets.get(&socket).is_some_and(|socket| !socket.closing) {
-            self.output.push_back(Output::Send(socket, message.to_string()));
+            self.output.push_back(Output::Send(socket, text));
         }
     }
 
@@ -406,14 +444,20 @@ impl Hub for Server {
         self.settle(socket, Role::Unknown, Some(now + self.limits.introduction));
     }
 
-    fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str) {
+    fn handle_text(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        text: &str,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) {
         if self.sockets.get(&socket).is_none_or(|socket| socket.closing) {
             return;
         }
         let (method, result) = match serde_json::from_str::<Map<String, Value>>(text) {
             Ok(message) => {
                 let method = message.get("m").and_then(Value::as_str).map(str::to_owned);
-                (method, self.handle(now, socket, message))
+                (method, self.handle(now, socket, message, crowded))
             }
             Err(_) => (None, Err("not a JSON object".to_owned())),
         };
@@ -506,6 +550,11 @@ fn revival(message: &Map<String, Value>) -> (Option<hmac::Key>, u32) {
         plausible.then(|| (hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), first.unwrap_or(1).max(1)))
     };
     said().map_or((None, 1), |(key, first)| (Some(key), first))
+}
+
+/// How many joins may come at once.
+fn burst(per_second: u32) -> u32 {
+    per_second.saturating_mul(2).min(MAX_BURST)
 }
 
 fn encode_hex(bytes: &[u8]) -> String {

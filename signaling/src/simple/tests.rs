@@ -180,7 +180,7 @@ fn every_mistake_is_answered_and_many_end_the_socket() {
 
     let clumsy = room.open();
     for _ in 0..100 {
-        room.hub.handle_text(room.now, clumsy, "{");
+        room.say_text(clumsy, "{");
     }
     let out = room.out();
     assert_eq!(out.len(), 17, "16 answers, and the end");
@@ -245,10 +245,47 @@ fn a_flood_of_joins_is_not_the_owners_trouble() {
         told += room.out().iter().filter(|(_, message)| message.get("e").is_some()).count();
         room.hub.close(room.now, joiner);
     }
-    assert_eq!(told, 400);
+    assert_eq!(told, 128);
     assert_eq!(room.join(json!({"m": "join", "g": "quiet"})).2["r"], "ok", "other groups don't notice");
     room.now += Duration::from_secs(1);
     assert_eq!(room.join(json!({"m": "join", "g": 0})).2["r"], "ok");
+}
+
+#[test]
+fn what_grows_too_large_or_comes_too_fast_is_its_senders_trouble() {
+    let mut room = Room::new();
+    let owner = room.group("room");
+    // Each number becomes four times as long when it is written again.
+    let swelling =
+        |m: &str, most: usize| format!(r#"{{"m":"{m}","g":0,"k":0,"z":[{}1]}}"#, "1e15,".repeat(most / 5));
+    for length in [2000, 32_000] {
+        let joiner = room.open();
+        room.say_text(joiner, &swelling("join", length));
+        assert_eq!(room.only(), (joiner, json!({"m": "join", "r": "a join has at most 4096 bytes"})));
+    }
+    let (joiner, request, _) = room.join(json!({"m": "join", "g": 0, "z": "x".repeat(3900)}));
+    assert_eq!(request["i"], 1, "no number was spent");
+    let acceptor = room.open();
+    room.say(acceptor, json!({"m": "join_res", "i": 0, "e": request["e"]}));
+    room.out();
+    for (from, m) in [(joiner, "offer"), (acceptor, "answer"), (acceptor, "ice")] {
+        room.say_text(from, &swelling(m, 32_000));
+        assert_eq!(room.only(), (from, json!({"m": m, "r": "this is too large to be passed on"})));
+    }
+    room.crowded = [owner, acceptor].into();
+    room.say(joiner, json!({"m": "offer", "k": 0, "s": ""}));
+    let (to, answer) = room.only();
+    assert!(to == joiner && answer["r"].as_str().is_some_and(|r| r.contains("does not read")), "{answer}");
+    let late = room.open();
+    room.say(late, json!({"m": "join", "g": 0}));
+    let (to, answer) = room.only();
+    assert!(
+        to == late && answer["r"].as_str().is_some_and(|r| r.starts_with("too many are joining")),
+        "{answer}"
+    );
+    room.crowded.clear();
+    room.say(late, json!({"m": "join", "g": 0}));
+    assert_eq!(room.out()[1].1["r"], "ok");
 }
 
 #[test]
