@@ -1,6 +1,6 @@
 //! The client's end of a signalling WebSocket: `ws://`, or `wss://` by rustls with the system's certificate authorities.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -70,7 +70,7 @@ impl Client {
         let connector = match (&self.tls, url.starts_with("wss:")) {
             (_, false) => Connector::Plain,
             (Some(config), true) => Connector::Rustls(config.clone()),
-            (None, true) => Connector::Rustls(system_tls()?),
+            (None, true) => Connector::Rustls(system_tls().await?),
         };
         let config = WebSocketConfig::default()
             .read_buffer_size(8 * 1024)
@@ -81,8 +81,8 @@ impl Client {
         let connecting = connect_async_tls_with_config(url, Some(config), true, Some(connector));
         let (socket, _response) = timeout(self.connect_timeout, connecting)
             .await
-            .map_err(|_| ConnectError::TimedOut(url.to_owned()))?
-            .map_err(|error| ConnectError::Refused { url: url.to_owned(), reason: error.to_string() })?;
+            .map_err(|_| ConnectError::TimedOut(shown(url).to_owned()))?
+            .map_err(|error| refused(url, &error.to_string()))?;
 
         let (sink, stream) = socket.split();
         let sink = sink.with(async |frame| Ok::<_, tungstenite::Error>(into_message(frame)));
@@ -94,7 +94,29 @@ impl Client {
     }
 }
 
-fn system_tls() -> Result<Arc<rustls::ClientConfig>, ConnectError> {
+/// An address as errors show it: without its parameters, as a token may be among them.
+fn shown(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
+fn refused(url: &str, reason: &str) -> ConnectError {
+    let hidden = &url[shown(url).len()..];
+    let reason = if hidden.is_empty() { reason.to_owned() } else { reason.replace(hidden, "") };
+    ConnectError::Refused { url: shown(url).to_owned(), reason }
+}
+
+/// With the system's certificate authorities, which are read once: they are hundreds of kilobytes.
+async fn system_tls() -> Result<Arc<rustls::ClientConfig>, ConnectError> {
+    static SYSTEM: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    if let Some(config) = SYSTEM.get() {
+        return Ok(config.clone());
+    }
+    let read = tokio::task::spawn_blocking(read_system_tls);
+    let config = read.await.map_err(|error| ConnectError::Tls(error.to_string()))??;
+    Ok(SYSTEM.get_or_init(|| config).clone())
+}
+
+fn read_system_tls() -> Result<Arc<rustls::ClientConfig>, ConnectError> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (added, _unusable) = roots.add_parsable_certificates(found.certs);
@@ -150,4 +172,25 @@ pub(crate) fn judge(error: tungstenite::Error) -> Broken {
         _ => None,
     };
     Broken { code, text: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn errors_do_not_show_a_token() {
+        // Nobody listens there; and nobody answers there.
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let deaf = format!("ws://{}/alm", deaf.local_addr().unwrap());
+        let client = Client { connect_timeout: Duration::from_millis(100), ..Client::default() };
+        for url in ["ws://127.0.0.1:1/alm", "ws://[/alm", "ftp://127.0.0.1/alm", deaf.as_str()] {
+            for query in ["?token=sesame", "?x=1&token=sesame", "#token=sesame"] {
+                let error = client.connect(&format!("{url}{query}")).await.unwrap_err();
+                assert!(!format!("{error} {error:?}").contains("sesame"), "{error:?}");
+            }
+        }
+        let error = refused("ws://a/alm?token=sesame", "can't reach ws://a/alm?token=sesame");
+        assert_eq!(error.to_string(), "can't connect to ws://a/alm: can't reach ws://a/alm");
+    }
 }
