@@ -20,7 +20,10 @@ let waiting = [];
 function connect() {
   peer?.close();
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  const mine = peer = new Peer(`${scheme}//${location.host}/peer`);
+  // A server that wants one is opened as /peer.html#token=TOKEN.
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  const query = token ? `?token=${encodeURIComponent(token)}` : '';
+  const mine = peer = new Peer(`${scheme}//${location.host}/peer${query}`);
   waiting = [];
   echo = mine.open('echo');
   echo.onmessage = ({ data }) => echoed(data);

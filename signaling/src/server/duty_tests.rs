@@ -1,5 +1,7 @@
 //! What keeps the server up: limits for each address, tokens, metrics, and going down in order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
@@ -13,9 +15,10 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::hub_tests::{ask, say};
 use super::tests::{SOON, close_code, config, get, open, server};
 use super::tokens::{Required, Right, TokenKey, Tokens};
-use super::{Metrics, PerAddress, ServerConfig};
+use super::{Backend, Backends, Metrics, PerAddress, Server, ServerConfig};
 use crate::client::Client;
-use crate::session::{CloseCode, Ended};
+use crate::hub::{Access, Figure, ListedGroup, SocketId};
+use crate::session::{CloseCode, Ended, Outgoing};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 
@@ -131,6 +134,78 @@ async fn tokens_come_by_the_address_or_as_a_subprotocol() {
     ask(&mut other, call("init", json!([]))).await;
     let refused = ask(&mut other, call("join", json!(["0"]))).await;
     assert_eq!(refused["error"]["message"], "this token is not good for that");
+}
+
+#[tokio::test]
+async fn the_servers_own_peer_wants_a_token_where_joining_does() {
+    let key = TokenKey::from_hex(KEY).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tokens expire by the calendar")]
+    let soon = SystemTime::now() + Duration::from_secs(60);
+    for (required, free) in [(Required::All, false), (Required::Create, true)] {
+        let tokens = Tokens::new(required, Vec::new(), Some(key.clone())).unwrap();
+        let (mut server, host) = server(ServerConfig { tokens, ..config() }).await;
+        for (right, good) in [(None, free), (Some(Right::Create), free), (Some(Right::Join), true)] {
+            let token = right.map_or_else(String::new, |right| format!("?token={}", key.sign(right, soon)));
+            let mut client = Client::default().connect(&format!("ws://{host}/peer{token}")).await.unwrap();
+            if good {
+                timeout(SOON, server.accept()).await.expect("it comes in").unwrap();
+                continue;
+            }
+            assert_eq!(timeout(SOON, client.recv()).await.unwrap(), None);
+            let told = client.ended().unwrap().to_string();
+            assert!(told.contains("token"), "{told}");
+            assert!(timeout(Duration::ZERO, server.accept()).await.is_err());
+        }
+    }
+}
+
+/// Counts how often it is asked for its groups.
+#[derive(Default, Debug)]
+struct Counting(AtomicU32);
+
+impl Backend for Counting {
+    fn open(&self, _: Outgoing, _: Access) -> SocketId {
+        SocketId(0)
+    }
+
+    fn text(&self, _: SocketId, _: &str) {}
+
+    fn close(&self, _: SocketId) {}
+
+    fn tick(&self) {}
+
+    fn groups(&self) -> Vec<ListedGroup> {
+        let id = u64::from(self.0.fetch_add(1, Ordering::Relaxed));
+        vec![ListedGroup { id, name: "room".to_owned(), description: String::new() }]
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn however_often_the_groups_are_asked_for_their_list_is_written_twice_a_second() {
+    let alm = Arc::new(Counting::default());
+    let backends = Backends { alm: alm.clone(), p2p: alm.clone() };
+    let server = Server::bind_with(config(), backends).await.unwrap();
+    let host = server.local_addr().to_string();
+    #[expect(clippy::disallowed_methods, reason = "how long this machine took")]
+    let started = tokio::time::Instant::now();
+    for i in 0..200 {
+        let path = ["/api/groups", "/api/list"][i % 2];
+        assert!(get(&host, path, &host).await.contains("room"));
+    }
+    let most = 16 + 2 * (started.elapsed().as_secs() + 1);
+    assert!(u64::from(alm.0.load(Ordering::Relaxed)) <= most, "{alm:?} of {most}");
+    let before = alm.0.load(Ordering::Relaxed);
+    let newer = async {
+        while alm.0.load(Ordering::Relaxed) == before {
+            sleep(PAUSE).await;
+            get(&host, "/api/groups", &host).await;
+        }
+    };
+    timeout(SOON, newer).await.expect("and it goes on being written");
 }
 
 #[tokio::test]

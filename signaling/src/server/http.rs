@@ -1,9 +1,10 @@
 //! What is where, and what every answer has in common.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -13,12 +14,16 @@ use serde_json::{Value, json};
 use tracing::debug;
 
 use super::metrics::Refusal;
-use super::{Backends, Metrics, Place, Shared, files, origin, ws};
+use super::{Backends, Metrics, Place, Shared, files, now, origin, ws};
 use crate::hub::ListedGroup;
+use crate::rate::Bucket;
 
 /// The page needs nothing from anywhere else, and may get nothing. `data:` is its icon.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Lists of groups that are written at once, while it is quiet.
+const LISTINGS: u32 = 16;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -36,14 +41,45 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn groups(State(shared): State<Arc<Shared>>) -> Response {
-    let listed =
-        |group: ListedGroup| json!({"id": group.id, "name": group.name, "description": group.description});
-    as_json(shared.backends.alm.groups().into_iter().map(listed).collect())
+    as_json(shared.listing.get(&shared).0)
 }
 
 async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    let listed = |group: ListedGroup| json!({"g": group.id, "n": group.name, "d": group.description});
-    as_json(shared.backends.alm.groups().into_iter().map(listed).collect())
+    as_json(shared.listing.get(&shared).1)
+}
+
+/// The lists of groups. They may have megabytes: so they are written twice a second at most, but for the first few times, and all
+/// that ask get the same.
+pub(super) struct Listing(Mutex<Written>);
+
+struct Written {
+    pace: Bucket,
+    groups: Bytes,
+    list: Bytes,
+}
+
+impl Listing {
+    pub(super) fn new() -> Self {
+        let pace = Bucket::full(now(), LISTINGS);
+        Self(Mutex::new(Written { pace, groups: Bytes::new(), list: Bytes::new() }))
+    }
+
+    /// In our words, and in those of the original.
+    fn get(&self, shared: &Shared) -> (Bytes, Bytes) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.pace.take(now(), 2, LISTINGS) {
+            let groups = shared.backends.alm.groups();
+            let ours = |group: &ListedGroup| {
+                let ListedGroup { id, name, description } = group;
+                json!({"id": id, "name": name, "description": description})
+            };
+            let original =
+                |group: &ListedGroup| json!({"g": group.id, "n": group.name, "d": group.description});
+            written.groups = groups.iter().map(ours).collect::<Value>().to_string().into();
+            written.list = groups.iter().map(original).collect::<Value>().to_string().into();
+        }
+        (written.groups.clone(), written.list.clone())
+    }
 }
 
 /// Whether a balancer may send clients here.
@@ -69,8 +105,8 @@ async fn metrics(State(shared): State<Arc<Shared>>, Extension(remote): Extension
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-fn as_json(value: Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+fn as_json(text: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// Refuses who asks too much and hosts that are not ours, and sets the headers that every answer has.

@@ -123,6 +123,7 @@ struct Shared {
     config: ServerConfig,
     visitors: mpsc::Sender<Visitor>,
     backends: Backends,
+    listing: http::Listing,
     places: Arc<Semaphore>,
     counters: Counters,
     down: watch::Receiver<bool>,
@@ -183,7 +184,9 @@ impl Server {
         let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let (down, going) = watch::channel(false);
         let counters = Counters::default();
-        let shared = Arc::new(Shared { config, visitors: to_app, backends, places, counters, down: going });
+        let listing = http::Listing::new();
+        let shared =
+            Arc::new(Shared { config, visitors: to_app, backends, listing, places, counters, down: going });
         let listening = Listening(tokio::spawn(listen(listener, shared)));
         Ok(Self { local_addr, visitors, listening, down })
     }

@@ -75,10 +75,13 @@ async fn extension<T: Clone + Send + Sync + 'static>(
 
 /// A session that the application gets.
 pub(super) async fn visit(caller: Caller) -> Response {
-    let (place, remote) = (caller.place.clone(), caller.remote);
+    let (place, remote, access) = (caller.place.clone(), caller.remote, caller.access);
     caller.upgrade(MAX_MESSAGE, move |socket| async move {
         let (session, pump) = pumped(socket, &place);
-        if let Err(refused) = place.shared.visitors.try_send(Visitor { session, remote }) {
+        // The peer there takes and gives files. Who may not join any group may not do that, and is told why: a page sees no HTTP status.
+        if let Err(why) = access.join {
+            session.close(CloseCode::POLICY, why);
+        } else if let Err(refused) = place.shared.visitors.try_send(Visitor { session, remote }) {
             let Visitor { session, .. } = refused.into_inner();
             session.close(CloseCode::TRY_AGAIN_LATER, "too many visitors at once");
         }
