@@ -38,6 +38,9 @@ export const DEFAULTS = Object.freeze({
 /** Control frames that wait for a link; joins, reports and routed ones only up to half of it. */
 export const MAX_CONTROL = 128;
 
+/** Attaches of a child that are taken in a row; then one each heartbeat, as often as one has reason to ask again. */
+export const MAX_ATTACHES = 16;
+
 /** Joins that wait for a child to be connected. */
 export const MAX_WAITING = 256;
 

@@ -119,16 +119,19 @@ export function onGap(node, now, link, { epoch, from, to }) {
   else node.messages.push({ missed: { from, to } });
 }
 
-/** What the child wants now. It may say so as often as it likes. */
+/** What the child wants now. It may say so again, but that gives it no more time to keep up, nor does it get on by being sent
+ *  the same once more. */
 export function startSending(node, link, attach) {
+  const { window } = node.config;
+  const lagged = link.cursor === null ? Infinity : lag(node, link);
   const newcomer = attach.epoch === 0 || attach.epoch !== node.epoch;
   link.role = attach.role;
   link.cursor = newcomer ? node.store.history(node.config.history) ?? node.next : attach.next;
   link.credit = attach.credit;
   link.sent = 0;
-  link.behind = null;
+  const lags = lag(node, link);
   // Who comes for the past does not hold back the present.
-  link.straggler = lag(node, link) > node.config.window;
+  link.straggler = lags > window || (lags >= window / 2 && (link.straggler || lagged < lags));
 }
 
 const lag = (node, link) => (link.cursor === null ? 0 : node.store.bytesFrom(link.cursor));
@@ -207,11 +210,12 @@ export function judgeChildren(node, now) {
       continue;
     }
     link.straggler ||= link.ours && now - link.lastHeard >= node.silence() * 2;
-    link.behind ??= { since: now, sent: link.sent };
+    const here = node.store.position(link.cursor);
+    link.behind ??= { since: now, was: here };
     if (now - link.behind.since >= patience) {
-      const taken = link.sent - link.behind.sent;
+      const taken = here - link.behind.was;
       link.straggler ||= taken <= 0 || (hungry && taken < window / 8);
-      link.behind = { since: now, sent: link.sent };
+      link.behind = { since: now, was: here };
     }
   }
   grant(node);

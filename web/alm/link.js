@@ -36,7 +36,7 @@ export class Link {
   cursor = null;
   sent = 0;
   credit = 0;
-  /** Down: since when it lags, and what had been sent to it then: `{since, sent}`. */
+  /** Down: since when it lags, and its position in the store then: `{since, was}`. */
   behind = null;
   /** Down: it lags for so long that it no longer holds back the others. */
   straggler = false;
@@ -44,6 +44,8 @@ export class Link {
   displaces = false;
   /** Down: reports taken from it since the owner asked last. */
   reports = 0;
+  /** Down: attaches taken from it; one is forgotten each heartbeat. */
+  attaches = 0;
 
   /** Up: where the parent is; what its last path frame said. */
   info = null;

@@ -1,6 +1,6 @@
 // Places: joins that go down the tree, asks and signals that are routed through it, children that come.
 
-import { MAX_HOPS, MAX_WAITING } from './config.js';
+import { MAX_ATTACHES, MAX_HOPS, MAX_WAITING } from './config.js';
 import { Detach, MAX_SIGNAL, Role, Routed, routeFrame } from './control.js';
 import { hasData, startSending } from './forward.js';
 import { joinFrame, readJoin } from './join.js';
@@ -191,6 +191,12 @@ export function childUp(node, now, link) {
 
 /** A child says what it wants. */
 export function onAttach(node, now, link, attach) {
+  if (link.attaches >= MAX_ATTACHES) {
+    // Each may ask for the whole store.
+    node.stats.unexpected++;
+    return;
+  }
+  link.attaches++;
   link.size = Math.max(attach.size, 1);
   if (attach.role === Role.EAGER && !link.isEagerChild) link.eagerSince = now;
   const { displaces } = link;

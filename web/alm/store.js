@@ -58,6 +58,11 @@ export class Store {
     return index < this.#frames.length ? this.#pushed - this.#sums[index] : 0;
   }
 
+  /** Bytes of all frames ever pushed before this number: it grows as a reader gets on, and only then. */
+  position(sequence) {
+    return this.#pushed - this.bytesFrom(sequence);
+  }
+
   /** The number from which on the newest frames have at most `limit` bytes. */
   newestWithin(limit) {
     const index = this.#partition((at) => this.#pushed - this.#sums[at] > limit);

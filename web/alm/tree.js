@@ -112,6 +112,7 @@ export function onBeatDue(node, now) {
   const [down, up] = [beatDown(node), beatUp(node)];
   const upwards = node.beats % 4 === 0;
   for (const link of node.linksWhere((link) => link.ours && !link.closing)) {
+    link.attaches = Math.max(link.attaches - 1, 0);
     if (link.isUp && !upwards) continue;
     if (!link.beat(now, node.start, link.isUp ? up : down)) node.stats.overflow++;
   }

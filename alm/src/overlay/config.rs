@@ -81,6 +81,9 @@ pub const MAX_MESSAGE: usize = 256 * 1024 - HEADER;
 /// Control frames that wait for a link. Reports and routed frames are dropped above half of it, everything above it.
 pub(crate) const MAX_CONTROL: usize = 128;
 
+/// Attaches of a child that are taken in a row; then one each heartbeat, as often as one has reason to ask again.
+pub(crate) const MAX_ATTACHES: u8 = 16;
+
 /// Joins that wait for a child to be connected.
 pub(crate) const MAX_WAITING: usize = 256;
 

@@ -155,20 +155,23 @@ impl Node {
         }
     }
 
-    /// What the child wants now. It may say so as often as it likes.
+    /// What the child wants now. It may say so again, but that gives it no more time to keep up, nor does it get on by being
+    /// sent the same once more.
     pub(super) fn start_sending(&mut self, id: LinkId, attach: &Attach) {
         let newcomer = attach.epoch == 0 || attach.epoch != self.epoch;
         let past = || self.store.history(self.config.history).or(self.next);
         let cursor = if newcomer { past() } else { Some(attach.next) };
-        let lag = cursor.map_or(0, |cursor| self.store.bytes_from(cursor));
+        let lag_from = |cursor: Option<Sequence>| cursor.map_or(0, |cursor| self.store.bytes_from(cursor));
+        let (lag, window) = (lag_from(cursor), self.config.window as u64);
+        let goes_back =
+            self.links.get(&id).is_some_and(|link| link.cursor.is_some() && lag_from(link.cursor) < lag);
         let Some(link) = self.links.get_mut(&id) else { return };
         link.role = Some(attach.role);
         link.cursor = cursor;
         link.credit = attach.credit;
         link.sent = 0;
-        link.behind = None;
         // Who comes for the past does not hold back the present.
-        link.straggler = lag > self.config.window as u64;
+        link.straggler = lag > window || lag >= window / 2 && (link.straggler || goes_back);
     }
 
     /// Whether [`Node::next_data`] has something for the link.
@@ -250,6 +253,7 @@ impl Node {
     pub(super) fn judge_children(&mut self, now: Instant) {
         let window = self.config.window as u64;
         let lag = |link: &Link| link.cursor.map_or(0, |cursor| self.store.bytes_from(cursor));
+        let position = |link: &Link| link.cursor.map_or(0, |cursor| self.store.position(cursor));
         let silence = self.silence() * 2;
         let hungry = self.eager_children().any(|(_, link)| lag(link) < window / 2);
         for link in self.links.values_mut().filter(|link| link.is_eager_child()) {
@@ -259,11 +263,12 @@ impl Node {
                 continue;
             }
             link.straggler |= link.ours && now.saturating_duration_since(link.last_heard) >= silence;
-            let (since, sent) = *link.behind.get_or_insert((now, link.sent));
+            let here = position(link);
+            let (since, was) = *link.behind.get_or_insert((now, here));
             if now.saturating_duration_since(since) >= self.config.patience {
-                let taken = link.sent.saturating_sub(sent);
+                let taken = here.saturating_sub(was);
                 link.straggler |= taken == 0 || hungry && taken < window / 8;
-                link.behind = Some((now, link.sent));
+                link.behind = Some((now, here));
             }
         }
         self.grant();

@@ -40,7 +40,7 @@ pub(crate) struct Link {
     pub(crate) cursor: Option<Sequence>,
     pub(crate) sent: u64,
     pub(crate) credit: u64,
-    /// Down: since when it lags, and what had been sent to it then.
+    /// Down: since when it lags, and its position in the store then.
     pub(crate) behind: Option<(Instant, u64)>,
     /// Down: it lags for so long that it no longer holds back the others.
     pub(crate) straggler: bool,
@@ -48,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) displaces: bool,
     /// Down: reports taken from it since the owner asked last.
     pub(crate) reports: usize,
+    /// Down: attaches taken from it; one is forgotten each heartbeat.
+    pub(crate) attaches: u8,
 
     /// Up: where the parent is.
     pub(crate) path: Option<PathInfo>,
@@ -85,6 +87,7 @@ impl Link {
             straggler: false,
             displaces: false,
             reports: 0,
+            attaches: 0,
             path: None,
             received: 0,
             granted: 0,

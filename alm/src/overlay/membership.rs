@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::RngExt;
 
-use super::config::{MAX_HOPS, MAX_WAITING};
+use super::config::{MAX_ATTACHES, MAX_HOPS, MAX_WAITING};
 use super::event::{Event, LinkId};
 use super::link::Link;
 use super::node::Node;
@@ -279,6 +279,12 @@ impl Node {
     /// A child says what it wants.
     pub(super) fn on_attach(&mut self, now: Instant, id: LinkId, attach: Attach) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.closing) else { return };
+        if link.attaches >= MAX_ATTACHES {
+            // Each may ask for the whole store.
+            self.stats.unexpected += 1;
+            return;
+        }
+        link.attaches += 1;
         link.size = attach.size.max(1);
         if attach.role == Role::Eager && !link.is_eager_child() {
             link.eager_since = now;

@@ -50,6 +50,11 @@ impl Store {
         self.frames.get(self.index(sequence)).map_or(0, |(before, _)| self.pushed - before)
     }
 
+    /// Bytes of all frames ever pushed before this number: it grows as a reader gets on, and only then.
+    pub(crate) fn position(&self, sequence: Sequence) -> u64 {
+        self.pushed - self.bytes_from(sequence)
+    }
+
     /// The number from which on the newest frames have at most `limit` bytes.
     pub(crate) fn newest_within(&self, limit: u64) -> Option<Sequence> {
         let first = self.frames.partition_point(|(before, _)| self.pushed - before > limit);

@@ -166,6 +166,7 @@ impl Node {
         let (start, upwards) = (self.start, self.beats.is_multiple_of(4));
         let mut overflow = 0;
         for link in self.links.values_mut().filter(|link| link.ours && !link.closing) {
+            link.attaches = link.attaches.saturating_sub(1);
             let sent = match link.is_child() {
                 true => link.beat(now, start, down),
                 false => !upwards || link.beat(now, start, up),

@@ -428,6 +428,57 @@ test('a child that is slow but steady sets the pace and misses nothing', () => {
   assert.deepEqual(wire.got(2), range(1, published));
 });
 
+for (const trick of ['takes nothing', 'takes the same again and again', 'stands by in between']) {
+  test(`a child that attaches again and again does not stop the tree (${trick})`, () => {
+    const [wire, slow] = withSlowChild();
+    while (wire.publish(1, 991) === null);
+    const [root] = wire.nodes;
+    const attach = (role, credit, next) =>
+      root.handleInput(wire.now, slow, attachFrame({ role, epoch: root.epoch, next, credit, size: 1 }).raw);
+    const takes = trick.startsWith('takes the same');
+    const { next } = root;
+    const back = plus(next, -8);
+    attach(Role.EAGER, 0, back);
+    const begun = wire.now;
+    let published = 0;
+    while (wire.now - begun < 6000) {
+      for (let n = 0; takes && n < 4; n++) root.pollTransmit(slow);
+      wire.now += 50;
+      if ((wire.now - begun) % 1900 === 0) {
+        if (trick.startsWith('stands by')) attach(Role.WARM, 0, next);
+        attach(Role.EAGER, takes ? 5000 : 0, back);
+      }
+      root.handleTimeout(wire.now);
+      root.handleInput(wire.now, slow, beat({}).raw);
+      wire.nodes[2].handleTimeout(wire.now);
+      wire.settle();
+      published += wire.publish(1, 991) === null ? 1 : 0;
+    }
+    assert.ok(published > 40, `${published} messages in three times its patience`);
+  });
+}
+
+test('attaches are taken as often as a child has reason for them', () => {
+  const wire = new Wire({}, 2);
+  const link = wire.link(0, 1);
+  wire.publish(5, 100);
+  const [root] = wire.nodes;
+  const attach = attachFrame({ role: Role.EAGER, epoch: root.epoch, next: 1n, credit: Infinity, size: 1 });
+  const asked = () => {
+    let frames = 0;
+    for (let n = 0; n < 200; n++) {
+      root.handleInput(wire.now, link, attach.raw);
+      frames += sent(root, link).filter(({ type }) => type === Type.DATA).length;
+    }
+    return frames / 5;
+  };
+  const first = asked();
+  assert.ok(first >= 10 && first <= 16, `${first} times`);
+  wire.now += 250;
+  root.handleTimeout(wire.now);
+  assert.equal(asked(), 1);
+});
+
 test('a child that has died holds up the tree for less than it takes to be given up', () => {
   const [wire] = withSlowChild();
   const took = untilWritable(wire, () => {});

@@ -281,6 +281,80 @@ fn a_child_that_stops_between_half_a_window_and_a_whole_one_does_not_stop_the_tr
 }
 
 #[test]
+fn a_child_that_attaches_again_and_again_does_not_stop_the_tree() {
+    // One takes nothing, one takes the same again and again, one turns into a standby in between.
+    for trick in 0..3 {
+        let mut wire = Wire::new(&small(), 3);
+        let slow = wire.link(0, 1);
+        wire.link(0, 2);
+        wire.publish(1, 991).unwrap();
+        wire.blocked.insert((0, slow));
+        while wire.publish(1, 991).is_ok() {}
+        let epoch = wire.nodes[0].epoch;
+        let attach = |wire: &mut Wire, role: Role, credit: u64, next: Sequence| {
+            let attach = Attach { role, epoch, next, credit, size: 1 };
+            let frame = Control::Attach(attach).to_frame().into_bytes();
+            wire.nodes[0].handle_input(wire.now, slow, frame);
+        };
+        let (next, window) = (wire.nodes[0].next.unwrap(), small().window as u64);
+        let back = next.plus(8_u64.wrapping_neg());
+        attach(&mut wire, Role::Eager, 0, back);
+        let lag = wire.nodes[0].held();
+        assert!((window / 2..window).contains(&lag), "{lag}");
+        let (begun, mut published) = (wire.now, 0);
+        while wire.now - begun < 3 * small().patience {
+            for _ in 0..if trick == 1 { 4 } else { 0 } {
+                wire.nodes[0].poll_transmit(slow);
+            }
+            wire.now += 50 * MS;
+            let now = wire.now;
+            if (now - begun).as_millis().is_multiple_of(1900) {
+                if trick == 2 {
+                    attach(&mut wire, Role::Warm, 0, next);
+                }
+                attach(&mut wire, Role::Eager, if trick == 1 { 5000 } else { 0 }, back);
+            }
+            wire.nodes[0].handle_timeout(now);
+            let beat = Control::Heartbeat(Heartbeat { held: u32::MAX, ..Heartbeat::default() });
+            wire.nodes[0].handle_input(now, slow, beat.to_frame().into_bytes());
+            wire.nodes[2].handle_timeout(now);
+            wire.settle();
+            published += u32::from(wire.publish(1, 991).is_ok());
+        }
+        assert!(published > 40, "trick {trick}: {published} messages in three times its patience");
+    }
+}
+
+#[test]
+fn attaches_are_taken_as_often_as_a_child_has_reason_for_them() {
+    let mut wire = Wire::new(&Config::default(), 2);
+    let link = wire.link(0, 1);
+    wire.publish(5, 100).unwrap();
+    let attach = Attach {
+        role: Role::Eager,
+        epoch: wire.nodes[0].epoch,
+        next: Sequence(1),
+        credit: u64::MAX,
+        size: 1,
+    };
+    let attach = Control::Attach(attach).to_frame().into_bytes();
+    let asked = |wire: &mut Wire| {
+        let begun = wire.nodes[0].stats().data_sent;
+        for _ in 0..200 {
+            wire.nodes[0].handle_input(wire.now, link, attach.clone());
+            while wire.nodes[0].poll_transmit(link).is_some() {}
+        }
+        (wire.nodes[0].stats().data_sent - begun) / (5 * 109)
+    };
+    let first = asked(&mut wire);
+    assert!((10..=16).contains(&first), "{first} times");
+    wire.now += Duration::from_millis(250);
+    let now = wire.now;
+    wire.nodes[0].handle_timeout(now);
+    assert_eq!(asked(&mut wire), 1);
+}
+
+#[test]
 fn a_child_that_has_died_holds_up_the_tree_for_less_than_it_takes_to_be_given_up() {
     let config = Config { window: 10_000, ..Config::default() };
     let mut wire = Wire::new(&config, 3);
