@@ -1,10 +1,30 @@
 //! What the servers' halves of the protocols have in common: sockets by number, texts in, texts out, and the clock.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// A WebSocket, as the owner of a [`Hub`] numbers them. No number is used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SocketId(pub u64);
+
+/// Where a socket comes from, as limits see it: an IPv4 address, or the first 64 bits of an IPv6 address, which one holder has at
+/// least.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Address {
+    /// IPv4, in IPv6 or by itself.
+    V4(u32),
+    /// An IPv6 network.
+    V6(u64),
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
 
 /// What the owner of a [`Hub`] is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,8 +79,8 @@ impl Figure {
 /// One protocol's server, without sockets and clocks. After any call: [`Hub::poll_output`] until `None`, then
 /// [`Hub::poll_timeout`].
 pub trait Hub {
-    /// A WebSocket has been opened by somebody who may do this.
-    fn open(&mut self, now: Instant, socket: SocketId, access: Access);
+    /// A WebSocket has been opened by somebody who may do this. `from` is held to its part of groups and joins, if it is known.
+    fn open(&mut self, now: Instant, socket: SocketId, access: Access, from: Option<Address>);
     /// A text message has come on a WebSocket. `crowded` says of another whether much waits for it already: what would be passed
     /// on to it is refused then, so that the trouble is its sender's.
     fn handle_text(&mut self, now: Instant, socket: SocketId, text: &str, crowded: &dyn Fn(SocketId) -> bool);

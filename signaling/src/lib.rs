@@ -30,6 +30,7 @@ mod rate;
 mod room;
 pub mod server;
 pub mod session;
+mod shares;
 pub mod simple;
 
 pub use client::Client;

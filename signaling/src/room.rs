@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::hub::{Access, Hub, Output, SocketId};
+use crate::hub::{Access, Address, Hub, Output, SocketId};
 
 pub(crate) struct Room<H> {
     pub(crate) hub: H,
@@ -27,8 +27,12 @@ impl<H: Hub> Room<H> {
     }
 
     pub(crate) fn open_as(&mut self, access: Access) -> SocketId {
+        self.open_from(access, None)
+    }
+
+    pub(crate) fn open_from(&mut self, access: Access, from: Option<Address>) -> SocketId {
         self.next += 1;
-        self.hub.open(self.now, SocketId(self.next), access);
+        self.hub.open(self.now, SocketId(self.next), access, from);
         SocketId(self.next)
     }
 

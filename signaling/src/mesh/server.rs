@@ -10,8 +10,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
+use crate::hub::{Access, Address, Figure, Hub, ListedGroup, Output, SocketId};
 use crate::message::MAX_FRAME;
+use crate::shares::{Parts, Shares};
 
 /// Mistakes of one socket before it is closed. Refused calls are none: programs ask for groups that have gone.
 const MAX_MISTAKES: u32 = 16;
@@ -23,7 +24,7 @@ const MAX_ID: usize = 64;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Groups at once; 1024 by default.
+    /// Groups at once; 1024 by default. One address may have a sixteenth of them, or 16.
     pub max_groups: usize,
     /// Members of a group; 64 by default: each is connected with all others.
     pub max_members: usize,
@@ -33,6 +34,8 @@ pub struct Limits {
     pub max_relays: usize,
     /// How long an answer to a relay may take. 15 s by default.
     pub relay_timeout: Duration,
+    /// How long a socket may take to say `init`. 30 s by default.
+    pub introduction: Duration,
 }
 
 impl Default for Limits {
@@ -43,6 +46,7 @@ impl Default for Limits {
             max_groups_per_user: 16,
             max_relays: 256,
             relay_timeout: Duration::from_secs(15),
+            introduction: Duration::from_secs(30),
         }
     }
 }
@@ -66,6 +70,9 @@ pub struct Stats {
 #[derive(Debug)]
 struct Socket {
     access: Access,
+    from: Option<Address>,
+    /// When it is closed unless it has said who it is.
+    deadline: Option<Instant>,
     user: Option<String>,
     groups: Vec<String>,
     mistakes: u32,
@@ -105,6 +112,11 @@ pub struct Server {
     groups: HashMap<String, Vec<String>>,
     relays: HashMap<u64, Relay>,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Of sockets that have not said who they are.
+    introductions: BTreeSet<(Instant, SocketId)>,
+    /// The addresses that made these groups, if they count.
+    creators: HashMap<String, Address>,
+    shares: Shares,
     next_relay: u64,
     output: VecDeque<Output>,
     stats: Stats,
@@ -139,6 +151,10 @@ impl Server {
             groups: HashMap::new(),
             relays: HashMap::new(),
             deadlines: BTreeSet::new(),
+            introductions: BTreeSet::new(),
+            creators: HashMap::new(),
+            // Joins are not limited here: each is a member's, and those are.
+            shares: Shares::new(Parts::of(limits.max_groups, 0, 0, 0)),
             next_relay: 0,
             output: VecDeque::new(),
             stats: Stats::default(),
@@ -186,7 +202,7 @@ impl Server {
         };
         let result = match method {
             "init" => Ok(self.init(socket)),
-            "create" => self.create(socket),
+            "create" => self.create(now, socket),
             "join" => string(0).and_then(|group| self.join(socket, group)),
             "leave" => string(0).map(|group| {
                 self.leave(socket, group);
@@ -217,6 +233,9 @@ impl Server {
         let fresh = self.random_id();
         let Some(entry) = self.sockets.get_mut(&socket) else { return Value::Null };
         let user = entry.user.get_or_insert(fresh).clone();
+        if let Some(deadline) = entry.deadline.take() {
+            self.introductions.remove(&(deadline, socket));
+        }
         self.users.insert(user.clone(), socket);
         user.into()
     }
@@ -230,17 +249,25 @@ impl Server {
         self.sockets.get(&socket).map_or(Access::FULL, |socket| socket.access)
     }
 
-    fn create(&mut self, socket: SocketId) -> Result<Value, Refused> {
+    fn create(&mut self, now: Instant, socket: SocketId) -> Result<Value, Refused> {
         self.user(socket)?;
         self.access(socket).create.map_err(refused)?;
         if self.groups.len() >= self.limits.max_groups {
             return Err(refused("this server has as many groups as it can take"));
+        }
+        let from = self.sockets.get(&socket).and_then(|entry| entry.from);
+        if !self.shares.may_create(from) {
+            return Err(refused("your address has as many groups as one can have"));
         }
         let group = self.random_id();
         self.groups.insert(group.clone(), Vec::new());
         if let Err(refused) = self.enter(socket, &group) {
             self.groups.remove(&group);
             return Err(refused);
+        }
+        self.shares.created(now, from);
+        if let Some(from) = from {
+            self.creators.insert(group.clone(), from);
         }
         Ok(group.into())
     }
@@ -280,6 +307,7 @@ impl Server {
         members.retain(|member| *member != user);
         if members.is_empty() {
             self.groups.remove(group);
+            self.shares.removed(self.creators.remove(group));
             return;
         }
         let others = members.clone();
@@ -420,9 +448,13 @@ impl Server {
 }
 
 impl Hub for Server {
-    fn open(&mut self, _now: Instant, socket: SocketId, access: Access) {
+    fn open(&mut self, now: Instant, socket: SocketId, access: Access, from: Option<Address>) {
+        let deadline = now + self.limits.introduction;
+        self.introductions.insert((deadline, socket));
         let new = Socket {
             access,
+            from,
+            deadline: Some(deadline),
             user: None,
             groups: Vec::new(),
             mistakes: 0,
@@ -462,7 +494,11 @@ impl Hub for Server {
                 self.refuse(from, id, &refused("the other user has gone"));
             }
         }
-        if let Some(user) = self.sockets.remove(&socket).and_then(|entry| entry.user) {
+        let Some(gone) = self.sockets.remove(&socket) else { return };
+        if let Some(deadline) = gone.deadline {
+            self.introductions.remove(&(deadline, socket));
+        }
+        if let Some(user) = gone.user {
             self.users.remove(&user);
         }
         // It may have been told of its own end.
@@ -478,10 +514,23 @@ impl Hub for Server {
                 self.refuse(from, id, &refused("the other user does not answer"));
             }
         }
+        while let Some(&(deadline, socket)) = self.introductions.first()
+            && deadline <= now
+        {
+            self.introductions.pop_first();
+            let Some(entry) = self.sockets.get_mut(&socket) else { continue };
+            entry.deadline = None;
+            if !entry.closing {
+                entry.closing = true;
+                self.output.push_back(Output::Close(socket, "init took too long"));
+            }
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let relay = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let introduction = self.introductions.first().map(|(deadline, _)| *deadline);
+        relay.into_iter().chain(introduction).min()
     }
 
     fn poll_output(&mut self) -> Option<Output> {

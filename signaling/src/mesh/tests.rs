@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Limits, Server};
-use crate::hub::{Access, Hub, SocketId};
+use crate::hub::{Access, Address, Hub, SocketId};
 use crate::room::Room;
 
 impl Room<Server> {
@@ -226,6 +226,34 @@ fn what_grows_too_large_or_comes_too_fast_is_its_senders_trouble() {
     let (to, answer) = room.only();
     assert_eq!((to, &answer["id"]), (a, &json!("9")));
     assert_eq!(answer["error"]["message"], "the other user's answer is too large");
+}
+
+#[test]
+fn who_never_says_init_is_closed_and_one_address_does_not_take_all_groups() {
+    let limits = Limits { max_groups: 100, ..Limits::default() };
+    let mut room = Room::with(Server::new(limits, [7; 32]));
+    let silent = room.open();
+    let greedy = [1, 1, 1, 2].map(|address| {
+        let socket = room.open_from(Access::FULL, Some(Address::V4(address)));
+        room.call(socket, "init", json!([])).unwrap();
+        socket
+    });
+    room.now += Duration::from_secs(30);
+    room.hub.handle_timeout(room.now);
+    assert_eq!(room.only(), (silent, json!({"closed": "init took too long"})));
+    assert_eq!(room.hub.poll_timeout(), None);
+    room.say(silent, json!({"id": 1, "method": "init"}));
+    assert!(room.out().is_empty());
+
+    let mut made = Vec::new();
+    for socket in greedy {
+        let groups: Vec<_> = (0..10).map_while(|_| room.call(socket, "create", json!([])).ok()).collect();
+        made.push(groups);
+    }
+    assert_eq!(made.iter().map(Vec::len).collect::<Vec<_>>(), [10, 6, 0, 10]);
+    room.call(greedy[1], "leave", json!([made[1][0]])).unwrap();
+    assert!(room.call(greedy[2], "create", json!([])).is_ok(), "a place comes back with the group");
+    assert!(room.call(greedy[2], "create", json!([])).is_err_and(|error| error.contains("your address")));
 }
 
 #[test]

@@ -6,26 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::config::PerAddress;
+use crate::hub::Address;
 use crate::rate::Bucket;
 
 /// Addresses that are remembered while they have no connection, for what they said before.
 const MAX_REMEMBERED: usize = 65_536;
-
-/// IPv4 addresses, and the networks that one holder of IPv6 has at least.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Key {
-    V4(u32),
-    V6(u64),
-}
-
-impl From<IpAddr> for Key {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
-            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Known {
@@ -37,14 +22,15 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct Addresses {
     limits: PerAddress,
-    known: Mutex<HashMap<Key, Known>>,
+    known: Mutex<HashMap<Address, Known>>,
 }
 
 /// One connection's part of its address. Dropping it gives the place back.
 #[derive(Debug)]
 pub(super) struct Guest {
     addresses: Arc<Addresses>,
-    key: Key,
+    key: Address,
+    loopback: bool,
 }
 
 impl Addresses {
@@ -54,7 +40,7 @@ impl Addresses {
 
     /// A connection, unless its address has too many.
     pub(super) fn enter(self: &Arc<Self>, now: Instant, address: IpAddr) -> Option<Guest> {
-        let key = Key::from(address);
+        let key = Address::from(address);
         let mut all = self.lock();
         let fresh = || Known { connections: 0, said: Bucket::full(now, self.limits.burst) };
         let known = all.entry(key).or_insert_with(fresh);
@@ -62,7 +48,7 @@ impl Addresses {
             return None;
         }
         known.connections += 1;
-        Some(Guest { addresses: self.clone(), key })
+        Some(Guest { addresses: self.clone(), key, loopback: address.to_canonical().is_loopback() })
     }
 
     /// Forgets those that have no connection and have been quiet. To be called now and then.
@@ -77,12 +63,18 @@ impl Addresses {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Guest {
+    /// Who is to be held to what one address may have of groups and joins. Not programs of this machine, a reverse proxy among them, and nobody
+    /// where addresses are not limited.
+    pub(super) fn address(&self) -> Option<Address> {
+        (self.addresses.limits.connections > 0 && !self.loopback).then_some(self.key)
+    }
+
     /// Whether one more message or request may be taken from this address.
     pub(super) fn admit(&self, now: Instant) -> bool {
         let PerAddress { per_second, burst, .. } = self.addresses.limits;
@@ -133,6 +125,16 @@ mod tests {
             assert!(all.enter(now, ip(other)).is_some());
             drop(first);
             assert!(all.enter(now, ip(same[2])).is_some());
+        }
+        for (address, counts) in [
+            ("10.0.0.9", true),
+            ("2001:db8:9::1", true),
+            ("127.0.0.1", false),
+            ("::ffff:127.0.0.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(all.enter(now, ip(address)).unwrap().address().is_some(), counts, "{address}");
+            assert_eq!(addresses(0).enter(now, ip(address)).unwrap().address(), None);
         }
         let unlimited = addresses(0);
         let many: Vec<_> = (0..1000).map_while(|_| unlimited.enter(now, ip("10.0.0.1"))).collect();

@@ -17,7 +17,7 @@ use super::tests::{SOON, close_code, config, get, open, server};
 use super::tokens::{Required, Right, TokenKey, Tokens};
 use super::{Backend, Backends, Metrics, PerAddress, Server, ServerConfig};
 use crate::client::Client;
-use crate::hub::{Access, Figure, ListedGroup, SocketId};
+use crate::hub::{Access, Address, Figure, ListedGroup, SocketId};
 use crate::session::{CloseCode, Ended, Outgoing};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
@@ -164,7 +164,7 @@ async fn the_servers_own_peer_wants_a_token_where_joining_does() {
 struct Counting(AtomicU32);
 
 impl Backend for Counting {
-    fn open(&self, _: Outgoing, _: Access) -> SocketId {
+    fn open(&self, _: Outgoing, _: Access, _: Option<Address>) -> SocketId {
         SocketId(0)
     }
 

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::backend::Backend;
 use super::now;
-use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
+use crate::hub::{Access, Address, Figure, Hub, ListedGroup, Output, SocketId};
 use crate::session::{CloseCode, Outgoing, SendError};
 
 /// Everything about one protocol in this process's memory. The mutex is held for one message at a time, and never while
@@ -35,12 +35,12 @@ impl<H: Hub> Local<H> {
 }
 
 impl<H: Hub + Send + 'static> Backend for Local<H> {
-    fn open(&self, out: Outgoing, access: Access) -> SocketId {
+    fn open(&self, out: Outgoing, access: Access, from: Option<Address>) -> SocketId {
         let mut state = self.lock();
         let id = SocketId(state.next);
         state.next += 1;
         state.sockets.insert(id, out);
-        state.hub.open(now(), id, access);
+        state.hub.open(now(), id, access, from);
         state.deliver();
         id
     }

@@ -107,7 +107,7 @@ impl Caller {
         self.upgrade(max_message, move |socket| async move {
             let (mut session, pump) = pumped::<String>(socket, &place);
             let serving = async {
-                let id = backend.open(session.outgoing(), access);
+                let id = backend.open(session.outgoing(), access, place.guest.address());
                 while let Some(text) = session.recv().await {
                     backend.text(id, &text);
                 }

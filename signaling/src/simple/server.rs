@@ -11,10 +11,11 @@ use rand::{RngExt, SeedableRng};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 
-use crate::hub::{Access, Figure, Hub, ListedGroup, Output, SocketId};
+use crate::hub::{Access, Address, Figure, Hub, ListedGroup, Output, SocketId};
 use crate::message::MAX_FRAME;
 use crate::rate::Bucket;
 use crate::session::QUEUE;
+use crate::shares::{Parts, Shares};
 
 /// Mistakes of one socket before it is closed.
 const MAX_MISTAKES: u32 = 16;
@@ -39,12 +40,12 @@ const SECRET: usize = 128;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Groups at once; 1024 by default.
+    /// Groups at once; 1024 by default. One address may have a sixteenth of them, or 16.
     pub max_groups: usize,
     /// Joins that a group's owner is told of per second in the long run, and twice as many at once, but at most 128; 200 by
-    /// default.
+    /// default. One address may make a quarter of as many, whatever they join.
     pub joins_per_second: u32,
-    /// Joins of a group that are under way at once, each with its socket; 2048 by default. How many nodes a group has, the
+    /// Joins of a group that are under way at once, each with its socket; 2048 by default, and a quarter for one address. How many nodes a group has, the
     /// server does not know.
     pub max_joins: usize,
     /// How long a socket may take to say what it is for. 30 s by default.
@@ -88,6 +89,8 @@ struct Group {
     name: String,
     description: String,
     owner: SocketId,
+    /// Whose group it is counted as.
+    from: Option<Address>,
     next_node: u32,
     /// Makes the proofs of its nodes' numbers, so that none has to be kept: from the owner's secret if it has said one.
     proofs: hmac::Key,
@@ -119,6 +122,7 @@ struct Joiner {
 struct Socket {
     role: Role,
     access: Access,
+    from: Option<Address>,
     mistakes: u32,
     /// When it is closed unless it has found its place.
     deadline: Option<Instant>,
@@ -139,6 +143,7 @@ pub struct Server {
     /// The sockets of joins, by what acceptors name them with.
     joins: HashMap<String, SocketId>,
     deadlines: BTreeSet<(Instant, SocketId)>,
+    shares: Shares,
     output: VecDeque<Output>,
     stats: Stats,
 }
@@ -154,6 +159,7 @@ impl Server {
     #[must_use]
     pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
+        let Limits { max_groups, max_joins, joins_per_second: rate, .. } = limits;
         Self {
             limits,
             proofs: hmac::Key::new(hmac::HMAC_SHA256, &rng.random::<[u8; 32]>()),
@@ -164,6 +170,7 @@ impl Server {
             next_group: 0,
             joins: HashMap::new(),
             deadlines: BTreeSet::new(),
+            shares: Shares::new(Parts::of(max_groups, max_joins, rate, burst(rate))),
             output: VecDeque::new(),
             stats: Stats::default(),
         }
@@ -206,6 +213,7 @@ impl Server {
             Some(_) => text(message, "d", MAX_DESCRIPTION).ok_or_else(|| argument("d"))?,
         };
         self.must_be_new(socket)?;
+        let from = self.sockets.get(&socket).and_then(|socket| socket.from);
         let (secret, first_node) = revival(message);
         if let Some(&id) = self.names.get(name) {
             let group = self.groups.get_mut(&id).filter(|group| {
@@ -216,6 +224,8 @@ impl Server {
             let Some(group) = group else { return Err(format!("there is a group {name:?} already")) };
             // The owner's own, from a socket that it has given up and we have not.
             let before = std::mem::replace(&mut group.owner, socket);
+            self.shares.removed(std::mem::replace(&mut group.from, from));
+            self.shares.created(now, from);
             group.next_node = group.next_node.max(first_node);
             let description = group.description.clone();
             self.shut(before, "the group's owner is back on another socket");
@@ -226,6 +236,10 @@ impl Server {
         if self.groups.len() >= self.limits.max_groups {
             return Err("this server has as many groups as it can take".to_owned());
         }
+        if !self.shares.may_create(from) {
+            return Err("your address has as many groups as one can have".to_owned());
+        }
+        self.shares.created(now, from);
         let id = self.next_group;
         self.next_group += 1;
         let proofs = secret.unwrap_or_else(|| {
@@ -238,6 +252,7 @@ impl Server {
                 name: name.to_owned(),
                 description: description.to_owned(),
                 owner: socket,
+                from,
                 next_node: first_node,
                 proofs,
                 joins: Bucket::full(now, burst(self.limits.joins_per_second)),
@@ -261,6 +276,7 @@ impl Server {
         self.must_be_new(socket)?;
         let secret = self.secret();
         let (rate, most) = (self.limits.joins_per_second, self.limits.max_joins);
+        let from = self.sockets.get(&socket).and_then(|socket| socket.from);
         let Some(group) = self.groups.get_mut(&id) else { return Err(unknown_group(message.get("g"))) };
         // A number without its proof is as good as none: it could be anybody's.
         let said = message.get("i").and_then(|node| u32::try_from(node.as_u64()?).ok());
@@ -276,14 +292,19 @@ impl Server {
         if request.len() > MAX_JOIN {
             return Err(format!("a join has at most {MAX_JOIN} bytes"));
         }
+        let next = node.checked_add(1).ok_or("this group has had too many members")?;
         if group.joining >= most || crowded(group.owner) {
             return Err("too many are joining this group; try again later".to_owned());
         }
+        if !self.shares.join(now, from) {
+            return Err("too many join from your address; try again in a second".to_owned());
+        }
         if !group.joins.take(now, rate, burst(rate)) {
+            self.shares.joined(from);
             return Err("too many join this group at once; try again in a second".to_owned());
         }
         if before.is_none() {
-            group.next_node = node.checked_add(1).ok_or("this group has had too many members")?;
+            group.next_node = next;
         }
         group.joining += 1;
         let proof = encode_hex(hmac::sign(&group.proofs, &node.to_be_bytes()).as_ref());
@@ -438,8 +459,8 @@ impl Server {
 }
 
 impl Hub for Server {
-    fn open(&mut self, now: Instant, socket: SocketId, access: Access) {
-        let new = Socket { role: Role::Unknown, access, mistakes: 0, deadline: None, closing: false };
+    fn open(&mut self, now: Instant, socket: SocketId, access: Access, from: Option<Address>) {
+        let new = Socket { role: Role::Unknown, access, from, mistakes: 0, deadline: None, closing: false };
         self.sockets.insert(socket, new);
         self.settle(socket, Role::Unknown, Some(now + self.limits.introduction));
     }
@@ -478,10 +499,12 @@ impl Hub for Server {
                     && let Some(group) = self.groups.remove(&id)
                 {
                     self.names.remove(&group.name);
+                    self.shares.removed(group.from);
                 }
             }
             Role::Joiner(joiner) => {
                 self.joins.remove(&joiner.secret);
+                self.shares.joined(gone.from);
                 if let Some(group) = self.groups.get_mut(&joiner.group) {
                     group.joining = group.joining.saturating_sub(1);
                 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Limits, Server};
-use crate::hub::{Access, Hub, SocketId};
+use crate::hub::{Access, Address, Hub, SocketId};
 use crate::room::Room;
 
 impl Room<Server> {
@@ -337,6 +337,41 @@ fn groups_are_limited_and_their_names_come_free() {
     room.say(late, json!({"m": "create", "g": "group 5"}));
     assert_eq!(room.only().1["g"], 1024, "numbers are not used twice");
     assert_eq!(room.hub.groups().last().map(|group| group.name.as_str()), Some("group 5"));
+}
+
+#[test]
+fn one_address_takes_neither_all_groups_nor_all_joins() {
+    let limits = Limits { max_groups: 100, joins_per_second: 40, max_joins: 400, ..Limits::default() };
+    let mut room = Room::with(Server::new(limits, [7; 32]));
+    let greedy = Some(Address::V4(1));
+    let mut owners = Vec::new();
+    for i in 0..40 {
+        let socket = room.open_from(Access::FULL, greedy);
+        room.say(socket, json!({"m": "create", "g": format!("g{i}")}));
+        if room.only().1["r"] == "ok" {
+            owners.push(socket);
+        }
+    }
+    assert_eq!(owners.len(), 16);
+    let other = room.open_from(Access::FULL, Some(Address::V4(2)));
+    room.say(other, json!({"m": "create", "g": "other"}));
+    assert_eq!(room.only().1["r"], "ok");
+    room.close(owners[3]);
+    let again = room.open_from(Access::FULL, greedy);
+    room.say(again, json!({"m": "create", "g": "again"}));
+    assert_eq!(room.only().1["r"], "ok", "a place comes back with the group");
+
+    let mut joins = |from, group: &str| {
+        let mut joined = 0;
+        for _ in 0..50 {
+            let socket = room.open_from(Access::FULL, from);
+            room.say(socket, json!({"m": "join", "g": group}));
+            joined += usize::from(room.out().last().is_some_and(|(_, answer)| answer["r"] == "ok"));
+        }
+        joined
+    };
+    assert_eq!((joins(greedy, "other"), joins(greedy, "again")), (20, 0));
+    assert_eq!(joins(Some(Address::V4(2)), "other"), 20, "others still join");
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
