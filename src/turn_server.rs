@@ -3,6 +3,8 @@
 //! Everything goes through one core behind one mutex, which is taken for each readiness of a socket and not held while
 //! waiting. Sends never wait: what a socket or a connection has no room for is dropped, as on any network.
 
+mod connections;
+
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -14,29 +16,31 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use sinnet_turn::{
     AddressFamily, FiveTuple, MAX_OVERHEAD, RelayId, Server, ServerConfig, ServerEvent, ServerStats,
-    StreamDecoder, Transport,
+    Transport,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tracing::debug;
 
 use crate::shared::now;
+use connections::Connections;
 
 /// The largest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
 /// Datagrams taken from one socket before others have a turn.
 const BURST: usize = 64;
-/// Messages that wait for a connection that takes none.
-const CONNECTION_QUEUE: usize = 256;
 /// Random ports tried for a relayed address.
 const PORT_TRIES: usize = 32;
+/// The longest realm, in bytes: with a longer one a challenge outgrows what the core sends, and nobody gets in.
+const MAX_REALM: usize = 127;
 
 /// Where a TURN server listens and relays, and how it behaves.
 #[derive(Clone, Debug)]
 pub struct TurnServerConfig {
-    /// Users, secrets, quotas, rules. To [`ServerConfig::own_addresses`] all addresses of this machine are added.
+    /// Users, secrets, quotas, rules. To [`ServerConfig::own_addresses`] all addresses of this machine are added;
+    /// [`ServerConfig::dont_fragment`] is taken as false, for these sockets can't be told datagram by datagram.
     pub core: ServerConfig,
     /// Where to listen for datagrams.
     pub udp: Vec<SocketAddr>,
@@ -50,7 +54,9 @@ pub struct TurnServerConfig {
     pub ports: RangeInclusive<u16>,
     /// Connections at once. 1000 by default.
     pub max_connections: usize,
-    /// How long a connection may be without an allocation. 30 s by default.
+    /// Connections of one address (IPv6: of one /64) that have no allocation. 32 by default.
+    pub max_connections_without_allocation: usize,
+    /// How long a connection may be without an allocation, or take none of what is sent to it. 30 s by default.
     pub idle: Duration,
 }
 
@@ -66,6 +72,7 @@ impl TurnServerConfig {
             external: Vec::new(),
             ports: 49_152..=65_535,
             max_connections: 1000,
+            max_connections_without_allocation: 32,
             idle: Duration::from_secs(30),
         }
     }
@@ -93,7 +100,7 @@ struct Shared {
 struct Inner {
     server: Server,
     listeners: HashMap<SocketAddr, Arc<UdpSocket>>,
-    connections: HashMap<FiveTuple, mpsc::Sender<Vec<u8>>>,
+    connections: Connections,
     relays: HashMap<RelayId, (Arc<UdpSocket>, AbortHandle)>,
     rng: StdRng,
     input: Vec<u8>,
@@ -105,14 +112,12 @@ impl TurnServer {
     /// Opens the sockets and begins.
     ///
     /// # Errors
-    /// What the system said of an address, or that the system has no randomness.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a configuration with which nobody could use the server: a realm of
+    /// more than 127 bytes, neither users nor secrets, an unspecified address to announce. Else what the system said of an
+    /// address, or that it has no randomness.
     pub async fn bind(mut config: TurnServerConfig) -> io::Result<Self> {
-        if config.relay.iter().any(IpAddr::is_unspecified) && config.external.is_empty() {
-            return Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "an unspecified address can't be announced to peers",
-            ));
-        }
+        check(&config).map_err(|what| io::Error::new(ErrorKind::InvalidInput, what))?;
+        config.core.dont_fragment = false;
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         let own = interfaces.iter().map(if_addrs::Interface::ip).chain(config.relay.iter().copied());
         config.core.own_addresses.extend(own.chain(config.external.iter().copied()));
@@ -138,7 +143,7 @@ impl TurnServer {
         let inner = Inner {
             server,
             listeners,
-            connections: HashMap::new(),
+            connections: Connections::default(),
             relays: HashMap::new(),
             rng,
             input: vec![0; MAX_DATAGRAM],
@@ -150,7 +155,7 @@ impl TurnServer {
             shared.spawn(listen(shared.clone(), socket));
         }
         for listener in accepting {
-            shared.spawn(accept(shared.clone(), listener));
+            shared.spawn(connections::accept(shared.clone(), listener));
         }
         shared.spawn(keep_time(shared.clone()));
         Ok(Self { shared, udp, tcp, _alive: keep })
@@ -172,13 +177,29 @@ impl TurnServer {
     }
 
     /// Serves a stream that was accepted elsewhere, say inside of TLS, until it ends. The two addresses tell it from
-    /// other streams. Does nothing when there are [`TurnServerConfig::max_connections`] already.
+    /// other streams. Does nothing when there are [`TurnServerConfig::max_connections`] already, or too many of its address
+    /// that have [no allocation](TurnServerConfig::max_connections_without_allocation).
     pub async fn serve_stream<S>(&self, stream: S, client: SocketAddr, server: SocketAddr)
     where
         S: AsyncRead + AsyncWrite,
     {
-        serve_stream(&self.shared, stream, FiveTuple { client, server, transport: Transport::Stream }).await;
+        let tuple = FiveTuple { client, server, transport: Transport::Stream };
+        connections::serve(&self.shared, stream, tuple).await;
     }
+}
+
+/// What is wrong with it.
+fn check(config: &TurnServerConfig) -> Result<(), &'static str> {
+    if config.relay.iter().any(IpAddr::is_unspecified) && config.external.is_empty() {
+        return Err("an unspecified address can't be announced to peers");
+    }
+    if config.core.realm.len() > MAX_REALM {
+        return Err("the realm has more than 127 bytes");
+    }
+    if config.core.users.is_empty() && config.core.secrets.is_empty() {
+        return Err("there are neither users nor secrets: nobody could log in");
+    }
+    Ok(())
 }
 
 impl Shared {
@@ -273,11 +294,7 @@ impl Inner {
                     let _ = socket.try_send_to(bytes, tuple.client);
                 }
             }
-            Transport::Stream => {
-                if let Some(connection) = self.connections.get(&tuple) {
-                    let _ = connection.try_send(bytes.to_vec());
-                }
-            }
+            Transport::Stream => self.connections.send(tuple, bytes),
         }
     }
 
@@ -334,105 +351,6 @@ async fn relay_from(shared: Arc<Shared>, socket: Arc<UdpSocket>, relay: RelayId)
             }
         }
         shared.flush(inner, now);
-    }
-}
-
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, client)) => {
-                let Ok(server) = stream.local_addr() else { continue };
-                let _ = stream.set_nodelay(true);
-                let tuple = FiveTuple { client, server, transport: Transport::Stream };
-                let serving = shared.clone();
-                shared.spawn(async move { serve_stream(&serving, stream, tuple).await });
-            }
-            Err(error) => {
-                // Out of file descriptors, mostly; an answer at once would be the same.
-                debug!(%error, "no connection accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// Takes its connection off the lists, however the future that serves it ends.
-struct Connected<'s> {
-    shared: &'s Arc<Shared>,
-    tuple: FiveTuple,
-}
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        let mut inner = self.shared.lock();
-        inner.connections.remove(&self.tuple);
-        inner.server.disconnected(self.tuple);
-        self.shared.flush(&mut inner, now());
-    }
-}
-
-async fn serve_stream<S>(shared: &Arc<Shared>, stream: S, tuple: FiveTuple)
-where
-    S: AsyncRead + AsyncWrite,
-{
-    let (sender, receiver) = mpsc::channel(CONNECTION_QUEUE);
-    {
-        let mut inner = shared.lock();
-        if inner.connections.len() >= shared.config.max_connections || inner.connections.contains_key(&tuple)
-        {
-            debug!(client = %tuple.client, "one connection too many");
-            return;
-        }
-        inner.connections.insert(tuple, sender);
-    }
-    let _connected = Connected { shared, tuple };
-    let (reading, writing) = tokio::io::split(stream);
-    tokio::select! {
-        () = read_stream(shared, reading, tuple) => {}
-        () = write_stream(receiver, writing) => {}
-    }
-}
-
-async fn read_stream(shared: &Arc<Shared>, mut stream: impl AsyncRead + Unpin, tuple: FiveTuple) {
-    let mut decoder = StreamDecoder::new();
-    let mut buffer = vec![0; 16 * 1024];
-    let idle = shared.config.idle;
-    let mut last_allocation = now();
-    loop {
-        let read = tokio::time::timeout(idle, stream.read(&mut buffer)).await;
-        let len = match read {
-            Err(_) => 0,
-            Ok(Ok(0) | Err(_)) => return,
-            Ok(Ok(len)) => len,
-        };
-        decoder.push(buffer.get(..len).unwrap_or_default());
-        let mut inner = shared.lock();
-        let now = now();
-        loop {
-            match decoder.poll() {
-                Ok(Some(unit)) => inner.feed(now, tuple, unit),
-                Ok(None) => break,
-                Err(error) => {
-                    debug!(client = %tuple.client, %error, "connection closed");
-                    return;
-                }
-            }
-        }
-        shared.flush(&mut inner, now);
-        if inner.server.has_allocation(tuple) {
-            last_allocation = now;
-        } else if now.saturating_duration_since(last_allocation) >= idle {
-            debug!(client = %tuple.client, "connection without an allocation closed");
-            return;
-        }
-    }
-}
-
-async fn write_stream(mut queue: mpsc::Receiver<Vec<u8>>, mut stream: impl AsyncWrite + Unpin) {
-    while let Some(bytes) = queue.recv().await {
-        if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
-            return;
-        }
     }
 }
 

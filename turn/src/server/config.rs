@@ -10,7 +10,8 @@ use super::policy::PeerPolicy;
 /// How a server behaves. `Debug` shows neither secrets nor passwords.
 #[derive(Clone)]
 pub struct ServerConfig {
-    /// The realm, at most 127 bytes: the domain of whoever runs the server (RFC 8489 §9.2.4).
+    /// The realm: the domain of whoever runs the server (RFC 8489 §9.2.4). At most 127 bytes; with one of more than 400
+    /// challenges don't fit [`MAX_RESPONSE`](crate::MAX_RESPONSE), and nobody gets in.
     pub realm: String,
     /// Users with their passwords.
     pub users: HashMap<String, String>,
