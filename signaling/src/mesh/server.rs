@@ -203,7 +203,7 @@ impl Server {
         let result = match method {
             "init" => Ok(self.init(socket)),
             "create" => self.create(now, socket),
-            "join" => string(0).and_then(|group| self.join(socket, group)),
+            "join" => string(0).and_then(|group| self.join(socket, group, crowded)),
             "leave" => string(0).map(|group| {
                 self.leave(socket, group);
                 Value::Null
@@ -272,9 +272,19 @@ impl Server {
         Ok(group.into())
     }
 
-    fn join(&mut self, socket: SocketId, group: &str) -> Result<Value, Refused> {
+    fn join(
+        &mut self,
+        socket: SocketId,
+        group: &str,
+        crowded: &dyn Fn(SocketId) -> bool,
+    ) -> Result<Value, Refused> {
         self.user(socket)?;
         self.access(socket).join.map_err(refused)?;
+        // Each is told of it. Who does not read at all is closed soon.
+        let members = self.groups.get(group).into_iter().flatten();
+        if members.filter_map(|member| self.users.get(member)).any(|member| crowded(*member)) {
+            return Err(refused("a member does not read as fast; try again in a while"));
+        }
         self.enter(socket, group)
     }
 

@@ -219,6 +219,12 @@ fn what_grows_too_large_or_comes_too_fast_is_its_senders_trouble() {
     let refused = room.call(a, "relay", json!([group, b_id, 1]));
     assert_eq!(refused, Err("the other user does not read as fast".to_owned()));
     assert_eq!(room.hub.poll_timeout(), None, "nothing waits for an answer");
+    let (late, _) = room.user();
+    let refused = room.call(late, "join", json!([group]));
+    assert!(
+        refused.is_err_and(|error| error.contains("does not read as fast")),
+        "coming and going is told, too"
+    );
     room.crowded.clear();
     room.say(a, json!({"id": "9", "method": "relay", "params": [group, b_id, 1]}));
     let number = room.only().1["id"].clone();
