@@ -174,6 +174,18 @@ export function held(node) {
   return most;
 }
 
+/** What the group promises, as a parent says. Who has not found its tree (epoch 0) does not know. Gives whether that is new:
+ *  then the parent that delivers is to be told what it may send. */
+export function learnKind(node, reliable, epoch) {
+  if (reliable === node.reliable || (epoch === 0 && node.epoch !== 0)) return false;
+  node.reliable = reliable;
+  for (const link of node.links.values()) {
+    // In a live group they might send all they like.
+    if (reliable && link.isParent) link.granted = Math.min(link.granted, link.received + node.config.window);
+  }
+  return true;
+}
+
 /** Lets the parent, or the application, send more if there is room for a quarter of a window. */
 export function grant(node) {
   if (!node.reliable) return;

@@ -1,7 +1,7 @@
 // Parents: which one delivers, when one is dead, who takes over, and where new ones are looked for.
 
 import { Detach, MAX_PATH, Role, Routed } from './control.js';
-import { adoptEpoch, attach } from './forward.js';
+import { adoptEpoch, attach, learnKind } from './forward.js';
 import { backOff, nextJoinPause, sendRouted } from './membership.js';
 import { countDistance } from './sequence.js';
 import { allowedSilence, followParent, height, setPath, size, tellParents } from './tree.js';
@@ -59,7 +59,7 @@ export function settle(node, now, link) {
 /** This parent delivers from now on, beginning with what is missing; the one before it stands by. */
 export function promote(node, now, link) {
   const { epoch } = link;
-  if (link.info) node.reliable = link.info.reliable;
+  if (link.info) learnKind(node, link.info.reliable, link.info.epoch);
   const wasWarm = link.role === Role.WARM;
   if (node.eager && node.eager !== link) attach(node, node.eager, Role.WARM);
   if (node.orphanSince !== null && wasWarm) node.stats.promotions++;

@@ -1,11 +1,11 @@
 // Where the node is: root paths, heartbeats, and the owner's view of the whole.
 
 import { MAX_TREE } from './config.js';
-import { Detach, MAX_PATH, MAX_RELATIVES, pathFrame, reportFrame } from './control.js';
+import { Detach, MAX_PATH, MAX_RELATIVES, Role, pathFrame, reportFrame } from './control.js';
 import { Frame, Type, readTreeInfo, writeTreeInfo } from './frame.js';
 import { Malformed } from './reader.js';
 import { countDistance, distance } from './sequence.js';
-import { adoptEpoch, judgeChildren } from './forward.js';
+import { adoptEpoch, attach, judgeChildren, learnKind } from './forward.js';
 import { leaveOrphan, resyncParent, rootedParents, settle } from './repair.js';
 
 /** Largest subtree that a child is believed to have. */
@@ -37,15 +37,23 @@ export function onPath(node, now, link, info) {
     node.dropLink(now, link, Detach.CYCLE);
     return;
   }
-  link.epoch = info.epoch;
+  const { epoch, reliable } = info;
+  if (epoch !== 0 && link.info?.epoch === epoch && link.info.reliable !== reliable) {
+    // A source's promise lasts as long as its life. Others may know better which one it is.
+    node.stats.unexpected++;
+    node.dropLink(now, link, Detach.LEAVING);
+    return;
+  }
+  link.epoch = epoch;
   link.peerNext = info.next;
   const first = link.info === null;
   link.info = info;
-  if (node.eager === null || node.eager === link) node.reliable = info.reliable;
+  const isNews = (node.eager === null || node.eager === link) && learnKind(node, reliable, epoch);
   if (first) {
     settle(node, now, link);
   } else if (node.eager === link && !leaveOrphan(node, now, link)) {
-    adoptEpoch(node, info.epoch);
+    adoptEpoch(node, epoch);
+    if (isNews) attach(node, link, Role.EAGER);
     followParent(node);
   }
 }

@@ -70,6 +70,8 @@ pub enum Ended {
     /// No way into the tree is left, and the server knows no such group, for
     /// [`Options::give_up`](super::Options::give_up). With the server's words.
     GroupGone(String),
+    /// Its task was stopped: its runtime was shut down, or the task has panicked. Nobody was told.
+    Stopped,
 }
 
 impl fmt::Display for Ended {
@@ -77,6 +79,7 @@ impl fmt::Display for Ended {
         match self {
             Self::Left => f.write_str("this side has left"),
             Self::GroupGone(reason) => write!(f, "the group is gone: {reason}"),
+            Self::Stopped => f.write_str("its task was stopped"),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Node {
         link.received += frame.len() as u64;
         let reliable = ours && self.kind == GroupKind::Reliable;
         if frame.len() > MAX_MESSAGE + HEADER
-            || reliable && link.received > link.granted + 2 * MAX_MESSAGE as u64
+            || reliable && link.received > link.granted.saturating_add(2 * MAX_MESSAGE as u64)
         {
             // It does not keep to what it was granted; nobody may fill our memory.
             self.stats.unexpected += 1;
@@ -218,6 +218,24 @@ impl Node {
         lag.max().unwrap_or(0).max(self.untaken)
     }
 
+    /// What the group promises, as a parent says. Who has not found its tree (epoch 0) does not know. Returns whether that is
+    /// new: then the parent that delivers is to be told what it may send.
+    pub(super) fn learn_kind(&mut self, reliable: bool, epoch: u32) -> bool {
+        let kind = if reliable { GroupKind::Reliable } else { GroupKind::Live };
+        if kind == self.kind || epoch == 0 && self.epoch != 0 {
+            return false;
+        }
+        self.kind = kind;
+        if kind == GroupKind::Reliable {
+            // In a live group they might send all they like.
+            let window = self.config.window as u64;
+            for link in self.links.values_mut().filter(|link| link.is_parent()) {
+                link.granted = link.granted.min(link.received.saturating_add(window));
+            }
+        }
+        true
+    }
+
     /// Lets the parent, or the application, send more if there is room for a quarter of a window.
     pub(super) fn grant(&mut self) {
         if self.kind == GroupKind::Live {
@@ -237,8 +255,8 @@ impl Node {
             return;
         }
         let room = window.saturating_sub(self.held());
-        let target = link.received + room;
-        if room >= window / 4 && target >= link.granted + window / 4 {
+        let target = link.received.saturating_add(room);
+        if room >= window / 4 && target >= link.granted.saturating_add(window / 4) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.granted = target;
             }

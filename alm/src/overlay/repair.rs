@@ -69,11 +69,10 @@ impl Node {
     /// This parent delivers from now on, beginning with what is missing; the one before it stands by.
     pub(super) fn promote(&mut self, now: Instant, id: LinkId) {
         let Some(link) = self.links.get(&id) else { return };
-        let epoch = link.epoch;
-        if let Some(info) = &link.path {
-            self.kind = if info.reliable { super::GroupKind::Reliable } else { super::GroupKind::Live };
+        let (epoch, was_warm) = (link.epoch, link.role == Some(Role::Warm));
+        if let Some((reliable, epoch)) = link.path.as_ref().map(|info| (info.reliable, info.epoch)) {
+            self.learn_kind(reliable, epoch);
         }
-        let was_warm = link.role == Some(Role::Warm);
         let old = self.eager.filter(|old| *old != id);
         if let Some(old) = old
             && let Some(frame) = self.attach_frame(old, Role::Warm)

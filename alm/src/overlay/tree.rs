@@ -8,7 +8,7 @@ use super::event::{Event, LinkId};
 use super::link::Link;
 use super::node::Node;
 use crate::frame::{
-    Control, Detach, Frame, FrameType, Heartbeat, MAX_PATH, MAX_RELATIVES, NodeId, PathInfo, Report,
+    Control, Detach, Frame, FrameType, Heartbeat, MAX_PATH, MAX_RELATIVES, NodeId, PathInfo, Report, Role,
     Sequence, TreeInfo,
 };
 
@@ -61,18 +61,25 @@ impl Node {
             self.stats.cycles += u64::from(cycle);
             return self.drop_link(now, id, Some(Detach::CYCLE));
         }
-        link.epoch = info.epoch;
-        link.peer_next = info.next;
-        let kind = if info.reliable { GroupKind::Reliable } else { GroupKind::Live };
-        let epoch = info.epoch;
-        let first = link.path.replace(info).is_none();
-        if self.eager.is_none() || self.eager == Some(id) {
-            self.kind = kind;
+        let (epoch, reliable) = (info.epoch, info.reliable);
+        let contradicts = |last: &PathInfo| epoch != 0 && last.epoch == epoch && last.reliable != reliable;
+        if link.path.as_ref().is_some_and(contradicts) {
+            // A source's promise lasts as long as its life. Others may know better which one it is.
+            self.stats.unexpected += 1;
+            return self.drop_link(now, id, Some(Detach::LEAVING));
         }
+        link.epoch = epoch;
+        link.peer_next = info.next;
+        let first = link.path.replace(info).is_none();
+        let counts = self.eager.is_none() || self.eager == Some(id);
+        let is_news = counts && self.learn_kind(reliable, epoch);
         if first {
             self.settle(now, id);
         } else if self.eager == Some(id) && !self.leave_orphan(now, id) {
             self.adopt_epoch(epoch);
+            if is_news && let Some(frame) = self.attach_frame(id, Role::Eager) {
+                self.push(id, frame);
+            }
             self.follow_parent();
         }
     }

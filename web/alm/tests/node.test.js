@@ -226,6 +226,29 @@ test('a parent that sends more than it may is left', () => {
   assert.ok(taken >= 4 && taken < 8, `${taken} messages in a window of 1 MiB`);
 });
 
+test('a parent that changes what the group promises gets no more room by it', () => {
+  const kind = (reliable, epoch) => pathFrame({ reliable, epoch, next: 1n, path: [0], siblings: [], uncles: [] });
+  const flips = new Played(1n);
+  flips.say(kind(false, 9));
+  assert.equal(flips.node.parent, null, 'in one epoch');
+
+  // Another life may promise something else; what was granted in the first is not meant for it.
+  const played = new Played(1n);
+  played.say(kind(false, 10));
+  played.data(1n);
+  played.sent();
+  played.say(kind(true, 11));
+  const asked = played.sent().filter(({ type }) => type === Type.ATTACH).map(readControl);
+  assert.deepEqual(asked.map(({ role, credit }) => [role, credit <= 1 << 20]), [[Role.EAGER, true]]);
+  const body = new Uint8Array(MAX_MESSAGE);
+  let taken = 0;
+  for (let n = 1n; n < 100n; n++) {
+    played.say(Frame.make(Type.DATA, n, body));
+    taken += played.node.parent === null ? 0 : 1;
+  }
+  assert.ok(taken >= 4 && taken < 8, `${taken} messages in a window of 1 MiB`);
+});
+
 const join = (i, n, p = []) => ({ g: 0, e: 5, i, n, x: { v: 1, p } });
 
 test('a full node relays a join and keeps the sum', () => {

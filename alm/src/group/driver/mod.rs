@@ -122,6 +122,15 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Ends the queue whatever becomes of the driver: who waits for events waits for no more.
+struct EndsQueue(Arc<Queue>);
+
+impl Drop for EndsQueue {
+    fn drop(&mut self) {
+        self.0.end(GroupEvent::Closed(Ended::Stopped));
+    }
+}
+
 impl Driver {
     pub(crate) fn new(start: Start) -> Self {
         let Start { node, control, joining, group, proof, url, options, endpoint, queue, inputs, seed } =
@@ -160,6 +169,7 @@ impl Driver {
 
     /// Runs until the member leaves, all handles are gone, or the group is.
     pub(crate) async fn run(mut self, mut inlets: Inlets) {
+        let _end = EndsQueue(self.queue.clone());
         let ended = loop {
             let now = now();
             if now >= self.next_tick {

@@ -300,6 +300,17 @@ async fn the_owner_sees_the_tree_with_its_round_trips_and_rates() {
 }
 
 #[tokio::test]
+async fn who_waits_for_events_hears_of_a_member_whose_task_is_stopped() {
+    let (_server, url) = server().await;
+    let _owner = owner(&url, GroupKind::Live, options()).await;
+    let mortal = Mortal::join(&url, options()).await;
+    let alm = mortal.alm.clone();
+    mortal.kill();
+    find(&alm, |event| (event == GroupEvent::Closed(Ended::Stopped)).then_some(())).await;
+    assert_eq!(alm.next_event().await, None);
+}
+
+#[tokio::test]
 async fn the_last_handle_takes_the_member_with_it() {
     let (_server, url) = server().await;
     let owner = owner(&url, GroupKind::Live, options()).await;

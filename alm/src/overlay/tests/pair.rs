@@ -529,6 +529,44 @@ fn a_parent_that_sends_more_than_it_may_is_left() {
     assert!((4..8).contains(&taken), "{taken} messages of {MAX_MESSAGE} bytes in a window of 1 MiB");
 }
 
+#[test]
+fn a_parent_that_changes_what_the_group_promises_gets_no_more_room_by_it() {
+    let live = |epoch: u32| PathInfo { reliable: false, epoch, ..path(&[0], Sequence(1)) };
+    let mut played = Played::new(Sequence(1));
+    played.say(&Control::Path(live(9)));
+    assert_eq!(played.node.parent(), None, "in one epoch");
+
+    // Another life may promise something else; what was granted in the first is not meant for it.
+    let mut played = Played::new(Sequence(1));
+    played.say(&Control::Path(live(10)));
+    played.data(Sequence(1));
+    played.sent();
+    played.say(&Control::Path(PathInfo { epoch: 11, ..path(&[0], Sequence(1)) }));
+    let window = Config::default().window as u64;
+    let asked = |c: &Control| matches!(c, Control::Attach(a) if a.credit <= window && a.role == Role::Eager);
+    assert_eq!(played.sent().iter().filter(|c| asked(c)).count(), 1);
+    let body = vec![0; MAX_MESSAGE];
+    let mut taken = 0;
+    for n in 1..100 {
+        let frame = Frame::new(FrameType::DATA, Sequence(n), &body);
+        played.node.handle_input(played.now, played.link, frame.into_bytes());
+        taken += usize::from(played.node.parent().is_some());
+    }
+    assert!((4..8).contains(&taken), "{taken} messages of {MAX_MESSAGE} bytes in a window of 1 MiB");
+}
+
+#[test]
+fn a_standby_without_a_tree_does_not_say_what_the_group_promises() {
+    let mut played = Played::new(Sequence(1));
+    played.data(Sequence(1));
+    played.node.link_down(played.now, played.link);
+    let other = LinkId(2);
+    played.node.link_up(played.now, other, NodeId(5), Direction::Up, Capabilities::Ours);
+    let lost = PathInfo { reliable: false, epoch: 0, path: vec![], ..path(&[], Sequence(0)) };
+    played.node.handle_input(played.now, other, Control::Path(lost).to_frame().into_bytes());
+    assert_eq!(played.node.kind, GroupKind::Reliable);
+}
+
 pub(super) fn join(id: u32, n: u32, path: &[u32]) -> Join {
     let path: Vec<_> = path.iter().copied().map(NodeId).collect();
     Join::new(json!(0), json!(5), NodeId(id), n, &path)
