@@ -100,7 +100,7 @@ done
 step "Formatting" cargo fmt --all --check
 step "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "Unit, pair, simulation and loopback tests" cargo test --locked --workspace --exclude sinnet-interop --no-fail-fast
-step "JavaScript" node --test web/alm/tests/*.test.js web/page/tests/*.test.js
+step "JavaScript" node --test web/alm/tests/*.test.js web/p2p/tests/*.test.js web/page/tests/*.test.js
 step "Documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 step "Fuzz targets" fuzz_targets
 step "Release build of the command" cargo build --locked --release -p sinnet-cli

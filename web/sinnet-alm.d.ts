@@ -54,7 +54,10 @@ export interface AlmEventMap {
   missed: CustomEvent<{ from: bigint; to: bigint }>;
   /** The server was needed and could not be reached, or is back. The tree goes on without it, but nobody can join. */
   serverchange: CustomEvent<{ state: 'lost' | 'regained'; reason: string }>;
-  /** The end of the membership: by `leave`, or because the group is gone (no parent, and unknown to the server, for a minute). */
+  /**
+   * The end of the membership: by `leave`, or because the group is gone (no parent, and unknown to the server, for a minute).
+   * Nothing is told after it.
+   */
   closed: CustomEvent<{ reason: string }>;
 }
 

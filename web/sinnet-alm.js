@@ -123,6 +123,8 @@ export class WebRTCALM extends EventTarget {
 
   async #enter(enter) {
     if (this.#member) throw new Error('in a group already; leave it first');
+    // Said now rather than at each connection: ICE servers that can't be used.
+    new RTCPeerConnection(this.#rtc).close();
     const { maxDownStreams, maxUpStreams, treeUpdateInterval: treeInterval } = this;
     const config = { ...this.#node, reliable: this.#reliable, maxDownStreams, maxUpStreams, treeInterval };
     const member = new Member(this.#url, config, this.#rtc, {

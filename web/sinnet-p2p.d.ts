@@ -42,7 +42,7 @@ export declare class Service extends EventTarget {
   constructor(url: string | URL, options?: ServiceOptions);
   /** Joins the service. Rejects when the server can't be reached, with a `CallError` when it refuses. */
   join(): Promise<ServiceInfo>;
-  /** Leaves the server. Groups and their connections go on, but nobody finds them any more. */
+  /** Leaves the server. Groups and their connections go on, but nobody finds them any more. A `join()` under way is rejected. */
   close(): void;
   /** Our user id. Throws before `join()`. */
   info(): ServiceInfo;

@@ -44,6 +44,8 @@ export class Service extends EventTarget {
   #url;
   #configuration;
   #joining = null;
+  /** Ends the connection with the server, or the attempt at one. */
+  #life = null;
   #rpc = null;
   #me = null;
   #groups = new Map();
@@ -57,16 +59,20 @@ export class Service extends EventTarget {
 
   /** Joins the service. Resolves with what `info()` says. */
   join() {
-    this.#joining ??= this.#start().catch((error) => {
-      this.#joining = null;
-      throw error;
-    });
+    if (this.#joining === null) {
+      const joining = this.#start().catch((error) => {
+        // After a close, another may be under way.
+        if (this.#joining === joining) this.#joining = null;
+        throw error;
+      });
+      this.#joining = joining;
+    }
     return this.#joining;
   }
 
-  /** Leaves the server. Groups and their connections go on, but nobody finds them any more. */
+  /** Leaves the server. Groups and their connections go on, but nobody finds them any more. A `join()` under way is rejected. */
   close() {
-    this.#rpc?.close();
+    this.#life?.abort();
     this.#forget();
   }
 
@@ -89,7 +95,7 @@ export class Service extends EventTarget {
    */
   async joinGroup(id) {
     if (this.#groups.has(id)) throw new CallError('join', 'already joined');
-    this.info();
+    if (this.#rpc === null) throw new CallError('join', 'join the service first');
     // Offers may come as soon as we are a member.
     const { group, members } = this.#enter(String(id));
     try {
@@ -107,21 +113,26 @@ export class Service extends EventTarget {
   }
 
   async #start() {
-    const rpc = await Rpc.connect(
-      this.#url,
-      (method, params) => this.#serve(method, params),
-      (reason) => {
-        this.#forget();
-        fire(this, 'close', { reason }, reason);
-      },
-    );
+    const life = this.#life = new AbortController();
     try {
+      const rpc = await Rpc.connect(
+        this.#url,
+        (method, params) => this.#serve(method, params),
+        (reason) => {
+          this.#forget();
+          fire(this, 'close', { reason }, reason);
+        },
+        life.signal,
+      );
       const me = await rpc.call('init');
+      // Closed, by whomever, right behind the answer.
+      if (!rpc.isOpen) throw new CallError('init', 'the signalling connection has ended');
       if (typeof me !== 'string') throw new CallError('init', "the server's answer can't be understood");
       this.#me = me;
       this.#rpc = rpc;
     } catch (error) {
-      rpc.close();
+      if (life.signal.aborted) throw new CallError('init', 'closed by us');
+      life.abort();
       throw error;
     }
     return this.info();

@@ -36,6 +36,7 @@ export class Connection {
   #buffer = 4 * MIN_BUFFER;
   #filled = { bytes: 0, since: null };
 
+  /** Throws what the browser says if it makes no connection: it has too many, or `config` can't be used. */
   constructor(config, handler) {
     this.#handler = handler;
     this.rtc = new RTCPeerConnection(config);
@@ -50,8 +51,8 @@ export class Connection {
 
   /** Makes the offer. */
   offer() {
-    this.#use(this.rtc.createDataChannel(LABEL));
     this.#do(async () => {
+      this.#use(this.rtc.createDataChannel(LABEL));
       await this.rtc.setLocalDescription();
       this.#describe('offer');
     });

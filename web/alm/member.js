@@ -13,7 +13,7 @@ import { Connection } from './connection.js';
 import { MAX_MESSAGE } from './frame.js';
 import { joinFrom, VERSION } from './join.js';
 import { Node } from './node.js';
-import { Socket, ask, pause } from './signaling.js';
+import { SILENT, Socket, ask, pause } from './signaling.js';
 
 /** Connections that are coming up at once. Each is for a place that was promised or asked for, so these are plenty. */
 const MAX_SETUPS = 32;
@@ -39,6 +39,9 @@ const GIVE_UP = 60_000;
 
 /** How often the owner's view is told at most. */
 const TREE_PAUSE = 250;
+
+/** What those who still wait are told when the group is left. */
+const LEFT = 'left the group';
 
 const isId = (id) => Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff;
 
@@ -70,7 +73,10 @@ export class Member {
   #goneSince = null;
   #serverLost = false;
   #joins = new Set();
+  /** What ends each place that was promised and is waited for. */
   #acceptors = new Set();
+  /** Ends what asks the server for the group. */
+  #asking = new AbortController();
   #pending = [];
   #pendingBytes = 0;
   #busy = 0;
@@ -150,11 +156,12 @@ export class Member {
     this.#clock.stop();
     clearTimeout(this.#retry);
     clearTimeout(this.#treeTimer);
+    this.#asking.abort(LEFT);
     this.#control?.close();
-    for (const join of this.#joins) this.#endJoin(join);
-    for (const acceptor of this.#acceptors) acceptor.close();
+    for (const join of [...this.#joins]) this.#endJoin(join);
+    for (const end of [...this.#acceptors]) end();
     for (const setup of [...this.#setups.values()]) setup.connection.close();
-    for (const { reject } of this.#pending.splice(0)) reject(new Error('left the group'));
+    for (const { reject } of this.#pending.splice(0)) reject(new Error(LEFT));
     if (this.#node) this.#on.closed(reason);
   }
 
@@ -188,7 +195,7 @@ export class Member {
   // ---- the node ----
 
   #start(isOwner) {
-    if (this.#ended) throw new Error('left the group');
+    if (this.#ended) throw new Error(LEFT);
     this.#node = new Node(this.#config, this.id, isOwner, now(), Math.random);
     this.#node.join(now());
     // The first join is under way: the node's own first one would be another.
@@ -199,16 +206,20 @@ export class Member {
   #run() {
     if (this.#running || !this.#node || this.#ended) return;
     this.#running = true;
-    do {
-      this.#again = false;
-      if (now() >= this.#node.pollTimeout()) this.#node.handleTimeout(now());
-      this.#publish();
-      for (let event = this.#node.pollEvent(); event; event = this.#node.pollEvent()) this.#onEvent(event);
-      for (const id of this.#node.pollLinks()) this.#transmit(id);
-      this.#deliver();
-    } while (this.#again && !this.#ended);
-    this.#running = false;
-    if (!this.#ended) this.#clock.set(this.#node.pollTimeout());
+    try {
+      do {
+        this.#again = false;
+        if (now() >= this.#node.pollTimeout()) this.#node.handleTimeout(now());
+        this.#publish();
+        for (let event = this.#node.pollEvent(); event; event = this.#node.pollEvent()) this.#onEvent(event);
+        for (const id of this.#node.pollLinks()) this.#transmit(id);
+        this.#deliver();
+      } while (this.#again && !this.#ended);
+    } finally {
+      // Whatever the browser throws at one event, the next is handled.
+      this.#running = false;
+      if (!this.#ended) this.#clock.set(this.#node.pollTimeout());
+    }
   }
 
   /** What was said to the node outside of `#run`, and what follows from it. */
@@ -221,6 +232,8 @@ export class Member {
   }
 
   #onEvent(event) {
+    // What the application was told before may have made it leave.
+    if (this.#ended) return;
     switch (event.type) {
       case 'joinByServer':
         if (this.#hasAnswer()) break;
@@ -306,9 +319,13 @@ export class Member {
     this.#treeTold = now();
     this.#on.tree(this.tree());
   }
+
   // ---- connections ----
 
-  /** A connection that comes up. `carry` takes its signals to the peer; `done` is told when it is up, or not to be. */
+  /**
+   * A connection that comes up, or null if there is to be none. `carry` takes its signals to the peer; `done` is told when it
+   * is up, or not to be.
+   */
   #setup({ peer, isUp, ours, carry, done = () => {}, attempt = null }) {
     const key = `${isUp ? 'up' : 'down'} ${peer}`;
     const other = this.#setups.get(`${isUp ? 'down' : 'up'} ${peer}`);
@@ -321,33 +338,41 @@ export class Member {
     this.#setups.get(key)?.connection.close();
     if (this.#setups.size >= MAX_SETUPS) return null;
     let id = null;
-    const say = (state) => this.#on.state({ id: peer, direction: isUp ? 'up' : 'down', state });
+    const say = (state) => this.#ended || this.#on.state({ id: peer, direction: isUp ? 'up' : 'down', state });
     const settled = () => {
       if (this.#setups.get(key) === setup) this.#setups.delete(key);
       done();
     };
-    const connection = new Connection(this.#rtc, {
-      signal: carry,
-      opened: () => {
-        settled();
-        if (this.#ended) {
-          connection.close();
-          return;
-        }
-        id = this.#nextLink++;
-        this.#links.set(id, { peer, isUp, connection });
-        say('connected');
-        this.#tell((node, at) => node.linkUp(at, id, peer, isUp, ours));
-      },
-      message: (data) => this.#tell((node, at) => node.handleInput(at, id, data)),
-      drained: () => this.#tell(() => {}),
-      ended: () => {
-        if (id === null) settled();
-        this.#links.delete(id);
-        say(connection.state);
-        if (id !== null) this.#tell((node, at) => node.linkDown(at, id));
-      },
-    });
+    let connection;
+    try {
+      connection = new Connection(this.#rtc, {
+        signal: carry,
+        opened: () => {
+          settled();
+          if (this.#ended) {
+            connection.close();
+            return;
+          }
+          id = this.#nextLink++;
+          this.#links.set(id, { peer, isUp, connection });
+          say('connected');
+          this.#tell((node, at) => node.linkUp(at, id, peer, isUp, ours));
+        },
+        message: (data) => this.#tell((node, at) => node.handleInput(at, id, data)),
+        drained: () => this.#tell(() => {}),
+        ended: () => {
+          if (id === null) settled();
+          this.#links.delete(id);
+          say(connection.state);
+          if (id !== null) this.#tell((node, at) => node.linkDown(at, id));
+        },
+      });
+    } catch {
+      // The browser has too many already. There may be room at the next attempt.
+      say('failed');
+      done();
+      return null;
+    }
     const setup = { connection, attempt, isUp, since: now() };
     this.#setups.set(key, setup);
     say('connecting');
@@ -421,10 +446,10 @@ export class Member {
         this.#server(false, reason);
         this.#reopen();
       },
-    });
+    }, this.#asking.signal);
     if (this.#ended) {
       socket.close();
-      throw new Error('left the group');
+      throw new Error(LEFT);
     }
     this.#control = socket;
     this.group = answer.g ?? null;
@@ -471,8 +496,8 @@ export class Member {
   /** Asks for upstreams. Those that answer get an offer each. */
   async #ask(wanted, path) {
     const [oldest] = this.#joins;
-    if (this.#joins.size >= MAX_JOINS) this.#endJoin(oldest);
-    const join = { socket: null, timer: null, setups: new Map(), left: wanted };
+    if (this.#joins.size >= MAX_JOINS) this.#endJoin(oldest, SILENT);
+    const join = { asking: new AbortController(), socket: null, timer: null, setups: new Map(), left: wanted };
     this.#joins.add(join);
     const question = { m: 'join', g: this.name, n: wanted, x: { v: VERSION, ...(path.length > 0 && { p: path }) } };
     // The original's server takes the number as it is, ours with its proof.
@@ -481,10 +506,10 @@ export class Member {
     try {
       const { socket, answer } = await ask(this.#url, question, {
         message: (message) => this.#onAnswer(join, message),
-        closed: () => this.#joins.delete(join),
-      });
+        closed: () => this.#endJoin(join),
+      }, join.asking.signal);
       join.socket = socket;
-      if (this.#ended || !this.#joins.has(join)) throw new Error('left the group');
+      if (this.#ended || !this.#joins.has(join)) throw new Error(LEFT);
       join.timer = setTimeout(() => this.#endJoin(join), JOIN_TIME);
       this.group = answer.g ?? this.group;
       this.#proof = answer.t ?? this.#proof;
@@ -508,8 +533,9 @@ export class Member {
     this.#run();
   }
 
-  #endJoin(join) {
+  #endJoin(join, reason = LEFT) {
     this.#joins.delete(join);
+    join.asking.abort(reason);
     clearTimeout(join.timer);
     join.socket?.close();
   }
@@ -519,7 +545,8 @@ export class Member {
     if (m === 'answer') join.setups.get(k)?.answered(s);
     if (m === 'ice') join.setups.get(k)?.candidate(d);
     if (m !== 'join_res' || !isId(i) || join.setups.has(k) || join.setups.size >= MAX_SETUPS) return;
-    const connection = this.#setup({
+    let connection = null;
+    connection = this.#setup({
       peer: i,
       isUp: true,
       // Its first frame tells.
@@ -542,7 +569,7 @@ export class Member {
     const end = () => {
       clearTimeout(timer);
       socket.close();
-      this.#acceptors.delete(socket);
+      this.#acceptors.delete(end);
     };
     const timer = setTimeout(end, JOIN_TIME);
     const socket = new Socket(this.#url, {
@@ -561,6 +588,6 @@ export class Member {
       },
       closed: end,
     });
-    this.#acceptors.add(socket);
+    this.#acceptors.add(end);
   }
 }

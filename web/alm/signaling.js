@@ -3,6 +3,9 @@
 /** How long a socket may take to open, and the server to answer. */
 const PATIENCE = 15_000;
 
+/** What is said of a server that has not answered. */
+export const SILENT = 'the server does not answer';
+
 /** Longest message that is read; the server's are shorter. */
 const MAX_MESSAGE = 64 * 1024;
 
@@ -15,7 +18,7 @@ export class Socket {
 
   constructor(url, handler) {
     this.#handler = handler;
-    this.#opening = setTimeout(() => this.#end('the server does not answer'), PATIENCE);
+    this.#opening = setTimeout(() => this.#end(SILENT), PATIENCE);
     const unreachable = () => this.#end(`${new URL(url).host} can’t be reached from this page, or refused it`);
     try {
       this.#socket = new WebSocket(url);
@@ -68,16 +71,22 @@ export class Socket {
 
 /**
  * Opens a socket, asks, and waits for the answer to it. Gives `{socket, answer}`; from then on the handlers are told of
- * what comes. Rejects with the server's words, or with what went wrong on the way.
+ * what comes. Rejects with the server's words, with what went wrong on the way, or with the reason of `signal`: who has
+ * the answer ends the socket by itself.
  */
-export function ask(url, question, handler) {
+export function ask(url, question, handler, signal) {
   return new Promise((resolve, reject) => {
     let answered = false;
-    const fail = (reason) => {
+    const settled = () => {
       clearTimeout(late);
+      signal.removeEventListener('abort', abort);
+    };
+    const fail = (reason) => {
+      settled();
       socket.close();
       reject(new Error(reason));
     };
+    const abort = () => fail(signal.reason);
     const socket = new Socket(url, {
       opened: () => socket.send(question),
       message: (message) => {
@@ -87,13 +96,15 @@ export function ask(url, question, handler) {
           fail(String(message.r));
         } else if (message.m === question.m) {
           answered = true;
-          clearTimeout(late);
+          settled();
           resolve({ socket, answer: message });
         }
       },
       closed: (reason) => (answered ? handler.closed(reason) : fail(reason)),
     });
-    const late = setTimeout(() => fail('the server does not answer'), PATIENCE);
+    const late = setTimeout(() => fail(SILENT), PATIENCE);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort);
   });
 }
 

@@ -36,26 +36,35 @@ export class Rpc {
 
   /**
    * Opens the way to a server. `serve(method, params)` answers the server's calls with a value, a promise or an error;
-   * `ended(reason)` is called once if the way ends by itself.
+   * `ended(reason)` is called once if the way ends by itself. `signal` ends it, at any time, and without a word.
    */
-  static async connect(url, serve, ended) {
+  static async connect(url, serve, ended, signal) {
     const socket = new WebSocket(url);
     await new Promise((resolve, reject) => {
-      const fail = (why) => {
+      const abort = () => fail('closed by us');
+      const settled = () => {
         clearTimeout(timer);
+        signal.removeEventListener('abort', abort);
+      };
+      const fail = (why) => {
+        settled();
         socket.onopen = socket.onclose = null;
         socket.close();
         reject(new Error(`${url} can't be reached: ${why}`));
       };
       const timer = setTimeout(() => fail('it does not answer'), OPENING);
+      signal.addEventListener('abort', abort);
       socket.onopen = () => {
-        clearTimeout(timer);
+        settled();
         resolve();
       };
       // 1006 is all that a page is told of a server that is not there, or refused.
       socket.onclose = ({ code, reason }) => fail(reason || (code === 1006 ? 'no connection, or refused' : `closed (${code})`));
     });
-    return new Rpc(socket, serve, ended);
+    const rpc = new Rpc(socket, serve, ended);
+    if (signal.aborted) rpc.close();
+    else signal.addEventListener('abort', () => rpc.close());
+    return rpc;
   }
 
   constructor(socket, serve, ended) {
