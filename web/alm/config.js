@@ -38,6 +38,9 @@ export const DEFAULTS = Object.freeze({
 /** Control frames that wait for a link; joins, reports and routed ones only up to half of it. */
 export const MAX_CONTROL = 128;
 
+/** Bytes of joins, reports and routed frames that wait for a link; one larger than that waits alone. */
+export const MAX_CONTROL_BYTES = 32 * 1024;
+
 /** Attaches of a child that are taken in a row; then one each heartbeat, as often as one has reason to ask again. */
 export const MAX_ATTACHES = 16;
 

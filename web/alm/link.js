@@ -1,6 +1,6 @@
 // What a node knows of one link.
 
-import { MAX_CONTROL } from './config.js';
+import { MAX_CONTROL, MAX_CONTROL_BYTES } from './config.js';
 import { NOT_HELD, Role, heartbeatFrame } from './control.js';
 import { Type } from './frame.js';
 
@@ -21,6 +21,8 @@ export class Link {
   /** The newest stamp of the peer, and when it came. */
   #stamp = null;
   #control = [];
+  /** Bytes of those in it that can wait. */
+  #waiting = 0;
   /** Milliseconds. */
   rtt = null;
   tick = 0;
@@ -101,13 +103,21 @@ export class Link {
       this.#control[last] = frame;
       return true;
     }
-    if (this.#control.length >= (CAN_WAIT.has(frame.type) ? MAX_CONTROL / 2 : MAX_CONTROL)) return false;
+    const canWait = CAN_WAIT.has(frame.type);
+    if (this.#control.length >= (canWait ? MAX_CONTROL / 2 : MAX_CONTROL)) return false;
+    if (canWait) {
+      // Heartbeats wait behind it.
+      if (this.#waiting > 0 && this.#waiting + frame.length > MAX_CONTROL_BYTES) return false;
+      this.#waiting += frame.length;
+    }
     this.#control.push(frame);
     return true;
   }
 
   pop() {
-    return this.#control.shift() ?? null;
+    const frame = this.#control.shift() ?? null;
+    if (frame && CAN_WAIT.has(frame.type)) this.#waiting -= frame.length;
+    return frame;
   }
 
   /** A heartbeat with this link's stamps. */

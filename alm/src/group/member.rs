@@ -174,8 +174,10 @@ impl WebRtcAlm {
         sent.await.unwrap_or(Err(MulticastError::NotMember))
     }
 
-    /// Waits until the children have been sent everything, and nothing waits here. What is below them may lag still:
-    /// [`WebRtcAlm::tree`] shows it.
+    /// Waits until the children, those that came late included, have been sent everything, and nothing waits here. What is below
+    /// them may lag still: [`WebRtcAlm::tree`] shows it.
+    ///
+    /// A child that lives on but takes nothing keeps this waiting for as long: bound it with a time-out.
     ///
     /// # Errors
     /// [`MulticastError::NotMember`].

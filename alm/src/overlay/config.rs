@@ -81,6 +81,9 @@ pub const MAX_MESSAGE: usize = 256 * 1024 - HEADER;
 /// Control frames that wait for a link. Reports and routed frames are dropped above half of it, everything above it.
 pub(crate) const MAX_CONTROL: usize = 128;
 
+/// Bytes of joins, reports and routed frames that wait for a link; one larger than that waits alone.
+pub(crate) const MAX_CONTROL_BYTES: usize = 32 * 1024;
+
 /// Attaches of a child that are taken in a row; then one each heartbeat, as often as one has reason to ask again.
 pub(crate) const MAX_ATTACHES: u8 = 16;
 

@@ -218,6 +218,12 @@ impl Node {
         lag.max().unwrap_or(0).max(self.untaken)
     }
 
+    /// Bytes that wait here for the slowest child of all, those included that live off the store; or for the application.
+    pub fn unsent(&self) -> u64 {
+        let lag = self.eager_children().filter_map(|(_, link)| link.cursor);
+        lag.map(|cursor| self.store.bytes_from(cursor)).max().unwrap_or(0).max(self.untaken)
+    }
+
     /// What the group promises, as a parent says. Who has not found its tree (epoch 0) does not know. Returns whether that is
     /// new: then the parent that delivers is to be told what it may send.
     pub(super) fn learn_kind(&mut self, reliable: bool, epoch: u32) -> bool {

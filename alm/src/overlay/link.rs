@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::config::MAX_CONTROL;
+use super::config::{MAX_CONTROL, MAX_CONTROL_BYTES};
 use super::event::Direction;
 use crate::frame::{Control, Frame, FrameType, Heartbeat, NodeId, PathInfo, Role, Sequence};
 
@@ -20,6 +20,8 @@ pub(crate) struct Link {
     /// Down: what the child wants. Up: what we asked for. `None` before the first attach.
     pub(crate) role: Option<Role>,
     control: VecDeque<Frame>,
+    /// Bytes of those in it that can wait.
+    waiting: usize,
     pub(crate) last_heard: Instant,
     /// The newest stamp of the peer, and when it came.
     stamp: Option<(u32, Instant)>,
@@ -69,6 +71,7 @@ impl Link {
             closing: false,
             role: None,
             control: VecDeque::new(),
+            waiting: 0,
             last_heard: now,
             stamp: None,
             rtt: None,
@@ -118,10 +121,10 @@ impl Link {
         self.path.as_ref().map(|info| info.path.as_slice()).unwrap_or_default()
     }
 
-    /// Queues a control frame. Returns whether there was room: a peer that takes nothing loses control frames, reports
-    /// and routed ones first.
+    /// Queues a control frame. Returns whether there was room: a peer that takes nothing loses control frames, joins, reports
+    /// and routed ones first. These are bounded in bytes, too: heartbeats wait behind them.
     pub(crate) fn push(&mut self, frame: Frame) -> bool {
-        let can_wait = matches!(frame.frame_type().0, 2 | 4 | 8 | 9);
+        let can_wait = can_wait(&frame);
         let limit = if can_wait { MAX_CONTROL / 2 } else { MAX_CONTROL };
         if frame.frame_type() == HEARTBEAT
             && let Some(last) = self.control.back_mut()
@@ -133,12 +136,22 @@ impl Link {
         if self.control.len() >= limit {
             return false;
         }
+        if can_wait {
+            if self.waiting > 0 && self.waiting + frame.len() > MAX_CONTROL_BYTES {
+                return false;
+            }
+            self.waiting += frame.len();
+        }
         self.control.push_back(frame);
         true
     }
 
     pub(crate) fn pop(&mut self) -> Option<Frame> {
-        self.control.pop_front()
+        let frame = self.control.pop_front()?;
+        if can_wait(&frame) {
+            self.waiting = self.waiting.saturating_sub(frame.len());
+        }
+        Some(frame)
     }
 
     pub(crate) fn has_control(&self) -> bool {
@@ -170,6 +183,11 @@ impl Link {
         self.epoch = beat.epoch;
         self.peer_next = beat.next;
     }
+}
+
+/// Joins, reports and routed frames are asked for again, or come again.
+fn can_wait(frame: &Frame) -> bool {
+    matches!(frame.frame_type().0, 2 | 4 | 8 | 9)
 }
 
 /// Microseconds, wrapping around each 71 minutes.

@@ -15,7 +15,7 @@
 //! | recent messages | `store_bytes`, `store_messages` | the oldest go |
 //! | data to a reliable node | `window` bytes ahead of its slowest child and its application | the link is dropped |
 //! | messages that a live application does not take | `window` bytes, 9 for each message's header | the oldest go |
-//! | control frames for a link | 128; 64 for joins, reports, routed frames | counted, dropped |
+//! | control frames for a link | 128; 64 and 32 KiB for joins, reports, routed frames | counted, dropped |
 //! | events beside messages | 1024 | counted, dropped; those about links are never |
 //! | root path | 64 nodes | the link is dropped as a cycle |
 //! | joins that wait for the first child | 256 | dropped; the joiner tries again |

@@ -249,7 +249,7 @@ impl Driver {
     }
 
     fn is_flushed(&self) -> bool {
-        self.unpublished.is_none() && self.node.held() == 0 && self.links.is_flushed()
+        self.unpublished.is_none() && self.node.unsent() == 0 && self.links.is_flushed()
     }
 
     fn on_event(&mut self, now: Instant, event: Event) {

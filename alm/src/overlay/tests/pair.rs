@@ -281,6 +281,24 @@ fn a_child_that_stops_between_half_a_window_and_a_whole_one_does_not_stop_the_tr
 }
 
 #[test]
+fn what_waits_for_a_child_that_came_late_is_not_sent_yet() {
+    let mut wire = Wire::new(&small(), 2);
+    wire.publish(30, 991).unwrap();
+    assert_eq!(wire.nodes[0].unsent(), 0);
+    let late = wire.links + 1;
+    wire.blocked.insert((0, LinkId(late)));
+    wire.link(0, 1);
+    let attach = Attach { role: Role::Eager, epoch: 0, next: Sequence(0), credit: u64::MAX, size: 1 };
+    let frame = Control::Attach(attach).to_frame().into_bytes();
+    wire.nodes[0].handle_input(wire.now, LinkId(late), frame);
+    // It holds back nobody, and has it all before it.
+    assert_eq!((wire.nodes[0].held(), wire.nodes[0].unsent()), (0, 30_000));
+    wire.blocked.clear();
+    wire.settle();
+    assert_eq!((wire.nodes[0].unsent(), wire.got(1).len()), (0, 30));
+}
+
+#[test]
 fn a_child_that_attaches_again_and_again_does_not_stop_the_tree() {
     // One takes nothing, one takes the same again and again, one turns into a standby in between.
     for trick in 0..3 {
@@ -662,6 +680,37 @@ fn a_signal_finds_its_way_up_and_down_and_back() {
     wire.nodes[2].send_routed(nobody, Routed::Signal(Bytes::new()));
     wire.settle();
     assert_eq!(wire.nodes[3].stats().unplaced, 1);
+}
+
+#[test]
+fn signals_that_flood_a_sibling_leave_room_for_its_heartbeats() {
+    let mut wire = Wire::new(&Config::default(), 3);
+    let rude = wire.link(0, 1);
+    let victim = wire.link(0, 2);
+    wire.blocked.insert((0, victim));
+    let body = Routed::Signal(vec![7; 16 * 1024].into());
+    let route = Route { hops: 5, to: vec![NodeId(0), NodeId(2)], from: vec![NodeId(0), NodeId(1)], body };
+    let flood = |wire: &mut Wire| {
+        let before = wire.nodes[0].stats().overflow;
+        for _ in 0..100 {
+            let frame = Control::Route(route.clone()).to_frame().into_bytes();
+            wire.nodes[0].handle_input(wire.now, rude, frame);
+        }
+        100 - (wire.nodes[0].stats().overflow - before)
+    };
+    assert!((1..=2).contains(&flood(&mut wire)));
+    wire.advance(250 * MS);
+    let mut ahead = 0;
+    while let Some(bytes) = wire.nodes[0].poll_transmit(victim) {
+        if bytes[0] == 7 {
+            break;
+        }
+        ahead += bytes.len();
+    }
+    assert!((16 * 1024..40 * 1024).contains(&ahead), "{ahead} bytes before a heartbeat");
+    // What was sent has made room.
+    while wire.nodes[0].poll_transmit(victim).is_some() {}
+    assert!((1..=2).contains(&flood(&mut wire)));
 }
 
 #[test]
