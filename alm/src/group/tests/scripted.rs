@@ -180,11 +180,12 @@ async fn joiners_that_offer_nonsense_or_nothing_keep_a_place_for_a_while_only() 
     one.tree.max_down_streams = 1;
     one.patience = Duration::from_secs(2);
     let owner = owner(&url, GroupKind::Reliable, one).await;
-    let mut bad = Vec::new();
+    let (mut bad, mut placed) = (Vec::new(), 0);
     for offer in ["", "v=0", "v=0\r\nm=audio 9 RTP/AVP 0\r\n", "{\"sdp\":7}"] {
         let mut joiner = Joiner::join(&url, json!({"m": "join", "g": "room", "n": 1})).await;
         // The place is given to one at a time; the others' joins wait, or are dropped.
         if let Ok(answer) = timeout(Duration::from_secs(3), joiner.hear("join_res")).await {
+            placed += 1;
             for n in 0..100 {
                 joiner.say(json!({"m": "ice", "k": answer["k"], "d": format!("candidate {n}")}));
             }
@@ -194,6 +195,7 @@ async fn joiners_that_offer_nonsense_or_nothing_keep_a_place_for_a_while_only() 
         }
         bad.push(joiner);
     }
+    assert!(placed > 0, "nobody was asked for an offer");
     let member = member(&url).await;
     owner.multicast("hello").await.unwrap();
     assert_eq!(message(&member).await.1, "hello".into());
@@ -224,11 +226,14 @@ async fn signals_that_nobody_expects_open_no_connections() {
     assert_eq!(message(&member).await.1, "hello".into());
     let ids = [liar.id, member.id().unwrap().0].map(NodeId);
     // What became of the offers would have been told by now.
+    let mut liars = 0;
     while let Ok(Some(event)) = timeout(Duration::from_millis(100), owner.next_event()).await {
-        if let GroupEvent::StateChange { id, .. } = event {
+        if let GroupEvent::StateChange { id, state, .. } = event {
             assert!(ids.contains(&id), "{event:?}");
+            liars += u32::from(id == ids[0] && state == LinkState::Connecting);
         }
     }
+    assert_eq!(liars, 1, "connections with the liar, whose own one is the first");
 }
 
 #[tokio::test]
