@@ -151,16 +151,26 @@ impl Browser {
                 let attached = self.rpc.call(None, "Target.attachToTarget", attach, SHORT).await?;
                 Target::Chromium { session: text(&attached, "sessionId")?, target }
             }
-            Kind::Firefox => {
-                let made =
-                    self.rpc.call(None, "browsingContext.create", json!({ "type": "tab" }), SHORT).await?;
-                let context = text(&made, "context")?;
-                let to = json!({ "context": context, "url": url, "wait": "complete" });
-                self.rpc.call(None, "browsingContext.navigate", to, SHORT).await?;
-                Target::Firefox { context }
-            }
+            Kind::Firefox => Target::Firefox { context: self.firefox_tab(url).await? },
         };
         Ok(Page { rpc: self.rpc.clone(), target: Arc::new(target) })
+    }
+
+    /// A new tab at `url`. On a busy machine Firefox now and then replaces a tab that it has just made, and then does not
+    /// know it any more: another one is made.
+    async fn firefox_tab(&self, url: &str) -> Result<String, String> {
+        let mut attempts = 0;
+        loop {
+            let made = self.rpc.call(None, "browsingContext.create", json!({ "type": "tab" }), SHORT).await?;
+            let context = text(&made, "context")?;
+            let to = json!({ "context": context, "url": url, "wait": "complete" });
+            attempts += 1;
+            match self.rpc.call(None, "browsingContext.navigate", to, SHORT).await {
+                Ok(_) => return Ok(context),
+                Err(error) if error.contains("no such frame") && attempts < 3 => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
