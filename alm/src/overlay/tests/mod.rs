@@ -3,4 +3,5 @@
 mod heal;
 mod pair;
 mod sim;
+mod slow;
 mod table;
