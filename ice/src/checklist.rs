@@ -54,9 +54,7 @@ impl Agent {
             .locals
             .iter()
             .filter(|local| go_together(local.base, remote.addr))
-            .map(|l| {
-                (Path { local: l.base, remote: remote_from(l.base, remote.addr) }, l.priority, l.foundation)
-            })
+            .map(|l| (Path::udp(l.base, remote_from(l.base, remote.addr)), l.priority, l.foundation))
             .collect();
         for (path, priority, foundation) in made {
             let foundation = (foundation, remote.foundation);

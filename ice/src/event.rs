@@ -3,13 +3,37 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Both ends of a datagram's way: the 4-tuple by which pairs are told apart.
+/// What carries datagrams between the two ends of a [`Path`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Protocol {
+    /// UDP, also between a TURN server and the peer: how the server is reached doesn't matter here.
+    Udp,
+    /// A TCP connection in which datagrams are framed (RFC 6544, RFC 4571).
+    Tcp,
+}
+
+/// Both ends of a datagram's way: the 5-tuple by which pairs are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Path {
-    /// Our socket's address: where the datagram came in or leaves from (the candidate's base).
+    /// What carries it.
+    pub protocol: Protocol,
+    /// Our socket's address: where the datagram came in or leaves from (the candidate's base). Through a relay it is the
+    /// relayed address (RFC 8445 §5.1.1.2).
     pub local: SocketAddr,
     /// The peer's address as we see it.
     pub remote: SocketAddr,
+}
+
+impl Path {
+    /// A path over UDP.
+    pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { protocol: Protocol::Udp, local, remote }
+    }
+
+    /// A path over TCP.
+    pub const fn tcp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { protocol: Protocol::Tcp, local, remote }
+    }
 }
 
 /// Which side nominates (RFC 8445 §6.1.1).
@@ -191,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_one_plain_sentence() {
-        let path = Path { local: "10.0.0.1:1".parse().unwrap(), remote: "10.0.0.2:2".parse().unwrap() };
+        let path = Path::udp("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
         for (reason, text) in [
             (FailReason::AllChecksFailed { pairs: 3 }, "no candidate pair answered (3 pairs tried)"),
             (FailReason::AllChecksFailed { pairs: 1 }, "no candidate pair answered (1 pair tried)"),

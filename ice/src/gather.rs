@@ -149,7 +149,7 @@ impl Gatherer {
     /// Will ask `server` how it sees `base`. False if it is asked already, can't be (another address family, loopback and
     /// elsewhere, an address that no host has), or 128 queries are there.
     pub fn ask(&mut self, now: Instant, base: SocketAddr, server: SocketAddr) -> bool {
-        let path = Path { local: normal(base), remote: normal(server) };
+        let path = Path::udp(normal(base), normal(server));
         if self.queries.len() >= MAX_QUERIES
             || path.local.is_ipv4() != path.remote.is_ipv4()
             || path.local.ip().is_loopback() != path.remote.ip().is_loopback()
@@ -184,7 +184,7 @@ impl Gatherer {
 
     /// Takes a datagram. True if it answers one of the queries; anything else changes nothing.
     pub fn handle_input(&mut self, now: Instant, path: Path, datagram: &[u8]) -> bool {
-        let path = Path { local: normal(path.local), remote: normal(path.remote) };
+        let path = Path::udp(normal(path.local), normal(path.remote));
         let Ok(message) = Message::parse(datagram) else { return false };
         let ours = |query: &&mut Query| match &query.step {
             Step::Asks(transaction, ..) => query.path == path && transaction.id() == message.transaction_id(),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn path() -> Path {
-        Path { local: addr(BASE), remote: addr(SERVER) }
+        Path::udp(addr(BASE), addr(SERVER))
     }
 
     #[test]

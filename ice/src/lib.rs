@@ -37,7 +37,7 @@ pub use candidate::{Address, Candidate, CandidateKind, TcpType, Transport};
 pub use config::Config;
 pub use creds::Credentials;
 pub use error::{AddCandidateError, CandidateParseError, CredentialsError};
-pub use event::{Event, FailReason, Path, Role, State, Stats, Transmit};
+pub use event::{Event, FailReason, Path, Protocol, Role, State, Stats, Transmit};
 pub use gather::{GatherConfig, GatherError, GatherEvent, Gatherer};
 pub use pair::PairState;
 pub use respond::binding_request_local_ufrag;

@@ -159,7 +159,7 @@ impl Node {
             self.socket.set_read_timeout(due.map(|wait| wait.max(Duration::from_millis(1))))?;
             match self.socket.recv_from(&mut incoming) {
                 Ok((len, remote)) => {
-                    let path = Path { local, remote };
+                    let path = Path::udp(local, remote);
                     self.peer.handle_datagram(now(), path, &mut incoming[..len]);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}

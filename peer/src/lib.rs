@@ -87,7 +87,7 @@ pub use sdp_channels::OfferedChannel;
 pub use sinnet_dtls::{Certificate, CertificateError, CipherSuite, KeyLog};
 pub use sinnet_ice::{
     CandidateKind, CandidateStats, Config as IceConfig, GatherConfig, GatherError, GatherEvent, Gatherer,
-    PairState, PairStats, Path, Role, binding_request_local_ufrag,
+    PairState, PairStats, Path, Protocol, Role, binding_request_local_ufrag,
 };
 pub use sinnet_sctp::Congestion;
 pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, Limit, Politeness, SdpType, SignalingState};

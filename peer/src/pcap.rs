@@ -426,7 +426,7 @@ mod tests {
     }
 
     fn path(local: &str, remote: &str) -> Path {
-        Path { local: local.parse().unwrap(), remote: remote.parse().unwrap() }
+        Path::udp(local.parse().unwrap(), remote.parse().unwrap())
     }
 
     fn tap(disk: &Disk, options: PcapOptions) -> (PcapTap<Disk>, Instant) {

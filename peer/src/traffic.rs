@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn paths_are_told_apart_and_a_limited_number_is_kept() {
         let now = base();
-        let path = |port| Path { local: ([10, 0, 0, 1], 1).into(), remote: ([10, 0, 0, 2], port).into() };
+        let path = |port| Path::udp(([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], port).into());
         let mut traffic = Traffic::default();
         for i in 0..100 {
             let later = now + Duration::from_millis(i.into());

@@ -99,7 +99,7 @@ impl Socket {
             Some(ip) if self.bound.ip().is_unspecified() => SocketAddr::new(ip, self.bound.port()),
             _ => self.bound,
         };
-        Path { local, remote: without_scope(meta.addr) }
+        Path::udp(local, without_scope(meta.addr))
     }
 
     /// Sends a batch. After `WouldBlock` the caller keeps it and waits; any other error (EMSGSIZE, ENOBUFS,

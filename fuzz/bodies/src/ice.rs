@@ -28,7 +28,7 @@ pub fn ice_agent(data: &[u8]) {
     let mut last_request = drain(&mut agent, now);
     for (n, datagram) in datagrams(rest).enumerate() {
         let host = if mode & 4 != 0 && n % 2 == 1 { 3 } else { 2 };
-        let path = Path { local, remote: ([10, 0, 0, host], 4000).into() };
+        let path = Path::udp(local, ([10, 0, 0, host], 4000).into());
         let signed = (mode & 8 != 0).then(|| sign(&agent, datagram, last_request)).flatten();
         agent.handle_input(now, path, signed.as_deref().unwrap_or(datagram));
         let _ = sinnet_ice::binding_request_local_ufrag(datagram);

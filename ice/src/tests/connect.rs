@@ -15,7 +15,7 @@ fn two_hosts_complete_in_a_few_round_trips() {
     let mut net = Net::ready();
     net.run_until(State::Completed);
     assert!(net.elapsed() <= ms(6), "{:?}", net.elapsed());
-    let path = Path { local: addr("10.0.0.1:1000"), remote: addr("10.0.0.2:2000") };
+    let path = Path::udp(addr("10.0.0.1:1000"), addr("10.0.0.2:2000"));
     let a = &net.ends[0];
     assert_eq!(a.agent.selected_path(), Some(path));
     assert_eq!(a.agent.can_send(), Some(path));
@@ -30,7 +30,7 @@ fn two_hosts_complete_in_a_few_round_trips() {
             Event::StateChange(State::Completed),
         ]
     );
-    let back = Path { local: path.remote, remote: path.local };
+    let back = Path::udp(path.remote, path.local);
     assert_eq!(net.ends[1].agent.selected_path(), Some(back));
     assert!(!net.ends[1].agent.is_validated(path));
 }
@@ -122,7 +122,7 @@ fn a_check_on_an_address_not_gathered_yet_is_followed_once_it_is() {
     let mut net = Net::new(ROLES);
     net.host(0, "10.0.0.1:1000");
     net.credentials();
-    let path = Path { local: addr("10.0.9.9:9"), remote: addr("10.0.0.2:2000") };
+    let path = Path::udp(addr("10.0.9.9:9"), addr("10.0.0.2:2000"));
     let ufrag = net.ends[1].agent.local_credentials().ufrag.clone();
     let request = chromium_check(&net.ends[0].agent, &ufrag, 1, false, false);
     let now = net.now;
@@ -209,7 +209,7 @@ fn equal_tie_breakers_come_apart() {
 
 #[test]
 fn roles_are_compared_in_a_session_until_a_path_is_selected() {
-    let path = Path { local: addr("10.0.0.1:1000"), remote: addr("10.0.0.2:2001") };
+    let path = Path::udp(addr("10.0.0.1:1000"), addr("10.0.0.2:2001"));
     let refused = |net: &mut Net, ufrag: &str| {
         let now = net.now;
         let agent = &mut net.ends[0].agent;
@@ -399,7 +399,7 @@ fn a_third_lost_and_all_reordered_still_connects() {
         // What one side sends on, the other takes.
         for (a, b) in [(0, 1), (1, 0)] {
             let path = net.ends[a].agent.can_send().unwrap();
-            let back = Path { local: path.remote, remote: path.local };
+            let back = Path::udp(path.remote, path.local);
             assert!(net.ends[b].agent.is_validated(back), "seed {seed}");
         }
     }
@@ -430,7 +430,7 @@ fn an_unanswered_nomination_leaves_the_pair_good_for_what_comes_in() {
     net.run(Duration::from_secs(9));
     assert_eq!(net.states(), [State::Connected, State::Completed]);
     let path = net.ends[1].agent.selected_path().unwrap();
-    assert!(net.ends[0].agent.is_validated(Path { local: path.remote, remote: path.local }));
+    assert!(net.ends[0].agent.is_validated(Path::udp(path.remote, path.local)));
     net.drop = Box::new(|_, _, _| false);
     net.run_until(State::Completed);
 }

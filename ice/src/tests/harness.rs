@@ -152,7 +152,7 @@ impl Net {
             let bytes = out[..transmit.len].to_vec();
             self.ends[end].sent.push((self.now, transmit.path, bytes.clone()));
             let lost = self.loss > 0.0 && self.rng.random_bool(self.loss);
-            let path = Path { local: transmit.path.remote, remote: transmit.path.local };
+            let path = Path::udp(transmit.path.remote, transmit.path.local);
             let reachable = self.ends[1 - end].agent.locals.iter().any(|l| l.base == path.local);
             if (self.drop)(end, transmit.path, &bytes) || lost || !reachable {
                 continue;

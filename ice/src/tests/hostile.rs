@@ -13,7 +13,7 @@ use crate::{AddCandidateError, Candidate, Config, Path, Role, State};
 const ROLES: [Role; 2] = [Role::Controlling, Role::Controlled];
 
 fn from(port: u16) -> Path {
-    Path { local: addr("10.0.0.1:1000"), remote: SocketAddr::new(addr("10.6.6.6:1").ip(), port) }
+    Path::udp(addr("10.0.0.1:1000"), SocketAddr::new(addr("10.6.6.6:1").ip(), port))
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn i10_nothing_is_ever_sent_where_no_peer_can_be() {
     let peer = net.ends[1].agent.local_credentials().ufrag.clone();
     let request = chromium_check(&net.ends[0].agent, &peer, 1, false, false);
     for remote in ["10.0.0.2:0", "224.0.0.1:9", "255.255.255.255:9"] {
-        let path = Path { local: addr("10.0.0.1:1000"), remote: addr(remote) };
+        let path = Path::udp(addr("10.0.0.1:1000"), addr(remote));
         net.ends[0].agent.handle_input(now, path, &request);
     }
     net.run(Duration::from_secs(40));

@@ -178,7 +178,7 @@ impl World {
                 let len = answer.finish().unwrap();
                 self.net.send(now, datagram.dst, datagram.src, out[..len].to_vec());
             } else if let Some(end) = self.ends.get_mut(&datagram.dst) {
-                let path = Path { local: datagram.dst, remote: datagram.src };
+                let path = Path::udp(datagram.dst, datagram.src);
                 if !end.gatherer.handle_input(now, path, &datagram.payload) {
                     end.agent.handle_input(now, path, &datagram.payload);
                 }

@@ -32,7 +32,7 @@ pub(super) fn chromium_check(
 }
 
 fn path() -> Path {
-    Path { local: addr("10.0.0.1:1000"), remote: addr("10.9.0.7:52100") }
+    Path::udp(addr("10.0.0.1:1000"), addr("10.9.0.7:52100"))
 }
 
 fn answer(agent: &mut Agent, net: &Net) -> Vec<u8> {

@@ -49,7 +49,7 @@ fn closed_events(peer: &mut Peer) -> usize {
 }
 
 fn seen_from_there(path: Path) -> Path {
-    Path { local: path.remote, remote: path.local }
+    Path::udp(path.remote, path.local)
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn datagrams_kept_for_a_path_that_never_works_are_let_go_when_another_does() {
     }
     let candidate = b.ice.local_candidates()[0].to_string();
     a.add_remote_candidate(now, &candidate, None, None).unwrap();
-    let elsewhere = Path { local: addrs[0], remote: "10.9.9.9:9".parse().unwrap() };
+    let elsewhere = Path::udp(addrs[0], "10.9.9.9:9".parse().unwrap());
     for _ in 0..100 {
         a.handle_datagram(now, elsewhere, &mut [22; 100]);
     }

@@ -187,7 +187,7 @@ impl World {
             assert!(self.same_instant < STEPS_PER_INSTANT, "the world spins at {:?}", self.elapsed());
         }
         while let Some(mut datagram) = self.net.recv(self.now) {
-            let path = Path { local: datagram.dst, remote: datagram.src };
+            let path = Path::udp(datagram.dst, datagram.src);
             for end in [&mut self.a, &mut self.b] {
                 if end.has(datagram.dst) {
                     end.peer.handle_datagram(self.now, path, &mut datagram.payload);

@@ -123,7 +123,7 @@ fn what_one_side_sees_leave_the_other_sees_arrive_sealed_and_in_clear() {
     assert!(!a.datagrams(Direction::Sent).iter().any(|datagram| shows(datagram)));
     for page in a.pages() {
         if let Seen::Datagram(_, path, _) | Seen::Packet(_, path, _) = page {
-            assert_eq!(path, Path { local: world.a.addr, remote: world.b.addr });
+            assert_eq!(path, Path::udp(world.a.addr, world.b.addr));
         }
     }
 }

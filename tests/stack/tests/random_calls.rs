@@ -151,7 +151,7 @@ fn meddle(end: &mut End, now: std::time::Instant, rng: &mut StdRng) {
         3 => drop(end.peer.add_remote_candidate(now, "candidate:x", None, None)),
         4 => end.peer.handle_timeout(now),
         5 => {
-            let path = Path { local: end.addr, remote: "10.7.7.7:7".parse().unwrap() };
+            let path = Path::udp(end.addr, "10.7.7.7:7".parse().unwrap());
             let mut datagram: Vec<u8> = (0..rng.random_range(0..100)).map(|_| rng.random()).collect();
             end.peer.handle_datagram(now, path, &mut datagram);
         }

@@ -280,7 +280,7 @@ fn a_client_hello_from_elsewhere_has_no_effect_before_during_or_after_the_handsh
     let mut world = World::new(seed(0x57), lan());
     let flood = |world: &mut World| {
         for port in 1..4 {
-            let path = Path { local: world.b.addr, remote: format!("10.9.9.9:{port}").parse().unwrap() };
+            let path = Path::udp(world.b.addr, format!("10.9.9.9:{port}").parse().unwrap());
             for _ in 0..10 {
                 let taken = world.b.peer.handle_datagram(world.now, path, &mut hello.clone());
                 assert!(!taken);
@@ -331,7 +331,7 @@ fn datagrams_of_every_first_byte_and_length_are_harmless() {
             if let Some(byte) = datagram.first_mut() {
                 *byte = first;
             }
-            let path = Path { local: world.a.addr, remote: world.b.addr };
+            let path = Path::udp(world.a.addr, world.b.addr);
             world.a.peer.handle_datagram(world.now, path, &mut datagram);
         }
     }
