@@ -12,6 +12,8 @@
 //! during system calls.
 
 mod gathering;
+mod input;
+mod links;
 mod routes;
 mod socket;
 #[cfg(test)]
@@ -27,11 +29,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use quinn_udp::RecvMeta;
-use sinnet_peer::{Path, Peer, binding_request_local_ufrag};
+use sinnet_peer::Peer;
 use tokio::time::Sleep;
 
 use self::gathering::Gathering;
 pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
+use self::links::{Blocked, Link, Sent};
 use self::routes::Routes;
 pub(crate) use self::socket::{Socket, open_sockets};
 use self::timers::Timers;
@@ -84,13 +87,6 @@ struct Entry {
     deadline: Option<Instant>,
     /// Is in `concerned`.
     concerned: bool,
-}
-
-struct Blocked {
-    socket: usize,
-    path: Path,
-    size: usize,
-    segment_size: Option<usize>,
 }
 
 /// What first datagrams name a connection by.
@@ -224,69 +220,11 @@ impl Driver {
         more
     }
 
-    /// All segments of a slab have one source; usually they are one connection's.
     fn receive_slab(&mut self, socket: usize, now: Instant, meta: &RecvMeta, slab: &mut [u8]) {
         let Some(data) = slab.get_mut(..meta.len) else { return };
-        if meta.stride == 0 {
-            return;
-        }
-        let path = self.sockets[socket].path(meta);
-        if let [peer] = *self.routes.of_remote(socket, path.remote)
-            && let Some(entry) = &self.peers[peer]
-        {
-            let shared = entry.shared.clone();
-            let mut core = shared.lock();
-            let mut refused = Vec::new();
-            for (i, datagram) in data.chunks_mut(meta.stride).enumerate() {
-                if !core.peer.handle_datagram(now, path, datagram) {
-                    refused.push(i);
-                }
-            }
-            drop(core);
-            self.concern(peer);
-            for i in refused {
-                if let Some(datagram) = data.chunks_mut(meta.stride).nth(i) {
-                    self.receive_first(socket, now, path, datagram);
-                }
-            }
-            return;
-        }
-        for datagram in data.chunks_mut(meta.stride) {
-            self.receive_contested(socket, now, path, datagram);
-        }
-    }
-
-    /// A datagram from an address that several connections claim, or none.
-    fn receive_contested(&mut self, socket: usize, now: Instant, path: Path, datagram: &mut [u8]) {
-        let claims = self.routes.of_remote(socket, path.remote).to_vec();
-        for peer in claims {
-            let Some(Some(entry)) = self.peers.get(peer) else { continue };
-            let taken = entry.shared.lock().peer.handle_datagram(now, path, datagram);
-            self.concern(peer);
-            if taken {
-                return;
-            }
-        }
-        self.receive_first(socket, now, path, datagram);
-    }
-
-    /// A datagram that no claimant took: a Binding request names its connection by ufrag, or a STUN server answers us.
-    /// Anything else is dropped without a trace.
-    fn receive_first(&mut self, socket: usize, now: Instant, path: Path, datagram: &mut [u8]) {
-        if self.gathering.handle_input(now, path, datagram) {
-            return;
-        }
-        let Some(peer) = binding_request_local_ufrag(datagram).and_then(|ufrag| self.routes.of_ufrag(ufrag))
-        else {
-            return;
-        };
-        if self.routes.of_remote(socket, path.remote).contains(&peer) {
-            return;
-        }
-        let Some(Some(entry)) = self.peers.get_mut(peer) else { return };
-        if entry.shared.lock().peer.handle_datagram(now, path, datagram) {
-            self.routes.claim(socket, path.remote, peer);
-            self.concern(peer);
+        if meta.stride > 0 {
+            let path = self.sockets[socket].path(meta);
+            self.deliver(Link::Socket(socket), now, path, data, meta.stride);
         }
     }
 
@@ -355,10 +293,7 @@ impl Driver {
         let Some(Some(entry)) = self.peers.get_mut(peer) else { return false };
         entry.concerned = false;
         let shared = entry.shared.clone();
-        // A socket whose network card refused a batch takes single datagrams from then on; which socket the next
-        // batch is for is not known before it is made.
-        let batch = self.sockets.iter().map(Socket::max_segments).min().unwrap_or(1);
-        let limit = batch.min(self.shared.config.max_segments).max(1);
+        let limit = self.max_segments();
         let mut more = true;
         for _ in 0..BATCHES_PER_TURN {
             let transmit = shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf);
@@ -366,29 +301,21 @@ impl Driver {
                 more = false;
                 break;
             };
-            let Some(socket) = self.sockets.iter().position(|s| s.is_source_of(transmit.path.local)) else {
-                tracing::debug!(local = %transmit.path.local, "no socket for this path any more");
+            let Some(link) = self.link_of(transmit.path) else {
+                tracing::debug!(local = %transmit.path.local, "nothing leads out on this path any more");
                 continue;
             };
-            self.routes.claim(socket, transmit.path.remote, peer);
-            let contents = &self.send_buf[..transmit.size];
-            if let Err(error) = self.sockets[socket].send(transmit.path, contents, transmit.segment_size) {
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    self.blocked = Some(Blocked {
-                        socket,
-                        path: transmit.path,
-                        size: transmit.size,
-                        segment_size: transmit.segment_size,
-                    });
-                    break;
-                }
-                tracing::debug!(%error, "send");
-                if socket::is_too_large(&error) {
+            self.routes.claim(link, transmit.path.remote, peer);
+            match self.send(link, transmit) {
+                Sent::Away => {}
+                Sent::Blocked => break,
+                Sent::TooLarge => {
                     let size = transmit.segment_size.unwrap_or(transmit.size);
                     shared.lock().peer.datagrams_refused(now, size);
                 }
             }
         }
+        let Some(Some(entry)) = self.peers.get_mut(peer) else { return false };
         let (deadline, finished) = {
             let mut core = shared.lock();
             more |= shared.dispatch(&mut core);
@@ -414,19 +341,6 @@ impl Driver {
             self.concern(peer);
         }
         more
-    }
-
-    /// Sends what had no room before. False when there still is none.
-    fn flush_blocked(&mut self) -> bool {
-        let Some(blocked) = self.blocked.take() else { return true };
-        let contents = &self.send_buf[..blocked.size];
-        match self.sockets[blocked.socket].send(blocked.path, contents, blocked.segment_size) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked = Some(blocked);
-                false
-            }
-            _ => true,
-        }
     }
 
     fn forget(&mut self, peer: usize) {

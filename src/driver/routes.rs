@@ -6,6 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use super::links::Link;
+
 /// Claims on one address, so that a flood of ufrags from one address stays cheap; the oldest makes room. Refusing the
 /// latest would let those who claim an address that isn't theirs keep its owner out.
 const MAX_CLAIMS: usize = 8;
@@ -14,8 +16,8 @@ const MAX_CLAIMS: usize = 8;
 /// of addresses. A route that is in use comes back with the next datagram sent there.
 const MAX_ROUTES: usize = 256;
 
-/// A socket's number and an address that it sends to.
-type Remote = (usize, SocketAddr);
+/// A link and an address that is reached by it.
+type Remote = (Link, SocketAddr);
 
 #[derive(Default)]
 pub(crate) struct Routes {
@@ -39,13 +41,13 @@ impl Routes {
         self.by_ufrag.get(ufrag).copied()
     }
 
-    pub(crate) fn of_remote(&self, socket: usize, remote: SocketAddr) -> &[usize] {
-        self.by_remote.get(&(socket, remote)).map_or(&[], Vec::as_slice)
+    pub(crate) fn of_remote(&self, link: Link, remote: SocketAddr) -> &[usize] {
+        self.by_remote.get(&(link, remote)).map_or(&[], Vec::as_slice)
     }
 
     /// Datagrams from `remote` are for this connection, too.
-    pub(crate) fn claim(&mut self, socket: usize, remote: SocketAddr, peer: usize) {
-        let claims = self.by_remote.entry((socket, remote)).or_default();
+    pub(crate) fn claim(&mut self, link: Link, remote: SocketAddr, peer: usize) {
+        let claims = self.by_remote.entry((link, remote)).or_default();
         if claims.contains(&peer) {
             return;
         }
@@ -54,10 +56,10 @@ impl Routes {
             && let Some(oldest) = claims.pop()
             && let Some(routes) = self.by_peer.get_mut(&oldest)
         {
-            routes.retain(|route| *route != (socket, remote));
+            routes.retain(|route| *route != (link, remote));
         }
         let routes = self.by_peer.entry(peer).or_default();
-        routes.push_back((socket, remote));
+        routes.push_back((link, remote));
         if routes.len() > MAX_ROUTES
             && let Some(oldest) = routes.pop_front()
         {
@@ -96,19 +98,21 @@ impl Routes {
 mod tests {
     use super::*;
 
+    const HERE: Link = Link::Socket(0);
+
     #[test]
     fn the_latest_claim_is_asked_first_and_claims_are_limited() {
         let mut routes = Routes::default();
         let remote: SocketAddr = "127.0.0.1:1".parse().unwrap();
         for peer in 0..=MAX_CLAIMS {
-            routes.claim(0, remote, peer);
-            routes.claim(0, remote, peer);
+            routes.claim(HERE, remote, peer);
+            routes.claim(HERE, remote, peer);
         }
         let latest_first: Vec<_> = (1..=MAX_CLAIMS).rev().collect();
-        assert_eq!(routes.of_remote(0, remote), latest_first, "each once, and the oldest has made room");
-        routes.claim(0, remote, 0);
-        assert_eq!(routes.of_remote(0, remote)[0], 0, "it comes back when it sends");
-        assert!(routes.of_remote(1, remote).is_empty(), "another socket is another route");
+        assert_eq!(routes.of_remote(HERE, remote), latest_first, "each once, and the oldest has made room");
+        routes.claim(HERE, remote, 0);
+        assert_eq!(routes.of_remote(HERE, remote)[0], 0, "it comes back when it sends");
+        assert!(routes.of_remote(Link::Socket(1), remote).is_empty(), "another link is another route");
         for peer in 0..=MAX_CLAIMS {
             routes.forget(peer);
         }
@@ -120,13 +124,13 @@ mod tests {
         let mut routes = Routes::default();
         let remote = |port| SocketAddr::from(([10, 0, 0, 1], port));
         for port in 1..=u16::MAX {
-            routes.claim(0, remote(port), 7);
+            routes.claim(HERE, remote(port), 7);
         }
         assert_eq!(routes.by_remote.len(), MAX_ROUTES);
-        assert!(routes.of_remote(0, remote(1)).is_empty());
-        assert_eq!(routes.of_remote(0, remote(u16::MAX)), [7]);
-        routes.claim(0, remote(1), 7);
-        assert_eq!(routes.of_remote(0, remote(1)), [7], "used again, known again");
+        assert!(routes.of_remote(HERE, remote(1)).is_empty());
+        assert_eq!(routes.of_remote(HERE, remote(u16::MAX)), [7]);
+        routes.claim(HERE, remote(1), 7);
+        assert_eq!(routes.of_remote(HERE, remote(1)), [7], "used again, known again");
         routes.forget(7);
         assert!(routes.is_empty(), "nothing is kept");
     }

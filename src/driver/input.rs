@@ -1,0 +1,72 @@
+//! What has come in on a link finds its connection.
+
+use std::time::Instant;
+
+use sinnet_peer::{Path, binding_request_local_ufrag};
+
+use super::Driver;
+use super::links::Link;
+
+impl Driver {
+    /// Datagrams of one path, one after the other in `data`, each of `stride` bytes but for the last, which may be shorter.
+    /// Usually they are one connection's.
+    pub(super) fn deliver(&mut self, link: Link, now: Instant, path: Path, data: &mut [u8], stride: usize) {
+        if let [peer] = *self.routes.of_remote(link, path.remote)
+            && let Some(entry) = &self.peers[peer]
+        {
+            let shared = entry.shared.clone();
+            let mut core = shared.lock();
+            let mut refused = Vec::new();
+            for (i, datagram) in data.chunks_mut(stride).enumerate() {
+                if !core.peer.handle_datagram(now, path, datagram) {
+                    refused.push(i);
+                }
+            }
+            drop(core);
+            self.concern(peer);
+            for i in refused {
+                if let Some(datagram) = data.chunks_mut(stride).nth(i) {
+                    self.receive_first(link, now, path, datagram);
+                }
+            }
+            return;
+        }
+        for datagram in data.chunks_mut(stride) {
+            self.receive_contested(link, now, path, datagram);
+        }
+    }
+
+    /// A datagram from an address that several connections claim, or none.
+    fn receive_contested(&mut self, link: Link, now: Instant, path: Path, datagram: &mut [u8]) {
+        let claims = self.routes.of_remote(link, path.remote).to_vec();
+        for peer in claims {
+            let Some(Some(entry)) = self.peers.get(peer) else { continue };
+            let taken = entry.shared.lock().peer.handle_datagram(now, path, datagram);
+            self.concern(peer);
+            if taken {
+                return;
+            }
+        }
+        self.receive_first(link, now, path, datagram);
+    }
+
+    /// A datagram that no claimant took: a Binding request names its connection by ufrag, or a STUN server answers us.
+    /// Anything else is dropped without a trace.
+    fn receive_first(&mut self, link: Link, now: Instant, path: Path, datagram: &mut [u8]) {
+        if self.gathering.handle_input(now, path, datagram) {
+            return;
+        }
+        let Some(peer) = binding_request_local_ufrag(datagram).and_then(|ufrag| self.routes.of_ufrag(ufrag))
+        else {
+            return;
+        };
+        if self.routes.of_remote(link, path.remote).contains(&peer) {
+            return;
+        }
+        let Some(Some(entry)) = self.peers.get_mut(peer) else { return };
+        if entry.shared.lock().peer.handle_datagram(now, path, datagram) {
+            self.routes.claim(link, path.remote, peer);
+            self.concern(peer);
+        }
+    }
+}
