@@ -60,6 +60,8 @@ pub struct Agent {
     pub(crate) state: State,
     pub(crate) local: Credentials,
     pub(crate) local_key: IntegrityKey,
+    /// The owner has chosen the credentials, so the peer's may be the same.
+    pub(crate) local_is_given: bool,
     pub(crate) remote: Option<(Credentials, IntegrityKey)>,
     /// The bases, which are the host candidates.
     pub(crate) locals: Vec<Local>,
@@ -113,6 +115,7 @@ impl Agent {
             state: State::New,
             local_key: IntegrityKey::short_term(&local.pwd),
             local,
+            local_is_given: false,
             rng,
             remote: None,
             locals: Vec::new(),
@@ -145,6 +148,27 @@ impl Agent {
             wake: None,
             config,
         }
+    }
+
+    /// A new agent whose credentials its owner has agreed on with the peer in some other way than by signalling those that an
+    /// agent makes. The peer's may be the same: `ufrag:ufrag` is what libp2p's WebRTC Direct has as USERNAME. Checks of our own
+    /// that somebody sends back to us are known by their tie-breaker then.
+    ///
+    /// # Errors
+    /// When the credentials break the grammar of RFC 8839 §5.4.
+    pub fn with_credentials(
+        config: Arc<Config>,
+        role: Role,
+        now: Instant,
+        seed: [u8; 32],
+        local: Credentials,
+    ) -> Result<Self, CredentialsError> {
+        local.check()?;
+        let mut agent = Self::new(config, role, now, seed);
+        agent.local_key = IntegrityKey::short_term(&local.pwd);
+        agent.local = local;
+        agent.local_is_given = true;
+        Ok(agent)
     }
 
     /// What to signal as `ice-ufrag` and `ice-pwd`.
@@ -199,7 +223,7 @@ impl Agent {
     /// See [`CredentialsError`]; nothing has changed then.
     pub fn set_remote_credentials(&mut self, now: Instant, c: Credentials) -> Result<(), CredentialsError> {
         c.check()?;
-        if c.ufrag == self.local.ufrag && c.pwd == self.local.pwd {
+        if !self.local_is_given && c.ufrag == self.local.ufrag && c.pwd == self.local.pwd {
             return Err(CredentialsError::Own);
         }
         if let Some((known, _)) = &self.remote {

@@ -36,16 +36,27 @@ impl Credentials {
     }
 
     /// Checks lengths and characters (RFC 8839 §5.4). Some peers use `-` and `_` in both; those pass.
-    pub(crate) fn check(&self) -> Result<(), CredentialsError> {
-        let fine = |text: &str| text.bytes().all(|c| ICE_CHARS.contains(&c) || c == b'-' || c == b'_');
-        if !(4..=256).contains(&self.ufrag.len()) || !fine(&self.ufrag) {
+    ///
+    /// # Errors
+    /// [`CredentialsError::Ufrag`] or [`CredentialsError::Pwd`].
+    pub fn check(&self) -> Result<(), CredentialsError> {
+        if !is_ufrag(&self.ufrag) {
             return Err(CredentialsError::Ufrag);
         }
-        if !(22..=256).contains(&self.pwd.len()) || !fine(&self.pwd) {
+        if !(22..=256).contains(&self.pwd.len()) || !are_ice_chars(&self.pwd) {
             return Err(CredentialsError::Pwd);
         }
         Ok(())
     }
+}
+
+/// Whether a description could have this ufrag.
+pub(crate) fn is_ufrag(text: &str) -> bool {
+    (4..=256).contains(&text.len()) && are_ice_chars(text)
+}
+
+fn are_ice_chars(text: &str) -> bool {
+    text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'-' | b'_'))
 }
 
 fn text(rng: &mut StdRng, len: usize) -> String {

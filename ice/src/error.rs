@@ -1,14 +1,15 @@
 //! What a caller can do wrong, one small enum per operation.
 
-/// Why [`Agent::set_remote_credentials`](crate::Agent::set_remote_credentials) refused.
+/// Why [`Agent::set_remote_credentials`](crate::Agent::set_remote_credentials) or
+/// [`Agent::with_credentials`](crate::Agent::with_credentials) refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// The ufrag isn't 4 to 256 ice-chars.
-    #[error("the remote ice-ufrag is not 4 to 256 letters, digits, '+' or '/'")]
+    #[error("the ice-ufrag is not 4 to 256 letters, digits, '+' or '/'")]
     Ufrag,
     /// The password isn't 22 to 256 ice-chars.
-    #[error("the remote ice-pwd is not 22 to 256 letters, digits, '+' or '/'")]
+    #[error("the ice-pwd is not 22 to 256 letters, digits, '+' or '/'")]
     Pwd,
     /// Other remote credentials are already in use; only an ICE restart may change them.
     #[error("the remote ICE credentials cannot change without an ICE restart")]

@@ -116,6 +116,14 @@ impl Agent {
             debug!(remote = %path.remote, "request of another session's peer");
             return false;
         }
+        if self.local_is_given
+            && [message.ice_controlling(), message.ice_controlled()].contains(&Some(self.tie_breaker))
+        {
+            // The two sides may have one password, so this can be a check of our own that somebody sends back.
+            self.stats.dropped_username += 1;
+            debug!(remote = %path.remote, "our own check has come back");
+            return false;
+        }
         self.stats.requests_received += 1;
         let id = message.transaction_id();
         let unknown: Vec<_> = message.not_understood(UNDERSTOOD).take(16).collect();

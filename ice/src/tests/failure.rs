@@ -1,9 +1,13 @@
 //! How it ends when nothing works, and why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::harness::{Net, ms};
-use crate::{AddCandidateError, Candidate, CredentialsError, Event, FailReason, Role, State};
+use super::harness::{Net, addr, base, ms};
+use crate::{
+    AddCandidateError, Agent, Candidate, Config, Credentials, CredentialsError, Event, FailReason, Path,
+    Role, State,
+};
 
 const ROLES: [Role; 2] = [Role::Controlling, Role::Controlled];
 
@@ -142,4 +146,26 @@ fn credentials_do_not_change_under_way_and_are_not_our_own() {
     let other = crate::Credentials { ufrag: "other".into(), ..theirs };
     assert_eq!(agent.set_remote_credentials(now, other), Err(CredentialsError::Changed));
     assert_eq!(agent.state(), State::Completed);
+}
+
+#[test]
+fn given_credentials_may_be_the_peers_and_our_own_check_come_back_is_nobodys() {
+    let now = base();
+    let shared = Credentials { ufrag: "libp2p+webrtc+v1/x".into(), pwd: "libp2p+webrtc+v1/01234".into() };
+    for role in [Role::Controlling, Role::Controlled] {
+        let config = Arc::new(Config::default());
+        let mut agent = Agent::with_credentials(config.clone(), role, now, [1; 32], shared.clone()).unwrap();
+        agent.set_remote_credentials(now, shared.clone()).unwrap();
+        agent.add_local_host(now, addr("10.0.0.1:1"));
+        let remote = "candidate:1 1 udp 2130706431 10.0.0.2 2 typ host".parse().unwrap();
+        agent.add_remote_candidate(now, &remote).unwrap();
+        let mut buf = [0; 500];
+        let check = agent.poll_transmit(now, &mut buf).unwrap();
+        let back = Path::udp(check.path.local, check.path.remote);
+        assert!(!agent.handle_input(now, back, &buf[..check.len]));
+        assert_eq!((agent.role(), agent.stats().role_switches, agent.stats().responses_sent), (role, 0, 0));
+        let bad = Credentials { pwd: "short".into(), ..shared.clone() };
+        let refused = Agent::with_credentials(config, role, now, [1; 32], bad);
+        assert_eq!(refused.err(), Some(CredentialsError::Pwd));
+    }
 }
