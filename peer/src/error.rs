@@ -77,6 +77,25 @@ pub enum NegotiationError {
     Closed,
 }
 
+/// What was agreed on without SDP was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgreementError {
+    /// The ICE credentials break the grammar of RFC 8839 §5.4.
+    #[error(transparent)]
+    Credentials(#[from] sinnet_ice::CredentialsError),
+    /// A password stands in the USERNAME of every check, where everybody on the way reads it, and
+    /// [`Agreement::danger_public_password`](crate::Agreement::danger_public_password) isn't set.
+    #[error("an ICE password is part of a ufrag, which is sent in the clear")]
+    PublicPassword,
+    /// The peer is to be known by fingerprints, and none is given.
+    #[error("no fingerprint to know the peer by")]
+    NoFingerprint,
+    /// Something has been negotiated already, or the connection is closed.
+    #[error("something has been negotiated already")]
+    TooLate,
+}
+
 /// A remote candidate was refused.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

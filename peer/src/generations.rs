@@ -69,6 +69,23 @@ impl Generations {
         }
     }
 
+    /// Puts an agent with these credentials in place of the first one, which has not begun.
+    pub(crate) fn begin_with(
+        &mut self,
+        role: Role,
+        now: Instant,
+        seed: [u8; 32],
+        local: Credentials,
+    ) -> Result<(), CredentialsError> {
+        let mut agent = Agent::with_credentials(self.config.clone(), role, now, seed, local)?;
+        for base in &self.bases {
+            agent.add_local_host(now, *base);
+        }
+        self.current = agent;
+        self.version = self.version.wrapping_add(1);
+        Ok(())
+    }
+
     /// The agent whose credentials are in the descriptions in force.
     pub(crate) fn negotiated(&self) -> &Agent {
         self.next.as_ref().unwrap_or(&self.current)

@@ -27,6 +27,7 @@
 //! | `input.rs` | a datagram in: demultiplexing (RFC 7983), the ICE gate, early datagrams |
 //! | `transmit.rs` | datagrams out: batches of equal segments |
 //! | `negotiate.rs` | descriptions and candidates |
+//! | `agreement.rs` | what they would say, given without SDP |
 //! | `generations.rs` | the ICE agents before and after a restart |
 //! | `channels.rs`, `channel.rs`, `channel_table.rs` | data channels over SCTP streams and DCEP |
 //! | `sdp_channels.rs` | data channels that SDP opens and closes (RFC 8864) |
@@ -42,6 +43,7 @@
 //! kept up to [`ORPHAN_BYTES`], and the peer's labels up to [`LABEL_BYTES`].
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod channel;
 mod channel_table;
 mod channels;
@@ -66,12 +68,13 @@ mod tests;
 mod traffic;
 mod transmit;
 
+pub use agreement::{Agreement, PeerIdentity};
 pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};
 pub use channel_table::{LABEL_BYTES, ORPHAN_BYTES};
 pub use channels::OpenError;
 pub use config::Config;
 pub use demux::{Kind, classify};
-pub use error::{CandidateError, NegotiationError, PieceError, TrySendError};
+pub use error::{AgreementError, CandidateError, NegotiationError, PieceError, TrySendError};
 pub use event::{CloseReason, ConnectionState, Event};
 pub use input::EARLY_DATAGRAMS;
 pub use message::Message;
@@ -84,13 +87,14 @@ pub use report::{
     SctpTransportStats, TransportStats,
 };
 pub use sdp_channels::OfferedChannel;
-pub use sinnet_dtls::{Certificate, CertificateError, CipherSuite, KeyLog};
+pub use sinnet_dtls::{Certificate, CertificateError, CipherSuite, Fingerprint, HashAlgorithm, KeyLog};
 pub use sinnet_ice::{
-    CandidateKind, CandidateStats, Config as IceConfig, GatherConfig, GatherError, GatherEvent, Gatherer,
-    PairState, PairStats, Path, Protocol, Role, binding_request_local_ufrag,
+    BindingRequest, CandidateKind, CandidateStats, Config as IceConfig, Credentials, CredentialsError,
+    GatherConfig, GatherError, GatherEvent, Gatherer, PairState, PairStats, Path, Protocol, Role,
+    binding_request_local_ufrag,
 };
 pub use sinnet_sctp::Congestion;
-pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, Limit, Politeness, SdpType, SignalingState};
+pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, DtlsRole, Limit, Politeness, SdpType, SignalingState};
 pub use stats::Stats;
 pub use tap::{Direction, Tap};
 pub use traffic::PairTraffic;

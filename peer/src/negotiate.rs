@@ -11,12 +11,13 @@ use sinnet_sdp::{
     SignalingState,
 };
 
+use crate::agreement::PeerIdentity;
 use crate::error::{CandidateError, NegotiationError};
 use crate::peer::{Peer, Transport};
 use rand::RngExt;
 
 /// SCTP runs on one port pair here, the one all browsers name (RFC 8841 §5).
-const SCTP_PORT: u16 = 5000;
+pub(crate) const SCTP_PORT: u16 = 5000;
 
 /// ICE's patience (RFC 8863) and as much again.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -334,7 +335,16 @@ impl Peer {
             }
             return Ok(());
         }
-        let remote = self.negotiator.remote().ok_or(CandidateError::NoRemoteDescription)?;
+        let remote = match self.negotiator.remote() {
+            Some(remote) => remote,
+            // There are no m-lines without SDP.
+            None if self.transport.is_some() => {
+                self.take_candidate(line)?;
+                self.drive();
+                return Ok(());
+            }
+            None => return Err(CandidateError::NoRemoteDescription),
+        };
         // The mid decides where there is one (RFC 8838 §10).
         match (mid.filter(|mid| !mid.is_empty()), mline_index) {
             (Some(mid), _) if mid != remote.mid => return Err(CandidateError::WrongMLine(mid.to_owned())),
@@ -364,7 +374,7 @@ impl Peer {
         Ok(())
     }
 
-    fn check_open(&self) -> Result<(), NegotiationError> {
+    pub(crate) fn check_open(&self) -> Result<(), NegotiationError> {
         if self.has_ended() || self.is_closing() { Err(NegotiationError::Closed) } else { Ok(()) }
     }
 
@@ -399,11 +409,23 @@ impl Peer {
         let (Some(role), Some(remote)) = (self.negotiator.dtls_role(), self.negotiator.remote()) else {
             return;
         };
-        let fingerprints: Vec<_> = remote.fingerprints.iter().filter_map(usable_fingerprint).collect();
         if let Some(transport) = &mut self.transport {
             transport.peer_max_message_size = remote.max_message_size;
             return;
         }
+        let fingerprints = remote.fingerprints.iter().filter_map(usable_fingerprint).collect();
+        let (port, largest) = (remote.sctp_port, remote.max_message_size);
+        self.make_transport(role, PeerIdentity::Fingerprints(fingerprints), port, largest);
+    }
+
+    /// DTLS and SCTP, which wait for ICE to find a path.
+    pub(crate) fn make_transport(
+        &mut self,
+        role: DtlsRole,
+        identity: PeerIdentity,
+        remote_sctp_port: u16,
+        peer_max_message_size: u64,
+    ) {
         let mut dtls_config = sinnet_dtls::Config::new(self.config.certificate.clone());
         dtls_config.mtu = self.config.datagram_size();
         dtls_config.retransmit.initial = self.config.dtls_initial_timeout;
@@ -417,6 +439,13 @@ impl Peer {
         // There is no media here, but aiortc gives up a handshake without a profile, and browsers offer some in every one.
         dtls_config.srtp_profiles =
             vec![SrtpProfile::SRTP_AEAD_AES_128_GCM, SrtpProfile::SRTP_AES128_CM_HMAC_SHA1_80];
+        let fingerprints = match identity {
+            PeerIdentity::Fingerprints(fingerprints) => fingerprints,
+            PeerIdentity::DangerAnyCertificate => {
+                dtls_config.certificate_check = Some(Arc::new(|_| Ok(())));
+                Vec::new()
+            }
+        };
         let dtls_client = role == DtlsRole::Client;
         let dtls = sinnet_dtls::Connection::new(
             Arc::new(dtls_config),
@@ -428,7 +457,7 @@ impl Peer {
         let mut sctp_config = sinnet_sctp::Config::default();
         self.config.set_packet_sizes(&mut sctp_config);
         sctp_config.local_port = SCTP_PORT;
-        sctp_config.remote_port = remote.sctp_port;
+        sctp_config.remote_port = remote_sctp_port;
         // The packets go through DTLS only.
         sctp_config.zero_checksum = true;
         sctp_config.receive_buffer = self.config.receive_buffer;
@@ -444,7 +473,7 @@ impl Peer {
             dtls,
             sctp: Association::new(Arc::new(sctp_config), self.now, self.rng.random()),
             dtls_client,
-            peer_max_message_size: remote.max_message_size,
+            peer_max_message_size,
         });
         self.secrets = secrets;
     }

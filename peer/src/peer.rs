@@ -160,7 +160,8 @@ impl Peer {
         self.ice.selected_path()
     }
 
-    /// The peer's certificate in DER, once DTLS is up and its fingerprint has matched.
+    /// The peer's certificate in DER, once DTLS is up and its fingerprint has matched, if one was to match
+    /// ([`PeerIdentity`](crate::PeerIdentity)).
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let dtls = &self.transport.as_ref()?.dtls;
         if dtls.is_connected() { dtls.peer_certificate() } else { None }

@@ -126,7 +126,9 @@ impl Peer {
     /// Whether an offer of ours is due: the first one, when there is a channel; later, when SDP is to open or close one, or ICE
     /// to restart.
     pub fn negotiation_needed(&self) -> bool {
-        let first = self.negotiator.remote().is_none() && !self.channels.is_empty();
+        let first = self.signaling_state() != SignalingState::Closed
+            && self.negotiator.remote().is_none()
+            && !self.channels.is_empty();
         first || self.restart_wanted || self.negotiator.needs_offer() || !self.channels.unnamed.is_empty()
     }
 }

@@ -1,5 +1,6 @@
 //! What can't be brought about by a well-behaved peer over a network; the rest is in `tests/stack`.
 
+mod agreement;
 mod dcep;
 mod negotiation;
 mod streams;
