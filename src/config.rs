@@ -1,4 +1,5 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use sinnet_peer::{Certificate, Congestion, KeyLog};
 use sinnet_turn::ServerUri;
 
 use crate::driver::GATHER_TIMEOUT;
+use crate::gather::HostFilter;
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -15,6 +17,11 @@ pub struct EndpointConfig {
     pub bind: Vec<SocketAddr>,
     /// Whether unspecified addresses stand for loopback too. False by default, as in browsers.
     pub include_loopback: bool,
+    /// Ports for addresses in `bind` that have port 0: the first free one from a random place in the range on. `None`, the
+    /// default, leaves the choice to the system.
+    pub port_range: Option<RangeInclusive<u16>>,
+    /// Which of the machine's addresses unspecified addresses stand for. All of them by default.
+    pub hosts: HostFilter,
     /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
     /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.
     pub socket_buffer: usize,
@@ -34,6 +41,8 @@ impl Default for EndpointConfig {
         Self {
             bind: vec![(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()],
             include_loopback: false,
+            port_range: None,
+            hosts: HostFilter::default(),
             socket_buffer: 8 * 1024 * 1024,
             stun_servers: Vec::new(),
             gather_timeout: GATHER_TIMEOUT,

@@ -109,12 +109,11 @@ impl Endpoint {
         Ok(PeerConnection::new(shared, self.0.clone()))
     }
 
-    /// The addresses at which peers can reach this endpoint, as of now: one for each socket, or one for each interface
-    /// where a socket is bound to the unspecified address.
+    /// The addresses of this endpoint that are gathered, as of now, the best first: one for each socket, or one for each
+    /// address of the machine that [`EndpointConfig::hosts`] lets pass where a socket is bound to the unspecified address.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let shared = &self.0.shared;
-        let include_loopback = shared.config.include_loopback;
-        shared.bound.iter().flat_map(|bound| host_addresses(*bound, include_loopback)).collect()
+        host_addresses(&shared.config, &shared.bound)
     }
 
     /// What the driver holds, as of its last turn: connections, deadlines and routes. For tests that nothing stays behind.

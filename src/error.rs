@@ -15,6 +15,16 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No port of [`EndpointConfig::port_range`](crate::EndpointConfig::port_range) can be bound.
+    #[error("no port from {first} to {last} is free on {addr}")]
+    NoFreePort {
+        /// Where.
+        addr: std::net::IpAddr,
+        /// The first port of the range.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
     /// [`EndpointConfig::bind`](crate::EndpointConfig::bind) is empty or unusable.
     #[error("no address to bind: {0}")]
     NoAddress(String),

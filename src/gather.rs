@@ -1,36 +1,141 @@
-//! Which addresses a socket can be reached at.
+//! Which addresses the sockets can be reached at.
+
+mod filter;
+mod interfaces;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The host addresses of a socket bound to `bound`: itself, or those of all interfaces that are up when it is bound
-/// to the unspecified address.
-///
-/// Left out: loopback unless `include_loopback` (RFC 8445 §5.1.1.1), IPv6 link-local addresses (they need a scope that
-/// candidates can't carry) and site-local and v4-mapped ones (same section).
-pub(crate) fn host_addresses(bound: SocketAddr, include_loopback: bool) -> Vec<SocketAddr> {
-    if !bound.ip().is_unspecified() {
-        return vec![bound];
-    }
-    let interfaces = match if_addrs::get_if_addrs() {
-        Ok(interfaces) => interfaces,
-        Err(error) => {
-            tracing::warn!(%error, "can't list the network interfaces; no host candidates");
-            return Vec::new();
-        }
-    };
-    let mut addresses: Vec<SocketAddr> = interfaces
-        .iter()
-        .filter(|interface| include_loopback || !interface.is_loopback())
-        .filter(|interface| interface.is_loopback() || interface.is_oper_up())
-        .map(|interface| interface.ip())
-        .filter(|ip| ip.is_ipv4() == bound.is_ipv4() && is_usable(*ip))
-        .map(|ip| SocketAddr::new(ip, bound.port()))
-        .collect();
-    addresses.dedup();
-    addresses
+pub use self::filter::{HostFilter, IpNetwork, IpNetworkError};
+use self::interfaces::Listed;
+use crate::config::EndpointConfig;
+
+/// The host addresses of sockets that are bound to `bound`: themselves, and those of all interfaces where they are bound to
+/// the unspecified address. The best come first.
+pub(crate) fn host_addresses(config: &EndpointConfig, bound: &[SocketAddr]) -> Vec<SocketAddr> {
+    Hosts::now(config, bound).preferred
 }
 
-fn is_usable(ip: IpAddr) -> bool {
+/// The host addresses at one moment.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Hosts {
+    /// To be candidates, the best first.
+    pub(crate) preferred: Vec<SocketAddr>,
+    /// Still there, for those that use them already: deprecated ones, and those that a temporary one has taken the place of.
+    pub(crate) kept: Vec<SocketAddr>,
+}
+
+impl Hosts {
+    pub(crate) fn now(config: &EndpointConfig, bound: &[SocketAddr]) -> Self {
+        let mut hosts = Self::default();
+        if bound.iter().any(|bound| bound.ip().is_unspecified()) {
+            match interfaces::list() {
+                Ok(listed) => hosts = Self::of(&listed, config, bound),
+                Err(error) => {
+                    tracing::warn!(%error, "can't list the network interfaces; no host candidates of them");
+                }
+            }
+        }
+        let explicit = bound.iter().filter(|bound| !bound.ip().is_unspecified()).copied();
+        hosts.preferred.splice(..0, explicit);
+        hosts.preferred.truncate(config.hosts.max);
+        hosts
+    }
+
+    /// Those of sockets that are bound to the unspecified address.
+    fn of(listed: &[Listed], config: &EndpointConfig, bound: &[SocketAddr]) -> Self {
+        let mut ranked: Vec<(Rank, &Listed)> = Vec::new();
+        let mut kept: Vec<&Listed> = Vec::new();
+        for address in listed.iter().filter(|address| is_usable(listed, address, config)) {
+            if address.flags.deprecated || is_replaced(listed, address) {
+                kept.push(address);
+            } else if !ranked.iter().any(|(_, known)| known.ip == address.ip) {
+                let alike = |known: &Listed| {
+                    known.index == address.index
+                        && known.interface == address.interface
+                        && known.ip.is_ipv4() == address.ip.is_ipv4()
+                };
+                let nth = ranked.iter().filter(|(_, known)| alike(known)).count();
+                ranked.push((Rank { class: class(address.ip), nth, index: address.index }, address));
+            }
+        }
+        // Stable: what the rank doesn't decide stays in the system's order.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let unspecified: Vec<_> = bound.iter().filter(|bound| bound.ip().is_unspecified()).collect();
+        let with_ports = |address: &Listed| {
+            let ip = address.ip;
+            let mine = unspecified.iter().filter(move |bound| bound.is_ipv4() == ip.is_ipv4());
+            mine.map(move |bound| SocketAddr::new(ip, bound.port())).collect::<Vec<_>>()
+        };
+        let mut preferred = Vec::new();
+        for class in ranked.chunk_by(|(a, _), (b, _)| a.class == b.class) {
+            let (v6, v4): (Vec<&Listed>, Vec<&Listed>) =
+                class.iter().map(|(_, address)| *address).partition(|address| address.ip.is_ipv6());
+            preferred.extend(take_turns(&v6, &v4).into_iter().flat_map(with_ports));
+        }
+        Self { preferred, kept: kept.into_iter().flat_map(with_ports).collect() }
+    }
+
+    /// Whether this address of ours has gone.
+    #[cfg(test)]
+    pub(crate) fn lacks(&self, base: SocketAddr) -> bool {
+        !self.preferred.contains(&base) && !self.kept.contains(&base)
+    }
+}
+
+/// What decides which addresses come first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    class: u8,
+    /// How many of its family come before it on its interface, so that one interface with many addresses doesn't crowd out
+    /// the others.
+    nth: usize,
+    index: u32,
+}
+
+fn class(ip: IpAddr) -> u8 {
+    match ip {
+        ip if ip.is_loopback() => 2,
+        IpAddr::V4(ip) if ip.is_link_local() => 1,
+        _ => 0,
+    }
+}
+
+/// One of each until there are no more (RFC 8421 §4): neither family waits for the other's end.
+fn take_turns<T: Copy>(a: &[T], b: &[T]) -> Vec<T> {
+    let turns = (0..a.len().max(b.len())).flat_map(|i| [a.get(i), b.get(i)]);
+    turns.flatten().copied().collect()
+}
+
+fn is_usable(listed: &[Listed], address: &Listed, config: &EndpointConfig) -> bool {
+    // RFC 8445 §5.1.1.1 says "from a loopback interface", which may have other addresses, too.
+    let on_loopback = || {
+        let same = |other: &&Listed| other.index == address.index && other.interface == address.interface;
+        listed.iter().filter(same).any(|other| other.ip.is_loopback())
+    };
+    address.up
+        && !address.flags.tentative
+        && is_candidate(address.ip)
+        && config.hosts.passes(&address.interface, address.ip)
+        && (config.include_loopback || !on_loopback())
+}
+
+/// RFC 8445 §5.1.1.1: no address that allows tracking, where the same interface has one of the same network that does not.
+fn is_replaced(listed: &[Listed], address: &Listed) -> bool {
+    let IpAddr::V6(ip) = address.ip else { return false };
+    let network = |ip: Ipv6Addr| ip.to_bits() >> 64;
+    let hides = |other: &&Listed| {
+        let flags = other.flags;
+        let IpAddr::V6(other_ip) = other.ip else { return false };
+        flags.temporary
+            && !flags.deprecated
+            && !flags.tentative
+            && other.index == address.index
+            && network(other_ip) == network(ip)
+    };
+    !address.flags.temporary && listed.iter().any(|other| hides(&other))
+}
+
+fn is_candidate(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
         IpAddr::V6(ip) => {
@@ -39,6 +144,7 @@ fn is_usable(ip: IpAddr) -> bool {
                 && !ip.is_unicast_link_local()
                 && !is_site_local(ip)
                 && ip.to_ipv4_mapped().is_none()
+                && (ip.is_loopback() || ip.to_ipv4().is_none())
         }
     }
 }
@@ -49,30 +155,4 @@ fn is_site_local(ip: Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bound_address_stands_for_itself() {
-        let addr: SocketAddr = "127.0.0.1:4242".parse().unwrap();
-        assert_eq!(host_addresses(addr, false), vec![addr]);
-    }
-
-    #[test]
-    fn the_unspecified_address_has_loopback_only_when_asked() {
-        let addr: SocketAddr = "0.0.0.0:4242".parse().unwrap();
-        let loopback: SocketAddr = "127.0.0.1:4242".parse().unwrap();
-        assert!(!host_addresses(addr, false).contains(&loopback));
-        assert!(host_addresses(addr, true).contains(&loopback));
-    }
-
-    #[test]
-    fn addresses_that_candidates_cannot_carry_are_left_out() {
-        for text in ["fe80::1", "fec0::1", "::ffff:10.0.0.1", "::", "ff02::1", "0.0.0.0", "224.0.0.1"] {
-            assert!(!is_usable(text.parse().unwrap()), "{text}");
-        }
-        for text in ["fd09::1", "2001:db8::1", "::1", "10.0.0.1", "127.0.0.1"] {
-            assert!(is_usable(text.parse().unwrap()), "{text}");
-        }
-    }
-}
+mod tests;

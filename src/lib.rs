@@ -74,6 +74,7 @@ pub use data_channel::{DataChannel, DataChannelOptions};
 pub use description::{IceCandidate, IceCandidateError, OfferedChannel, SessionDescription};
 pub use endpoint::Endpoint;
 pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
+pub use gather::{HostFilter, IpNetwork, IpNetworkError};
 pub use halves::{DataReceiver, DataSender};
 pub use message_reader::MessageReader;
 pub use message_writer::MessageWriter;

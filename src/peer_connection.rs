@@ -115,9 +115,7 @@ impl PeerConnection {
         let shared = &self.0.shared;
         let now = now();
         // System calls, so not under the lock.
-        let include_loopback = shared.endpoint.config.include_loopback;
-        let bound = shared.endpoint.bound.iter();
-        let addrs: Vec<_> = bound.flat_map(|bound| host_addresses(*bound, include_loopback)).collect();
+        let addrs = host_addresses(&shared.endpoint.config, &shared.endpoint.bound);
         {
             let mut core = shared.lock();
             core.peer.set_local_description(now, description.kind, &description.sdp)?;

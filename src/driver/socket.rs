@@ -2,9 +2,12 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::task::{Context, Poll};
 
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use sinnet_peer::Path;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::io::Interest;
@@ -25,11 +28,10 @@ pub(crate) fn open_sockets(config: &EndpointConfig) -> Result<Vec<Socket>, Error
     let mut sockets: Vec<Socket> = Vec::new();
     let mut failed = None;
     for &addr in &config.bind {
-        match Socket::open(addr, config) {
+        match in_port_range(addr, config.port_range.as_ref(), |addr| Socket::open(addr, config)) {
             Ok(socket) => sockets.push(socket),
-            Err(source) => {
-                let error = Error::Socket { addr: addr.to_string(), source };
-                if !addr.ip().is_unspecified() {
+            Err(error) => {
+                if !addr.ip().is_unspecified() || matches!(error, Error::NoFreePort { .. }) {
                     return Err(error);
                 }
                 // A system without IPv6, or without IPv4.
@@ -43,6 +45,33 @@ pub(crate) fn open_sockets(config: &EndpointConfig) -> Result<Vec<Socket>, Error
         (true, Some(error)) => Err(error),
         (true, None) => Err(Error::NoAddress("give at least one in EndpointConfig::bind".to_owned())),
     }
+}
+
+/// Opens something on `addr`, or if that has no port, on the first port of the range where it can be, from a random one on.
+pub(crate) fn in_port_range<T>(
+    addr: SocketAddr,
+    range: Option<&RangeInclusive<u16>>,
+    open: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<T, Error> {
+    let failed = |addr: SocketAddr, source| Error::Socket { addr: addr.to_string(), source };
+    let (0, Some(range)) = (addr.port(), range) else {
+        return open(addr).map_err(|source| failed(addr, source));
+    };
+    let (first, last) = ((*range.start()).max(1), *range.end());
+    let mut random = [0; 4];
+    SysRng.try_fill_bytes(&mut random).map_err(|_| Error::Randomness)?;
+    let count = u32::from(last).saturating_sub(first.into()) + 1;
+    for i in 0..if first <= last { count } else { 0 } {
+        let offset = (u32::from_ne_bytes(random) % count + i) % count;
+        let port = first.saturating_add(u16::try_from(offset).unwrap_or(0));
+        let addr = SocketAddr::new(addr.ip(), port);
+        match open(addr) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
+            opened => return opened.map_err(|source| failed(addr, source)),
+        }
+    }
+    Err(Error::NoFreePort { addr: addr.ip(), first: *range.start(), last })
 }
 
 impl Socket {
@@ -141,4 +170,37 @@ pub(crate) fn is_too_large(error: &io::Error) -> bool {
 /// Flow label and scope are not part of an address as candidates have it.
 fn without_scope(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip(), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_range_gives_its_free_ports_and_then_says_that_there_is_none() {
+        let loopback = "127.0.0.1:0".parse().unwrap();
+        // Two ports in a row that were free a moment ago.
+        let (taken, free) = loop {
+            let taken = std::net::UdpSocket::bind(loopback).expect("a socket");
+            let next = taken.local_addr().expect("an address").port().checked_add(1);
+            if let Some(next) = next.filter(|next| std::net::UdpSocket::bind(("127.0.0.1", *next)).is_ok()) {
+                break (taken, next);
+            }
+        };
+        let mut config = EndpointConfig::bind(loopback);
+        config.port_range = Some(taken.local_addr().expect("an address").port()..=free);
+        let socket = open_sockets(&config).expect("the other port");
+        assert_eq!(socket[0].bound().port(), free);
+        let error = open_sockets(&config).err().expect("nothing is free").to_string();
+        assert_eq!(error, format!("no port from {} to {free} is free on 127.0.0.1", free - 1));
+        config.bind = vec!["0.0.0.0:0".parse().unwrap()];
+        config.port_range = Some(RangeInclusive::new(9, 8));
+        assert!(
+            matches!(open_sockets(&config), Err(Error::NoFreePort { first: 9, last: 8, .. })),
+            "an empty range"
+        );
+        config.bind = vec![loopback];
+        config.port_range = Some(0..=0);
+        assert!(open_sockets(&config).is_err(), "port 0 is none");
+    }
 }
