@@ -1,7 +1,6 @@
 //! The agent: what it holds, what its owner calls, and the order in which things are done after each call.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,32 +9,19 @@ use rand::{RngExt, SeedableRng};
 use sinnet_stun::{Class, IntegrityKey, Message, Method, TransactionId, Verdict};
 use tracing::debug;
 
-use crate::candidate::{
-    Address, Candidate, CandidateKind, Transport, is_sendable, local_preference, normal, priority,
-    udp_candidate,
-};
+use crate::candidate::{Address, Candidate, TcpType, Transport, is_sendable, normal};
 use crate::check::{Budget, Check};
-use crate::checklist::{Remote, Signalled};
+use crate::checklist::{Remote, Signalled, same_host};
 use crate::config::Config;
 use crate::creds::Credentials;
 use crate::error::{AddCandidateError, CredentialsError};
-use crate::event::{Event, Path, Role, State, Stats, Transmit};
+use crate::event::{Event, Path, Protocol, Role, State, Stats, Transmit};
+use crate::local::{Local, Own};
 use crate::pair::Pair;
 use crate::respond::{Early, Response};
 
 /// Events that wait at most; the oldest makes room.
 const MAX_EVENTS: usize = 64;
-
-/// Server-reflexive candidates of one base: as many as servers see it differently, of which the first are enough.
-const MAX_REFLEXIVE: usize = 4;
-
-/// A local candidate as pairs are made of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Local {
-    pub(crate) base: SocketAddr,
-    pub(crate) priority: u32,
-    pub(crate) foundation: u32,
-}
 
 /// Something to be written by `poll_transmit`.
 #[derive(Clone, Debug)]
@@ -63,12 +49,12 @@ pub struct Agent {
     /// The owner has chosen the credentials, so the peer's may be the same.
     pub(crate) local_is_given: bool,
     pub(crate) remote: Option<(Credentials, IntegrityKey)>,
-    /// The bases, which are the host candidates.
+    /// The bases: host and relayed candidates.
     pub(crate) locals: Vec<Local>,
-    /// What is signalled: host and server-reflexive.
-    pub(crate) candidates: Vec<Candidate>,
-    /// Our address and the server's, for each foundation of server-reflexive candidates.
-    reflexive_foundations: Vec<(IpAddr, IpAddr)>,
+    /// What is signalled.
+    pub(crate) candidates: Vec<Own>,
+    /// The last number given to a local foundation.
+    pub(crate) local_foundations: u32,
     pub(crate) remotes: Vec<Remote>,
     /// The last number given to a remote foundation.
     pub(crate) foundations: u32,
@@ -87,6 +73,8 @@ pub struct Agent {
     pub(crate) next_consent: Instant,
     pub(crate) first_valid_at: Option<Instant>,
     pub(crate) credentials_at: Option<Instant>,
+    /// When the last path went, with the interface or relay it used.
+    pub(crate) bereft_at: Option<Instant>,
     pub(crate) last_local_at: Option<Instant>,
     pub(crate) last_remote_at: Option<Instant>,
     /// When a check from an address that wasn't signalled came first.
@@ -120,7 +108,7 @@ impl Agent {
             remote: None,
             locals: Vec::new(),
             candidates: Vec::new(),
-            reflexive_foundations: Vec::new(),
+            local_foundations: 0,
             remotes: Vec::new(),
             foundations: 0,
             early: Vec::new(),
@@ -137,6 +125,7 @@ impl Agent {
             next_consent: now,
             first_valid_at: None,
             credentials_at: None,
+            bereft_at: None,
             last_local_at: None,
             last_remote_at: None,
             first_learned_at: None,
@@ -241,11 +230,7 @@ impl Agent {
         self.remotes = remotes;
         for remote in others {
             self.stats.candidates_other_generation += 1;
-            while let Some(path) =
-                self.pairs.iter().map(|p| p.path).find(|p| same_host(p.remote, remote.addr))
-            {
-                self.remove_pair(path);
-            }
+            self.forget_remote(&remote);
         }
         self.early.retain(|early| early.remote_ufrag == c.ufrag);
         self.remote = Some((c.clone(), IntegrityKey::short_term(&c.pwd)));
@@ -256,91 +241,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Adds a host candidate for a socket bound to (or receiving on) `base`, and returns what to signal.
-    /// `None` if it is known already, can't be a candidate (port 0, unspecified, multicast), or
-    /// [`Config::max_local_candidates`] is reached.
-    pub fn add_local_host(&mut self, now: Instant, base: SocketAddr) -> Option<Candidate> {
-        let base = normal(base);
-        if self.is_over()
-            || !is_sendable(base)
-            || self.locals.len() >= self.config.max_local_candidates
-            || self.locals.iter().any(|l| l.base == base)
-        {
-            return None;
-        }
-        // RFC 8445 §5.1.1.3: one foundation per address, the type and transport being the same.
-        let index = self.locals.len();
-        let twin = self.locals.iter().find(|l| l.base.ip() == base.ip()).map(|l| l.foundation);
-        let foundation = twin.unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX));
-        let priority = priority(CandidateKind::Host, local_preference(base.ip(), index));
-        let candidate = udp_candidate(CandidateKind::Host, foundation, priority, base);
-        self.locals.push(Local { base, priority, foundation });
-        self.candidates.push(candidate.clone());
-        self.last_local_at = Some(now);
-        for remote in self.remotes.clone() {
-            self.pair_with_locals(&remote);
-        }
-        self.follow_early(now);
-        self.settle(now);
-        Some(candidate)
-    }
-
-    /// Adds what a STUN server sees of the host candidate `base` ([`Gatherer`](crate::Gatherer)), and returns what to
-    /// signal. `None` if the base isn't a candidate of ours, if `mapped` is known already (the base itself, where nothing
-    /// translates) or can't be a candidate, or if the agent is over. `server` decides the foundation (RFC 8445 §5.1.1.3).
-    ///
-    /// No pairs are made of it: they would be those of its base (§6.1.2.4).
-    pub fn add_server_reflexive(
-        &mut self,
-        now: Instant,
-        base: SocketAddr,
-        mapped: SocketAddr,
-        server: IpAddr,
-    ) -> Option<Candidate> {
-        let (base, mapped) = (normal(base), normal(mapped));
-        let index = self.locals.iter().position(|l| l.base == base)?;
-        let reflexive = |c: &&Candidate| c.kind == CandidateKind::ServerReflexive;
-        let mine = |c: &&Candidate| c.related.is_some_and(|related| normal(related) == base);
-        let others = self.candidates.iter().filter(reflexive).filter(mine).count();
-        if self.is_over()
-            || !is_sendable(mapped)
-            || mapped.is_ipv4() != base.is_ipv4()
-            || self.candidates.iter().any(|c| c.address == Address::Ip(mapped))
-            || others >= MAX_REFLEXIVE
-        {
-            return None;
-        }
-        // One foundation for the same address of ours and the same server. Those of hosts are small numbers.
-        let key = (base.ip(), server.to_canonical());
-        let twin = self.reflexive_foundations.iter().position(|known| *known == key);
-        let twin = twin.unwrap_or_else(|| {
-            self.reflexive_foundations.push(key);
-            self.reflexive_foundations.len() - 1
-        });
-        let foundation = u32::try_from(1001 + twin).unwrap_or(u32::MAX);
-        let index = index + others * self.config.max_local_candidates;
-        let priority = priority(CandidateKind::ServerReflexive, local_preference(base.ip(), index));
-        let mut candidate = udp_candidate(CandidateKind::ServerReflexive, foundation, priority, mapped);
-        candidate.related = Some(base);
-        self.candidates.push(candidate.clone());
-        self.last_local_at = Some(now);
-        self.settle(now);
-        Some(candidate)
-    }
-
-    /// Says that gathering is over.
-    pub fn end_of_local_candidates(&mut self, now: Instant) {
-        self.local_ended = true;
-        self.settle(now);
-    }
-
-    /// Our candidates so far.
-    pub fn local_candidates(&self) -> &[Candidate] {
-        &self.candidates
-    }
-
-    /// Takes a candidate of the peer, at any time. Names, TCP and candidates whose `ufrag` belongs to another
-    /// generation are ignored and counted.
+    /// Takes a candidate of the peer, at any time. Names, TCP candidates that don't listen and candidates whose `ufrag` belongs to
+    /// another generation are ignored and counted.
     ///
     /// # Errors
     /// See [`AddCandidateError`]; the agent goes on as if the call hadn't been made.
@@ -358,8 +260,10 @@ impl Agent {
             self.stats.candidates_other_generation += 1;
             return Ok(());
         }
-        let addr = match c.address {
-            Address::Ip(addr) if c.transport == Transport::Udp => normal(addr),
+        let (protocol, addr) = match (&c.address, &c.transport, c.tcp_type) {
+            (Address::Ip(addr), Transport::Udp, _) => (Protocol::Udp, normal(*addr)),
+            (Address::Ip(addr), Transport::Tcp, Some(TcpType::Passive)) => (Protocol::Tcp, normal(*addr)),
+            // An active one has no port yet: it will show itself by its check (RFC 6544 §5.1).
             _ => {
                 self.stats.candidates_ignored += 1;
                 debug!(transport = ?c.transport, "remote candidate ignored");
@@ -369,17 +273,22 @@ impl Agent {
         if !is_sendable(addr) {
             return Err(AddCandidateError::UnusableAddress);
         }
-        let signalled =
-            Signalled { foundation: c.foundation.clone(), kind: c.kind, ufrag: ufrag.map(str::to_owned) };
+        let signalled = Signalled {
+            foundation: c.foundation.clone(),
+            kind: c.kind,
+            tcp_type: c.tcp_type.filter(|_| protocol == Protocol::Tcp),
+            ufrag: ufrag.map(str::to_owned),
+        };
         let twin = self.remotes.iter().find(|r| {
             r.signalled.as_ref().is_some_and(|s| s.foundation == c.foundation)
+                && r.protocol == protocol
                 && r.addr.is_ipv4() == addr.is_ipv4()
         });
         let foundation = match twin.map(|r| r.foundation) {
             Some(foundation) => foundation,
             None => self.new_foundation(),
         };
-        match self.remotes.iter().position(|r| same_host(r.addr, addr)) {
+        match self.remotes.iter().position(|r| r.protocol == protocol && same_host(r.addr, addr)) {
             Some(at) => {
                 let Some(known) = self.remotes.get_mut(at).filter(|r| r.signalled.is_none()) else {
                     return Ok(());
@@ -388,7 +297,7 @@ impl Agent {
                 known.signalled = Some(signalled);
                 known.priority = c.priority;
                 let known = known.clone();
-                for pair in self.pairs.iter_mut().filter(|p| same_host(p.path.remote, known.addr)) {
+                for pair in self.pairs.iter_mut().filter(|p| known.is_at(p.path)) {
                     pair.remote_priority = known.priority;
                     pair.update_priority(self.role);
                 }
@@ -400,7 +309,8 @@ impl Agent {
                     return Err(AddCandidateError::TooMany);
                 }
                 let signalled = Some(signalled);
-                let remote = Remote { addr, priority: c.priority, foundation, signalled, seen: now };
+                let remote =
+                    Remote { protocol, addr, priority: c.priority, foundation, signalled, seen: now };
                 self.pair_with_locals(&remote);
                 self.remotes.push(remote);
                 self.last_remote_at = Some(now);
@@ -506,7 +416,7 @@ impl Agent {
     /// Whether the peer has shown by a check that it knows our password and sends from there. Not asked for every datagram.
     pub fn has_heard(&self, path: Path) -> bool {
         self.pair(path).is_some_and(|pair| pair.last_request.is_some())
-            || self.early.iter().any(|early| early.path == path)
+            || self.local_of(path).is_some() && self.early.iter().any(|early| early.path == path)
     }
 
     /// The smoothed round-trip time of checks on the path in use.
@@ -528,7 +438,7 @@ impl Agent {
         Stats { pairs: count(self.pairs.len()), pairs_valid: count(self.valid.len()), ..self.stats }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Failed | State::Closed)
     }
 
@@ -563,7 +473,7 @@ impl Agent {
 
     /// After every change: does what has become due and finds the next deadline, which is always later than
     /// `now`.
-    fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         if self.is_over() {
             return;
         }
@@ -592,10 +502,4 @@ impl Agent {
         .flatten()
         .min();
     }
-}
-
-/// Whether two addresses are one but for the scope of a link-local address.
-fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
-    let link_local = matches!(a.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local());
-    if link_local { a.ip() == b.ip() && a.port() == b.port() } else { a == b }
 }

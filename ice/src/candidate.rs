@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::event::Protocol;
+
 /// How a candidate was found (RFC 8445 §5.1.1); decides its type preference.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CandidateKind {
@@ -37,12 +39,34 @@ impl CandidateKind {
     }
 }
 
+/// How a client reaches its TURN server, which orders its relayed candidates. Between the relay and the peer it is UDP.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RelayProtocol {
+    /// Over UDP.
+    Udp,
+    /// Over TCP.
+    Tcp,
+    /// Over TLS.
+    Tls,
+}
+
+impl RelayProtocol {
+    /// W3C's `relayProtocol`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// The transport of a candidate.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
-    /// UDP, the one this agent checks.
+    /// UDP.
     Udp,
-    /// TCP (RFC 6544): understood, not tried.
+    /// TCP (RFC 6544).
     Tcp,
     /// Any other token: kept, not tried.
     Other(String),
@@ -82,7 +106,7 @@ pub struct Candidate {
     pub foundation: String,
     /// 1 to 256; here always 1.
     pub component: u16,
-    /// UDP, or something that isn't tried.
+    /// UDP, TCP, or something that isn't tried.
     pub transport: Transport,
     /// RFC 8445 §5.1.2.
     pub priority: u32,
@@ -105,30 +129,19 @@ impl Candidate {
     }
 }
 
-/// A candidate of ours, as signalled.
-pub(crate) fn udp_candidate(
-    kind: CandidateKind,
-    foundation: u32,
-    priority: u32,
-    addr: SocketAddr,
-) -> Candidate {
-    Candidate {
-        foundation: foundation.to_string(),
-        component: 1,
-        transport: Transport::Udp,
-        priority,
-        // Without flow label and scope.
-        address: Address::Ip(SocketAddr::new(addr.ip(), addr.port())),
-        kind,
-        related: None,
-        tcp_type: None,
-        extensions: Vec::new(),
-    }
+/// RFC 8445 §5.1.2.1, for component 1.
+pub(crate) fn priority(type_preference: u32, local_preference: u16) -> u32 {
+    type_preference << 24 | u32::from(local_preference) << 8 | 255
 }
 
-/// RFC 8445 §5.1.2.1, for component 1.
-pub(crate) fn priority(kind: CandidateKind, local_preference: u16) -> u32 {
-    kind.type_preference() << 24 | u32::from(local_preference) << 8 | 255
+/// The type preference of a candidate that something carries. RFC 6544 §4.2 leaves the distance of TCP to UDP open. As in libwebrtc every
+/// direct way over UDP comes before TCP, and TCP before a relay.
+pub(crate) fn type_preference(kind: CandidateKind, protocol: Protocol) -> u32 {
+    match (protocol, kind) {
+        (Protocol::Tcp, CandidateKind::Host) => 90,
+        (Protocol::Tcp, CandidateKind::PeerReflexive) => 80,
+        _ => kind.type_preference(),
+    }
 }
 
 /// The local preference of the `index`th host candidate: different for each, so that no two have one
@@ -142,6 +155,28 @@ pub(crate) fn local_preference(ip: IpAddr, index: usize) -> u16 {
         IpAddr::V6(_) => 60_000,
     };
     class.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(9_999))
+}
+
+/// The same over TCP: 2^13 · direction-pref + other-pref, with 6 for active and 4 for passive (RFC 6544 §4.2).
+pub(crate) fn tcp_local_preference(tcp_type: TcpType, ip: IpAddr, index: usize) -> u16 {
+    let direction = match tcp_type {
+        TcpType::Active => 6,
+        TcpType::Passive => 4,
+        TcpType::SimultaneousOpen => 2,
+    };
+    let other = local_preference(ip, 0) / 8;
+    (direction << 13) + other.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(999))
+}
+
+/// The same of a relayed candidate. What the relay is reached over counts first: a datagram that is lost holds up those behind it on a stream.
+pub(crate) fn relayed_local_preference(by: RelayProtocol, ip: IpAddr, index: usize) -> u16 {
+    let by = match by {
+        RelayProtocol::Udp => 3,
+        RelayProtocol::Tcp => 2,
+        RelayProtocol::Tls => 1,
+    };
+    let other = local_preference(ip, 0) / 4;
+    (by << 14) + other.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(999))
 }
 
 /// An IPv4-mapped IPv6 address becomes IPv4, so that one destination has one form.
@@ -214,8 +249,38 @@ mod tests {
         let v4: IpAddr = "10.0.0.1".parse().unwrap();
         let v6: IpAddr = "fd09::1".parse().unwrap();
         let lo: IpAddr = "127.0.0.1".parse().unwrap();
-        let of = |ip, i| priority(CandidateKind::Host, local_preference(ip, i));
+        let of = |ip, i| priority(126, local_preference(ip, i));
         assert!(of(v6, 1) > of(v4, 0) && of(v4, 0) > of(v4, 1) && of(v4, 5) > of(lo, 2));
         assert_eq!(of(v4, 0), (1 << 24) * 126 + (1 << 8) * 50_000 + 255);
+    }
+
+    #[test]
+    fn udp_comes_before_tcp_and_both_before_relays() {
+        use CandidateKind::{Host, PeerReflexive, Relayed, ServerReflexive};
+        let v4: IpAddr = "10.0.0.1".parse().unwrap();
+        let v6: IpAddr = "fd09::1".parse().unwrap();
+        let udp = |kind, ip| priority(type_preference(kind, Protocol::Udp), local_preference(ip, 0));
+        let tcp = |kind, way, ip, i| {
+            priority(type_preference(kind, Protocol::Tcp), tcp_local_preference(way, ip, i))
+        };
+        let relay = |by, ip, i| priority(Relayed.type_preference(), relayed_local_preference(by, ip, i));
+        let order = [
+            udp(Host, v4),
+            udp(PeerReflexive, v4),
+            udp(ServerReflexive, v4),
+            tcp(Host, TcpType::Active, v6, 0),
+            tcp(Host, TcpType::Active, v4, 0),
+            tcp(Host, TcpType::Active, v4, 31),
+            tcp(Host, TcpType::Passive, v6, 0),
+            tcp(Host, TcpType::Passive, v4, 0),
+            tcp(PeerReflexive, TcpType::Active, v4, 0),
+            relay(RelayProtocol::Udp, v6, 0),
+            relay(RelayProtocol::Udp, v4, 0),
+            relay(RelayProtocol::Udp, v4, 31),
+            relay(RelayProtocol::Tcp, v6, 0),
+            relay(RelayProtocol::Tls, v6, 0),
+        ];
+        assert!(order.is_sorted_by(|a, b| a > b), "{order:?}");
+        assert_eq!(tcp(Host, TcpType::Active, v4, 0) >> 8 & 0xffff, (6 << 13) + 6250);
     }
 }

@@ -13,9 +13,9 @@ use sinnet_stun::{
 use tracing::debug;
 
 use crate::agent::{Agent, Out};
-use crate::candidate::{CandidateKind, priority};
-use crate::event::{Path, Role, State, Transmit};
-use crate::pair::PairState;
+use crate::candidate::{CandidateKind, priority, type_preference};
+use crate::event::{Path, Protocol, Role, State, Transmit};
+use crate::pair::{Pair, PairState};
 
 /// Role switches in the life of an agent; after that the conflict is left alone.
 pub(crate) const MAX_ROLE_SWITCHES: u64 = 8;
@@ -27,6 +27,8 @@ const MIN_RTO: Duration = Duration::from_millis(5);
 const MAX_GROWN_RTO: Duration = Duration::from_millis(500);
 /// Entries of the send queue beyond which those of forgotten checks are swept out.
 const SWEEP_OUT: usize = 512;
+/// RFC 8489 §6.2.2: how long an answer over TCP is waited for. The connection is opened in that time, too.
+const TCP_TIMEOUT: Duration = Duration::from_millis(39_500);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
@@ -125,8 +127,13 @@ impl Agent {
     pub(crate) fn start_check(&mut self, now: Instant, path: Path, purpose: Purpose) -> bool {
         self.adapts = false;
         let (role, tie_breaker) = (self.role, self.tie_breaker);
-        let in_progress = self.pairs.iter().filter(|p| p.state == PairState::InProgress).count();
+        let in_progress = |p: &&Pair| p.state == PairState::InProgress && p.path.protocol == Protocol::Udp;
+        let in_progress = self.pairs.iter().filter(in_progress).count();
         let schedule = match purpose {
+            // TCP sends again by itself (RFC 6544 §7.1).
+            Purpose::Connectivity if path.protocol == Protocol::Tcp => {
+                Retransmission { rto: TCP_TIMEOUT, max_sends: 1, last_wait: 1 }
+            }
             // RFC 8445 §14.3: the more checks under way, the longer between the sends of each.
             Purpose::Connectivity => Retransmission {
                 rto: (self.config.pacing() * u32::try_from(in_progress).unwrap_or(u32::MAX).min(1000))
@@ -170,7 +177,10 @@ impl Agent {
             role,
             tie_breaker,
             // RFC 8445 §7.1.1: what a peer-reflexive candidate learned from this would have.
-            priority: priority(CandidateKind::PeerReflexive, u16::from_be_bytes([high, low])),
+            priority: priority(
+                type_preference(CandidateKind::PeerReflexive, path.protocol),
+                u16::from_be_bytes([high, low]),
+            ),
             queued: true,
             sent: false,
         });
@@ -344,7 +354,7 @@ impl Agent {
             self.unfreeze(foundation);
             self.first_valid_at.get_or_insert(now);
         }
-        if self.state == State::Checking {
+        if self.state == State::Checking || newly && self.valid.len() == 1 && self.selected.is_none() {
             self.schedule_consent(now);
             self.set_state(State::Connected);
         }

@@ -1,16 +1,17 @@
 //! The checklist: which pairs exist, which is next (RFC 8445 §6.1.2 and §6.1.4.2).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::agent::Agent;
-use crate::candidate::{CandidateKind, go_together, is_sendable};
-use crate::event::Path;
+use crate::candidate::{CandidateKind, TcpType, go_together, is_sendable};
+use crate::event::{Path, Protocol};
 use crate::pair::{Pair, PairState};
 
 /// A remote candidate that can be tried.
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
+    pub(crate) protocol: Protocol,
     pub(crate) addr: SocketAddr,
     pub(crate) priority: u32,
     pub(crate) foundation: u32,
@@ -24,8 +25,30 @@ pub(crate) struct Remote {
 pub(crate) struct Signalled {
     pub(crate) foundation: String,
     pub(crate) kind: CandidateKind,
+    pub(crate) tcp_type: Option<TcpType>,
     /// The `ufrag` extension, until the remote credentials are known to compare it with.
     pub(crate) ufrag: Option<String>,
+}
+
+impl Remote {
+    /// Whether the path leads to it.
+    pub(crate) fn is_at(&self, path: Path) -> bool {
+        self.protocol == path.protocol && same_host(self.addr, path.remote)
+    }
+
+    /// One that we have learned over TCP has connected to us.
+    pub(crate) fn tcp_type(&self) -> Option<TcpType> {
+        match &self.signalled {
+            Some(signalled) => signalled.tcp_type,
+            None => (self.protocol == Protocol::Tcp).then_some(TcpType::Active),
+        }
+    }
+}
+
+/// Whether two addresses are one but for the scope of a link-local address.
+pub(crate) fn same_host(a: SocketAddr, b: SocketAddr) -> bool {
+    let link_local = matches!(a.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if link_local { a.ip() == b.ip() && a.port() == b.port() } else { a == b }
 }
 
 /// The remote end of a path from `base`: a link-local address gets the scope of the interface it is tried on.
@@ -48,13 +71,15 @@ impl Agent {
         self.pairs.iter_mut().find(|p| p.path == path)
     }
 
-    /// Pairs one remote candidate with every local one (RFC 8838 §10).
+    /// Pairs one remote candidate with every local one (RFC 8838 §10). Over TCP we connect and the peer listens; where it is the other way
+    /// round, there is no pair before the peer's check has come (RFC 6544 §6.2).
     pub(crate) fn pair_with_locals(&mut self, remote: &Remote) {
         let made: Vec<_> = self
             .locals
             .iter()
+            .filter(|local| local.protocol == remote.protocol && local.begins())
             .filter(|local| go_together(local.base, remote.addr))
-            .map(|l| (Path::udp(l.base, remote_from(l.base, remote.addr)), l.priority, l.foundation))
+            .map(|l| (l.path_to(remote_from(l.base, remote.addr)), l.priority, l.foundation))
             .collect();
         for (path, priority, foundation) in made {
             let foundation = (foundation, remote.foundation);
@@ -123,30 +148,36 @@ impl Agent {
 
     /// Learns a peer-reflexive remote candidate (RFC 8445 §7.3.1.3). At the limit the one that has been silent
     /// longest and has no working pair is forgotten.
-    pub(crate) fn learn_prflx(&mut self, now: Instant, addr: SocketAddr, priority: u32) -> Option<Remote> {
-        if let Some(remote) = self.remotes.iter_mut().find(|r| r.addr == addr) {
+    pub(crate) fn learn_prflx(&mut self, now: Instant, path: Path, priority: u32) -> Option<Remote> {
+        let Path { protocol, remote: addr, .. } = path;
+        if let Some(remote) = self.remotes.iter_mut().find(|r| r.protocol == protocol && r.addr == addr) {
             remote.seen = now;
             return Some(remote.clone());
         }
         let learned = self.remotes.iter().filter(|r| r.signalled.is_none());
         if learned.clone().count() >= self.config.max_prflx_candidates {
             self.stats.prflx_evicted += 1;
-            let in_use = |addr| {
+            let in_use = |remote: &Remote| {
                 let busy = |s| matches!(s, PairState::Succeeded | PairState::InProgress);
-                self.pairs.iter().any(|p| p.path.remote == addr && busy(p.state))
+                self.pairs.iter().any(|p| remote.is_at(p.path) && busy(p.state))
             };
-            let oldest = learned.filter(|r| !in_use(r.addr)).min_by_key(|r| r.seen)?.addr;
-            self.remotes.retain(|r| r.addr != oldest);
-            while let Some(path) = self.pairs.iter().map(|p| p.path).find(|p| p.remote == oldest) {
-                self.remove_pair(path);
-            }
+            let oldest = learned.filter(|r| !in_use(r)).min_by_key(|r| r.seen)?.clone();
+            self.forget_remote(&oldest);
         }
         self.stats.prflx_learned += 1;
         self.first_learned_at.get_or_insert(now);
         let foundation = self.new_foundation();
-        let remote = Remote { addr, priority, foundation, signalled: None, seen: now };
+        let remote = Remote { protocol, addr, priority, foundation, signalled: None, seen: now };
         self.remotes.push(remote.clone());
         Some(remote)
+    }
+
+    /// Forgets a remote candidate and its pairs.
+    pub(crate) fn forget_remote(&mut self, remote: &Remote) {
+        self.remotes.retain(|r| (r.protocol, r.addr) != (remote.protocol, remote.addr));
+        while let Some(path) = self.pairs.iter().map(|p| p.path).find(|path| remote.is_at(*path)) {
+            self.remove_pair(path);
+        }
     }
 
     /// A number no remote foundation has had yet.

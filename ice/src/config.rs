@@ -34,7 +34,10 @@ pub struct Config {
     /// How long the controlling side waits for better pairs that are still being checked, counted from the
     /// first valid pair: 50 ms. With nothing better outstanding it nominates at once.
     pub nomination_settle: Duration,
-    /// Local host candidates: 32.
+    /// Only relayed candidates: the agent takes no other of ours, shows no address in `raddr`, and answers nothing that comes
+    /// another way. `iceTransportPolicy: "relay"` in browsers. False.
+    pub relay_only: bool,
+    /// Local candidates that are bases, whatever their kind: 32.
     pub max_local_candidates: usize,
     /// Remote candidates taken from signalling: 64. More are refused.
     pub max_remote_candidates: usize,
@@ -58,6 +61,7 @@ impl Default for Config {
             disconnect_after: Duration::from_millis(12_500),
             patience: Duration::from_secs(30),
             nomination_settle: Duration::from_millis(50),
+            relay_only: false,
             max_local_candidates: 32,
             max_remote_candidates: 64,
             max_prflx_candidates: 32,

@@ -79,19 +79,21 @@ impl Agent {
         if !self.local_ended {
             from = self.last_local_at.map_or(from, |at| from.max(at));
         }
+        // The network may come back, or another one.
+        from = self.bereft_at.map_or(from, |at| from.max(at));
         Some(from + self.config.patience)
     }
 
     /// Fails when patience is over and nothing is left to try.
     pub(crate) fn consider_failure(&mut self, now: Instant) {
         let Some(until) = self.patience_until().filter(|until| now >= *until) else { return };
-        if self.state != State::Checking {
+        if !matches!(self.state, State::Checking | State::Disconnected) || self.active().is_some() {
             return;
         }
         // Two translators that give each check another port let both sides learn from each other's checks for ever.
         let chased = self.first_learned_at.is_some_and(|at| now > until.max(at) + CHASE);
-        let learned = |remote| self.remotes.iter().any(|r| r.addr == remote && r.signalled.is_none());
-        if self.pairs.iter().any(|p| p.is_undecided() && !(chased && learned(p.path.remote))) {
+        let learned = |path| self.remotes.iter().any(|r| r.is_at(path) && r.signalled.is_none());
+        if self.pairs.iter().any(|p| p.is_undecided() && !(chased && learned(p.path))) {
             return;
         }
         let reason = if self.locals.is_empty() {

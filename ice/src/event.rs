@@ -181,6 +181,8 @@ pub struct Stats {
     pub dropped_username: u64,
     /// Messages dropped for a wrong or missing MESSAGE-INTEGRITY or FINGERPRINT.
     pub dropped_integrity: u64,
+    /// Authenticated requests not answered because they came to an address that isn't a candidate of ours.
+    pub dropped_base: u64,
     /// Responses dropped: unknown transaction, or from another address than the request went to.
     pub dropped_unmatched: u64,
     /// Authenticated requests answered with an error (420, 487, 400).
@@ -191,7 +193,7 @@ pub struct Stats {
     pub transmit_too_small: u64,
     /// Role switches (RFC 8445 §7.3.1.1).
     pub role_switches: u64,
-    /// Remote candidates ignored: names, TCP.
+    /// Remote candidates ignored: names, TCP candidates that don't listen.
     pub candidates_ignored: u64,
     /// Remote candidates ignored because their `ufrag` belongs to another generation.
     pub candidates_other_generation: u64,

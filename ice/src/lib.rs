@@ -12,7 +12,7 @@
 //!
 //! - A second component and several checklists (RFC 8445 §6.1.2.1): data channels have one.
 //! - Acting as a lite agent (§2.5): a full agent serves everywhere; a lite *peer* is supported.
-//! - ICE over TCP (RFC 6544): its candidates are read and ignored.
+//! - Simultaneous open over TCP (RFC 6544): nobody does it.
 //! - Resolving names: `.local` candidates are accepted and ignored; the peer's checks reveal its address.
 #![forbid(unsafe_code)]
 
@@ -28,13 +28,14 @@ mod error;
 mod event;
 mod first_request;
 mod gather;
+mod local;
 mod nominate;
 mod pair;
 mod respond;
 mod stats;
 
 pub use agent::Agent;
-pub use candidate::{Address, Candidate, CandidateKind, TcpType, Transport};
+pub use candidate::{Address, Candidate, CandidateKind, RelayProtocol, TcpType, Transport};
 pub use config::Config;
 pub use creds::Credentials;
 pub use error::{AddCandidateError, CandidateParseError, CredentialsError};

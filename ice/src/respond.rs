@@ -10,8 +10,8 @@
 //! Roles are compared only until a path is selected. A check that names another ufrag of the peer than the one we know is of no session:
 //! libwebrtc makes such pairs during a restart, of a new port and our old credentials, and would stay with one that is answered.
 //!
-//! A check may come before the remote credentials or before our own candidate is known; it is answered, and
-//! remembered (bounded) until a check of our own can follow.
+//! A check may come before the remote credentials or before our own candidate is known; it is remembered (bounded) until a check
+//! of our own can follow. It is answered in the first case only: an address that isn't a candidate of ours is no way to us.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -124,6 +124,10 @@ impl Agent {
             debug!(remote = %path.remote, "our own check has come back");
             return false;
         }
+        if self.config.relay_only && self.local_of(path).is_none() {
+            self.stats.dropped_base += 1;
+            return false;
+        }
         self.stats.requests_received += 1;
         let id = message.transaction_id();
         let unknown: Vec<_> = message.not_understood(UNDERSTOOD).take(16).collect();
@@ -135,11 +139,22 @@ impl Agent {
             self.refuse(path, id, 400, Vec::new());
             return true;
         };
-        if self.remote.is_some() && self.selected.is_none() && !self.adapts && !self.resolve_roles(message) {
+        if self.remote.is_some()
+            && self.selected.is_none()
+            && !self.adapts
+            && self.local_of(path).is_some()
+            && !self.resolve_roles(message)
+        {
             self.refuse(path, id, 487, Vec::new());
             return true;
         }
-        self.respond(Response { path, id, answer: Answer::Success(path.remote) });
+        // What isn't a candidate of ours is no way to us, but it may become one: then a check of ours follows.
+        let is_candidate = self.local_of(path).is_some();
+        if is_candidate {
+            self.respond(Response { path, id, answer: Answer::Success(path.remote) });
+        } else {
+            self.stats.dropped_base += 1;
+        }
         let early = Early {
             path,
             remote_ufrag: remote_ufrag.to_owned(),
@@ -205,7 +220,7 @@ impl Agent {
     /// Whether our own check of that path can be made now.
     fn can_follow(&self, early: &Early) -> bool {
         self.remote.as_ref().is_some_and(|(remote, _)| remote.ufrag == early.remote_ufrag)
-            && self.locals.iter().any(|l| l.base == early.path.local)
+            && self.local_of(early.path).is_some()
     }
 
     fn remember(&mut self, early: Early) {
@@ -239,9 +254,9 @@ impl Agent {
             self.take_role(self.role.other());
         }
         if self.pair(path).is_none() {
-            let Some(local) = self.locals.iter().find(|l| l.base == path.local) else { return };
+            let Some(local) = self.local_of(path) else { return };
             let (local_priority, local_foundation) = (local.priority, local.foundation);
-            let Some(remote) = self.learn_prflx(now, path.remote, early.priority) else { return };
+            let Some(remote) = self.learn_prflx(now, path, early.priority) else { return };
             let foundation = (local_foundation, remote.foundation);
             if !self.add_pair(Pair::new(path, local_priority, remote.priority, foundation, self.role), true) {
                 return;

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
-use crate::candidate::{Address, CandidateKind};
+use crate::candidate::{Address, CandidateKind, RelayProtocol, TcpType};
 use crate::checklist::Remote;
-use crate::event::Path;
+use crate::event::{Path, Protocol};
 use crate::pair::PairState;
 
 /// What has happened on one pair. Checks of an agent that is told nothing of the pair yet are not counted.
@@ -69,6 +69,12 @@ pub struct CandidateStats {
     pub kind: CandidateKind,
     /// As signalled, or as the check had it.
     pub priority: u32,
+    /// What carries its datagrams.
+    pub protocol: Protocol,
+    /// `tcpType`.
+    pub tcp_type: Option<TcpType>,
+    /// `relayProtocol`, of a relayed candidate of ours.
+    pub relay_protocol: Option<RelayProtocol>,
 }
 
 impl Agent {
@@ -106,11 +112,18 @@ impl Agent {
         })
     }
 
-    /// Our candidates.
+    /// Our candidates. One that is signalled as a name has its true address here.
     pub fn local_candidate_stats(&self) -> impl Iterator<Item = CandidateStats> {
-        self.candidates.iter().filter_map(|candidate| {
-            let Address::Ip(address) = candidate.address else { return None };
-            Some(CandidateStats { address, kind: candidate.kind, priority: candidate.priority })
+        self.candidates.iter().map(|own| CandidateStats {
+            address: match own.candidate.address {
+                Address::Ip(address) => address,
+                Address::Name { .. } => own.base,
+            },
+            kind: own.candidate.kind,
+            priority: own.candidate.priority,
+            protocol: own.protocol,
+            tcp_type: own.candidate.tcp_type,
+            relay_protocol: own.relay_protocol(),
         })
     }
 
@@ -120,6 +133,9 @@ impl Agent {
             address: remote.addr,
             kind: remote.signalled.as_ref().map_or(CandidateKind::PeerReflexive, |signalled| signalled.kind),
             priority: remote.priority,
+            protocol: remote.protocol,
+            tcp_type: remote.tcp_type(),
+            relay_protocol: None,
         })
     }
 }

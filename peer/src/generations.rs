@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sinnet_ice::{
-    AddCandidateError, Agent, Candidate, Config, Credentials, CredentialsError, Event, Path, Role, State,
-    Stats, Transmit, binding_request_local_ufrag,
+    AddCandidateError, Address, Agent, Candidate, Config, Credentials, CredentialsError, Event, Path,
+    Protocol, RelayProtocol, Role, State, Stats, TcpType, Transmit, binding_request_local_ufrag,
 };
 
 /// How long an agent that was replaced still answers: some retransmissions of the peer's checks.
@@ -28,6 +28,50 @@ const RETIREMENT: Duration = Duration::from_secs(5);
 const ANSWERER_BEGINS: Duration = Duration::from_millis(200);
 const OFFERER_BEGINS: Duration = Duration::from_millis(500);
 
+/// A call that gives an agent a local candidate.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Host(SocketAddr),
+    HostAs(SocketAddr, Address),
+    /// A base, how a server sees it, and which.
+    Reflexive(SocketAddr, SocketAddr, IpAddr),
+    /// A relayed address, how the server sees us, which it is, and how it is reached.
+    Relayed(SocketAddr, SocketAddr, IpAddr, RelayProtocol),
+    Tcp(SocketAddr, TcpType),
+}
+
+impl Source {
+    fn add_to(&self, agent: &mut Agent, now: Instant) -> Option<Candidate> {
+        match self {
+            Self::Host(base) => agent.add_local_host(now, *base),
+            Self::HostAs(base, shown) => agent.add_local_host_as(now, *base, shown.clone()),
+            Self::Reflexive(base, mapped, server) => agent.add_server_reflexive(now, *base, *mapped, *server),
+            Self::Relayed(relayed, related, server, by) => {
+                agent.add_relayed(now, *relayed, *related, *server, *by)
+            }
+            Self::Tcp(base, tcp_type) => agent.add_local_tcp(now, *base, *tcp_type),
+        }
+    }
+
+    fn base(&self) -> (Protocol, SocketAddr) {
+        match *self {
+            Self::Host(base) | Self::HostAs(base, _) | Self::Reflexive(base, ..) => (Protocol::Udp, base),
+            Self::Relayed(relayed, ..) => (Protocol::Udp, relayed),
+            Self::Tcp(base, TcpType::Active) => (Protocol::Tcp, SocketAddr::new(base.ip(), 9)),
+            Self::Tcp(base, _) => (Protocol::Tcp, base),
+        }
+    }
+
+    fn is_replaced_by(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Reflexive(base, _, server), Self::Reflexive(other, _, by)) => {
+                (base, server) == (other, by)
+            }
+            _ => false,
+        }
+    }
+}
+
 pub(crate) struct Generations {
     config: Arc<Config>,
     /// Carries the data.
@@ -37,10 +81,8 @@ pub(crate) struct Generations {
     /// Its credentials are in a description of ours that is not in force yet.
     offered: Option<Agent>,
     retired: Option<(Agent, Instant)>,
-    /// Where a new agent's host candidates are.
-    bases: Vec<SocketAddr>,
-    /// A base, how a server sees it, and which.
-    reflexive: Vec<(SocketAddr, SocketAddr, IpAddr)>,
+    /// What a new agent is told of our candidates.
+    sources: Vec<Source>,
     local_ended: bool,
     /// The peer's data comes on a path that only `next` has.
     peer_has_moved: bool,
@@ -59,8 +101,7 @@ impl Generations {
             next: None,
             offered: None,
             retired: None,
-            bases: Vec::new(),
-            reflexive: Vec::new(),
+            sources: Vec::new(),
             local_ended: false,
             peer_has_moved: false,
             news: None,
@@ -78,8 +119,8 @@ impl Generations {
         local: Credentials,
     ) -> Result<(), CredentialsError> {
         let mut agent = Agent::with_credentials(self.config.clone(), role, now, seed, local)?;
-        for base in &self.bases {
-            agent.add_local_host(now, *base);
+        for source in &self.sources {
+            source.add_to(&mut agent, now);
         }
         self.current = agent;
         self.version = self.version.wrapping_add(1);
@@ -129,11 +170,8 @@ impl Generations {
             return offered.local_credentials().clone();
         }
         let mut agent = Agent::new(self.config.clone(), Role::Controlling, now, seed);
-        for base in &self.bases {
-            agent.add_local_host(now, *base);
-        }
-        for &(base, mapped, server) in &self.reflexive {
-            agent.add_server_reflexive(now, base, mapped, server);
+        for source in &self.sources {
+            source.add_to(&mut agent, now);
         }
         if self.local_ended {
             agent.end_of_local_candidates(now);
@@ -273,34 +311,26 @@ impl Generations {
 
 /// What the agents know.
 impl Generations {
-    pub(crate) fn add_local_host(&mut self, now: Instant, base: SocketAddr) -> Option<Candidate> {
+    pub(crate) fn add_local(&mut self, now: Instant, source: Source) -> Option<Candidate> {
         let mut line = None;
         for agent in self.agents_mut() {
-            line = agent.add_local_host(now, base).or(line);
+            line = source.add_to(agent, now).or(line);
         }
         if line.is_some() {
-            self.bases.push(base);
+            // What the server saw before is no more.
+            self.sources.retain(|known| !known.is_replaced_by(&source));
+            self.sources.push(source);
         }
         line
     }
 
-    pub(crate) fn add_server_reflexive(
-        &mut self,
-        now: Instant,
-        base: SocketAddr,
-        mapped: SocketAddr,
-        server: IpAddr,
-    ) -> Option<Candidate> {
-        let mut line = None;
-        for agent in self.agents_mut() {
-            line = agent.add_server_reflexive(now, base, mapped, server).or(line);
-        }
-        if line.is_some() {
-            // What the server saw before is no more.
-            self.reflexive.retain(|(known, _, by)| (*known, *by) != (base, server));
-            self.reflexive.push((base, mapped, server));
-        }
-        line
+    pub(crate) fn remove_local(&mut self, now: Instant, protocol: Protocol, base: SocketAddr) {
+        self.sources.retain(|source| source.base() != (protocol, base));
+        self.agents_mut().for_each(|agent| agent.remove_local(now, protocol, base));
+    }
+
+    pub(crate) fn connection_closed(&mut self, now: Instant, path: Path) {
+        self.agents_mut().for_each(|agent| agent.connection_closed(now, path));
     }
 
     pub(crate) fn end_of_local_candidates(&mut self, now: Instant) {
@@ -309,7 +339,7 @@ impl Generations {
     }
 
     /// The candidates of the newest agent. All have the same sockets, so they differ in order at most.
-    pub(crate) fn local_candidates(&self) -> &[Candidate] {
+    pub(crate) fn local_candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.offered.as_ref().unwrap_or(self.negotiated()).local_candidates()
     }
 

@@ -54,6 +54,7 @@ mod error;
 mod event;
 mod generations;
 mod input;
+mod local_candidates;
 mod message;
 mod negotiate;
 mod pcap;
@@ -89,9 +90,9 @@ pub use report::{
 pub use sdp_channels::OfferedChannel;
 pub use sinnet_dtls::{Certificate, CertificateError, CipherSuite, Fingerprint, HashAlgorithm, KeyLog};
 pub use sinnet_ice::{
-    BindingRequest, CandidateKind, CandidateStats, Config as IceConfig, Credentials, CredentialsError,
-    GatherConfig, GatherError, GatherEvent, Gatherer, PairState, PairStats, Path, Protocol, Role,
-    binding_request_local_ufrag,
+    Address, BindingRequest, CandidateKind, CandidateStats, Config as IceConfig, Credentials,
+    CredentialsError, GatherConfig, GatherError, GatherEvent, Gatherer, PairState, PairStats, Path, Protocol,
+    RelayProtocol, Role, TcpType, binding_request_local_ufrag,
 };
 pub use sinnet_sctp::Congestion;
 pub use sinnet_sdp::{ChannelError, Dcmap, DcmapError, DtlsRole, Limit, Politeness, SdpType, SignalingState};

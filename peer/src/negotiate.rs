@@ -282,26 +282,6 @@ impl Peer {
         Some((self.negotiator.mid()?, self.negotiator.mline_index()?))
     }
 
-    /// Adds a local host candidate: an address of ours that datagrams come to and leave from. Returns the line to
-    /// signal, without `a=`; `None` when it is known already or the limit is reached.
-    pub fn add_local_host(&mut self, now: Instant, base: std::net::SocketAddr) -> Option<String> {
-        self.now = now;
-        self.ice.add_local_host(now, base).map(|candidate| candidate.to_string())
-    }
-
-    /// Adds what a STUN server sees of a local host candidate (see [`Gatherer`](crate::Gatherer)). Returns the line to
-    /// signal; `None` when there is nothing new in it.
-    pub fn add_server_reflexive(
-        &mut self,
-        now: Instant,
-        base: std::net::SocketAddr,
-        mapped: std::net::SocketAddr,
-        server: std::net::IpAddr,
-    ) -> Option<String> {
-        self.now = now;
-        self.ice.add_server_reflexive(now, base, mapped, server).map(|candidate| candidate.to_string())
-    }
-
     /// Whether [`end_of_local_candidates`](Self::end_of_local_candidates) has been said.
     pub fn has_all_local_candidates(&self) -> bool {
         self.local_candidates_ended
@@ -379,7 +359,7 @@ impl Peer {
     }
 
     fn candidate_lines(&self) -> Vec<String> {
-        self.ice.local_candidates().iter().map(ToString::to_string).collect()
+        self.ice.local_candidates().map(ToString::to_string).collect()
     }
 
     fn local_transport(&mut self, restart: bool) -> LocalTransport {

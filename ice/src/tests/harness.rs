@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::{Agent, Candidate, Config, Event, Path, Role, State};
+use crate::{Agent, Candidate, Config, Event, Path, Protocol, Role, State};
 
 #[expect(clippy::disallowed_methods, reason = "one base instant for virtual time")]
 pub(crate) fn base() -> Instant {
@@ -51,6 +51,19 @@ struct InFlight {
 /// Decides the fate of a datagram from end `.0` to end `.1`'s path: true drops it.
 type Filter = Box<dyn FnMut(usize, Path, &[u8]) -> bool>;
 
+/// The port that a connection from an active candidate gets.
+const EPHEMERAL: u16 = 50_000;
+
+/// A datagram's path as its receiver has it.
+fn arrival(path: Path) -> Path {
+    let swap = |addr: SocketAddr| match (path.protocol, addr.port()) {
+        (Protocol::Tcp, 9) => SocketAddr::new(addr.ip(), EPHEMERAL),
+        (Protocol::Tcp, EPHEMERAL) => SocketAddr::new(addr.ip(), 9),
+        _ => addr,
+    };
+    Path { protocol: path.protocol, local: swap(path.remote), remote: swap(path.local) }
+}
+
 /// Two ends and what is between them.
 pub(super) struct Net {
     pub(super) start: Instant,
@@ -60,6 +73,8 @@ pub(super) struct Net {
     pub(super) jitter: Duration,
     pub(super) loss: f64,
     pub(super) drop: Filter,
+    /// Addresses from which nothing gets out.
+    pub(super) down: Vec<SocketAddr>,
     flying: Vec<InFlight>,
     rng: StdRng,
 }
@@ -90,6 +105,7 @@ impl Net {
             jitter: Duration::ZERO,
             loss: 0.0,
             drop: Box::new(|_, _, _| false),
+            down: Vec::new(),
             flying: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
         }
@@ -152,8 +168,9 @@ impl Net {
             let bytes = out[..transmit.len].to_vec();
             self.ends[end].sent.push((self.now, transmit.path, bytes.clone()));
             let lost = self.loss > 0.0 && self.rng.random_bool(self.loss);
-            let path = Path::udp(transmit.path.remote, transmit.path.local);
-            let reachable = self.ends[1 - end].agent.locals.iter().any(|l| l.base == path.local);
+            let path = arrival(transmit.path);
+            let reachable = self.ends[1 - end].agent.local_of(path).is_some()
+                && !self.down.contains(&transmit.path.local);
             if (self.drop)(end, transmit.path, &bytes) || lost || !reachable {
                 continue;
             }

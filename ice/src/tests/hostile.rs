@@ -246,6 +246,7 @@ fn a_config_of_extremes_neither_panics_nor_spins() {
     for extreme in [Duration::ZERO, Duration::MAX] {
         for small in [0, 1] {
             let config = Config {
+                relay_only: false,
                 ta: extreme,
                 triggered_burst: small,
                 rto: extreme,

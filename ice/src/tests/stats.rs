@@ -60,7 +60,7 @@ fn candidates_tell_their_kind_and_a_learned_one_is_peer_reflexive() {
     for (end, other) in [(0, 1), (1, 0)] {
         let (ours, theirs) = (&net.ends[end].agent, &net.ends[other].agent);
         let local: Vec<_> = ours.local_candidate_stats().collect();
-        assert_eq!(local.len(), ours.local_candidates().len());
+        assert_eq!(local.len(), ours.local_candidates().count());
         assert!(local.iter().all(|c| c.kind == CandidateKind::Host && c.priority > 0));
         for candidate in ours.remote_candidate_stats() {
             let signalled = theirs.local_candidate_stats().any(|c| c == candidate);

@@ -104,7 +104,7 @@ fn datagrams_kept_for_a_path_that_never_works_are_let_go_when_another_does() {
         peer.add_local_host(now, addr);
         peer.end_of_local_candidates(now);
     }
-    let candidate = b.ice.local_candidates()[0].to_string();
+    let candidate = b.ice.local_candidates().next().unwrap().to_string();
     a.add_remote_candidate(now, &candidate, None, None).unwrap();
     let elsewhere = Path::udp(addrs[0], "10.9.9.9:9".parse().unwrap());
     for _ in 0..100 {
