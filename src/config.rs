@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sinnet_peer::{Certificate, Congestion, KeyLog};
-use sinnet_turn::ServerUri;
 
 use crate::driver::GATHER_TIMEOUT;
 use crate::gather::HostFilter;
+use crate::ice_server::IceServer;
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -25,9 +25,10 @@ pub struct EndpointConfig {
     /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
     /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.
     pub socket_buffer: usize,
-    /// Servers that are asked how they see us, for server-reflexive candidates (RFC 8445 §5.1.1.2). Of `stun:` and `turn:`
-    /// URIs with UDP; none by default. What they say is shared by all connections, and asked again while there are any.
-    pub stun_servers: Vec<ServerUri>,
+    /// Servers for candidates beyond our own addresses; none by default. Those of `stun:` and `turn:` URLs with UDP are asked
+    /// how they see us, for server-reflexive candidates (RFC 8445 §5.1.1.2). What they say is shared by all connections, and
+    /// asked again while there are any.
+    pub ice_servers: Vec<IceServer>,
     /// How long names may take to be resolved, and after that servers to answer: 5 s by default each. Gathering ends after
     /// the two at the latest.
     pub gather_timeout: Duration,
@@ -44,7 +45,7 @@ impl Default for EndpointConfig {
             port_range: None,
             hosts: HostFilter::default(),
             socket_buffer: 8 * 1024 * 1024,
-            stun_servers: Vec::new(),
+            ice_servers: Vec::new(),
             gather_timeout: GATHER_TIMEOUT,
             max_segments: 54,
         }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 
 use sinnet_peer::SdpType;
 
@@ -45,16 +46,25 @@ pub struct IceCandidate {
 /// A server that was of no use: W3C's `RTCPeerConnectionIceErrorEvent`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IceCandidateError {
-    /// The server's URI, as configured.
-    pub server: String,
-    /// From and to where it was asked, what for, and what went wrong, with the code if it gave one.
-    pub error: String,
+    /// The server's URL, as configured.
+    pub url: String,
+    /// Our address that it was asked from, where that is known.
+    pub address: Option<SocketAddr>,
+    /// STUN's error code if the server gave one (RFC 8489 §14.8), else [`IceCandidateError::UNREACHABLE`].
+    pub error_code: u16,
+    /// What was asked for and at which address, and what went wrong.
+    pub error_text: String,
 }
 
 impl fmt::Display for IceCandidateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.server, self.error)
+        write!(f, "{}: {} ({})", self.url, self.error_text, self.error_code)
     }
+}
+
+impl IceCandidateError {
+    /// No answer of a server was of use: W3C's number for it, which is none of STUN's.
+    pub const UNREACHABLE: u16 = 701;
 }
 
 /// A channel in the peer's offer that is to be opened by SDP (RFC 8864).

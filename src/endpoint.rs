@@ -11,6 +11,7 @@ use crate::config::{EndpointConfig, PeerConfig};
 use crate::driver;
 use crate::error::Error;
 use crate::gather::host_addresses;
+use crate::ice_server::IceServer;
 use crate::peer_connection::PeerConnection;
 use crate::shared::{EndpointShared, PeerShared, now};
 
@@ -50,8 +51,9 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Error::Socket`] when an address can't be bound. An unspecified IPv6 address is left out where the system has no
-    /// IPv6, as long as another one is there.
+    /// IPv6, as long as another one is there. [`Error::IceServer`] when a server lacks what it needs.
     pub async fn new(config: EndpointConfig) -> Result<Self, Error> {
+        config.ice_servers.iter().try_for_each(IceServer::check)?;
         let sockets = driver::open_sockets(&config)?;
         let bound = sockets.iter().map(|socket| socket.bound()).collect();
         let shared = Arc::new(EndpointShared::new(config, bound));

@@ -28,6 +28,14 @@ pub enum Error {
     /// [`EndpointConfig::bind`](crate::EndpointConfig::bind) is empty or unusable.
     #[error("no address to bind: {0}")]
     NoAddress(String),
+    /// One of [`EndpointConfig::ice_servers`](crate::EndpointConfig::ice_servers) can't be used as it is.
+    #[error("ICE server {url}: {what}")]
+    IceServer {
+        /// Its first URL.
+        url: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The certificate could not be made.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -45,7 +45,7 @@
 //! # What is not here
 //!
 //! TURN servers are not asked for relays yet: host candidates, what STUN servers see of us
-//! ([`EndpointConfig::stun_servers`]) and what the peer sees are what there is. No audio or video; their m-lines are refused.
+//! ([`EndpointConfig::ice_servers`]) and what the peer sees are what there is. No audio or video; their m-lines are refused.
 #![forbid(unsafe_code)]
 
 mod byte_stream;
@@ -59,6 +59,7 @@ mod endpoint;
 mod error;
 mod gather;
 mod halves;
+mod ice_server;
 mod message_reader;
 mod message_writer;
 mod peer_connection;
@@ -76,6 +77,7 @@ pub use endpoint::Endpoint;
 pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
 pub use gather::{HostFilter, IpNetwork, IpNetworkError};
 pub use halves::{DataReceiver, DataSender};
+pub use ice_server::IceServer;
 pub use message_reader::MessageReader;
 pub use message_writer::MessageWriter;
 pub use peer_connection::{PeerConnection, PeerEvent};

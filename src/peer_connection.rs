@@ -75,7 +75,7 @@ pub enum PeerEvent {
     IceConnectionStateChange(IceState),
     /// A local candidate to signal to the peer; `None` when there will be no more.
     IceCandidate(Option<IceCandidate>),
-    /// A STUN server gave no candidate, and why; the others go on.
+    /// A server gave no candidate, and why; the others go on.
     IceCandidateError(IceCandidateError),
     /// An offer is due: before the first one, and when a channel is to be opened or closed by SDP. W3C's
     /// `negotiationneeded`; comes once until an exchange is complete or taken back.
@@ -106,7 +106,7 @@ impl PeerConnection {
     }
 
     /// Applies our offer or answer and gathers candidates; [`PeerEvent::IceCandidate`] follows for each, at once for the
-    /// endpoint's own addresses, and as they answer for [`EndpointConfig::stun_servers`](crate::EndpointConfig::stun_servers).
+    /// endpoint's own addresses, and as they answer for [`EndpointConfig::ice_servers`](crate::EndpointConfig::ice_servers).
     ///
     /// Candidates are for a peer that has the description already: when descriptions and events travel by different
     /// tasks, send the description first. Where an endpoint is bound to the unspecified address, the interfaces are
@@ -125,7 +125,7 @@ impl PeerConnection {
                     shared.enqueue(&mut core, Queued::Candidate(Some(candidate)));
                 }
             }
-            if shared.endpoint.config.stun_servers.is_empty() {
+            if shared.endpoint.config.ice_servers.is_empty() {
                 if core.peer.end_of_local_candidates(now) {
                     shared.enqueue(&mut core, Queued::Candidate(None));
                 }

@@ -54,6 +54,19 @@ pub(crate) struct BindArgs {
     /// stun:HOST:PORT. Repeatable. Default: none.
     #[arg(long, value_name = "URI")]
     pub(crate) stun: Vec<sinnet::ServerUri>,
+
+    /// Use this STUN or TURN server: stun:HOST, or turn:HOST,USER,CREDENTIAL and turns:HOST,USER,CREDENTIAL for relays over
+    /// UDP, TCP (?transport=tcp) or TLS. Repeatable; the environment variable takes several with blanks between them, and
+    /// shows them to no other user of this machine. Default: none.
+    #[arg(
+        long,
+        value_name = "URI[,USER,CREDENTIAL]",
+        env = "SINNET_ICE_SERVER",
+        hide_env_values = true,
+        value_delimiter = ' ',
+        value_parser = crate::ice::ice_server
+    )]
+    pub(crate) ice_server: Vec<sinnet::IceServer>,
 }
 
 /// What to write down of connections, for whoever looks for a fault.

@@ -22,6 +22,7 @@ mod channel_spec;
 mod connect;
 mod failure;
 mod group;
+mod ice;
 mod inspect;
 mod load;
 mod negotiation;
@@ -93,6 +94,6 @@ async fn endpoint(args: &BindArgs, include_loopback: bool) -> Result<sinnet::End
         config.bind = args.bind.clone();
     }
     config.include_loopback = args.loopback || include_loopback;
-    config.stun_servers = args.stun.clone();
+    config.ice_servers = args.ice_servers();
     Ok(sinnet::Endpoint::new(config).await?)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sinnet_peer::{GatherConfig, GatherEvent, Gatherer, Path};
+use sinnet_peer::{GatherConfig, GatherError, GatherEvent, Gatherer, Path};
 use sinnet_turn::{Host, ServerUri, UriTransport};
 use tokio::net::lookup_host;
 
@@ -59,7 +59,8 @@ enum Servers {
 fn resolve(shared: Arc<EndpointShared>) {
     tokio::spawn(async move {
         let timeout = shared.config.gather_timeout;
-        let lookups = shared.config.stun_servers.iter().cloned().map(|uri| async move {
+        let urls = shared.config.ice_servers.iter().flat_map(|server| &server.urls);
+        let lookups = urls.cloned().map(|uri| async move {
             let host = match &uri.host {
                 Host::Ip(ip) => ip.to_string(),
                 Host::Name(name) => name.clone(),
@@ -118,7 +119,13 @@ impl Gathering {
                 Ok(addrs) => servers.extend(addrs.into_iter().map(|addr| (uri.clone(), addr))),
                 Err(error) => {
                     self.unresolved = Some(now);
-                    self.fail(None, IceCandidateError { server: uri.to_string(), error });
+                    let error = IceCandidateError {
+                        url: uri.to_string(),
+                        address: None,
+                        error_code: IceCandidateError::UNREACHABLE,
+                        error_text: error,
+                    };
+                    self.fail(None, error);
                 }
             }
         }
@@ -190,9 +197,17 @@ impl Gathering {
                     }
                 }
                 GatherEvent::Failed { path, error } => {
-                    let error = format!("asked from {} at {}: {error}", path.local, path.remote);
-                    let server = self.server_at(path.remote);
-                    self.fail(Some(path), IceCandidateError { server, error });
+                    let error_code = match error {
+                        GatherError::Refused(code) => code,
+                        _ => IceCandidateError::UNREACHABLE,
+                    };
+                    let error = IceCandidateError {
+                        url: self.server_at(path.remote),
+                        address: Some(path.local),
+                        error_code,
+                        error_text: format!("asked from {} at {}: {error}", path.local, path.remote),
+                    };
+                    self.fail(Some(path), error);
                 }
                 // Events to come.
                 _ => {}
@@ -215,7 +230,7 @@ impl Gathering {
     }
 
     fn fail(&mut self, path: Option<Path>, error: IceCandidateError) {
-        tracing::debug!(server = %error.server, error = %error.error, "no candidate");
+        tracing::debug!(server = %error.url, error = %error.error_text, "no candidate");
         for wanted in &self.waiting {
             wanted.peer.enqueue(&mut wanted.peer.lock(), Queued::CandidateError(error.clone()));
         }

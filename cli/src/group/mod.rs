@@ -47,7 +47,7 @@ fn member(args: &MemberArgs, kind: GroupKind) -> Result<WebRtcAlm, Failure> {
     if !args.bind.bind.is_empty() {
         options.bind.bind = args.bind.bind.clone();
     }
-    options.bind.stun_servers = args.bind.stun.clone();
+    options.bind.ice_servers = args.bind.ice_servers();
     // Members on the server's machine may have no other way to each other.
     options.bind.include_loopback = args.bind.loopback || local;
     Ok(WebRtcAlm::new(kind, &url, options))

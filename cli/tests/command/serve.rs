@@ -229,7 +229,11 @@ async fn with_turn_it_answers_stun_and_relays_for_its_users_only() {
     assert!(line().await.starts_with("listening on http://"));
     let server = line().await;
     let config = sinnet::EndpointConfig {
-        stun_servers: vec![server.parse().unwrap()],
+        ice_servers: vec![sinnet::IceServer {
+            urls: vec![server.parse().unwrap()],
+            username: "alice".to_owned(),
+            credential: "wonderland".to_owned(),
+        }],
         gather_timeout: SOON,
         ..sinnet::EndpointConfig::bind("127.0.0.1:0".parse().unwrap())
     };

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sinnet::{
-    DataChannelOptions, Endpoint, EndpointConfig, IceCandidateError, PeerConfig, PeerConnection, PeerEvent,
+    DataChannelOptions, Endpoint, EndpointConfig, IceCandidateError, IceServer, PeerConfig, PeerConnection,
+    PeerEvent,
 };
 use sinnet_stun::{Builder, Class, Message, Method};
 use tokio::net::UdpSocket;
@@ -38,7 +39,7 @@ async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
 
 async fn endpoint(servers: &[String]) -> Endpoint {
     Endpoint::new(EndpointConfig {
-        stun_servers: servers.iter().map(|uri| uri.parse().unwrap()).collect(),
+        ice_servers: servers.iter().map(|uri| IceServer::stun(uri.parse().unwrap())).collect(),
         gather_timeout: Duration::from_millis(500),
         ..EndpointConfig::bind("127.0.0.1:0".parse().unwrap())
     })
@@ -97,14 +98,28 @@ async fn servers_that_are_of_no_use_are_named_and_gathering_ends() {
         let (candidates, errors) = gather(&connection).await;
         assert_eq!(candidates.len(), 1, "{candidates:?}");
         let error = |server: &str| {
-            let of = errors.iter().filter(|error| error.server == server).collect::<Vec<_>>();
+            let of = errors.iter().filter(|error| error.url == server).collect::<Vec<_>>();
             assert_eq!(of.len(), 1, "{server}: {errors:?}");
-            of[0].error.clone()
+            assert_eq!(of[0].error_code, IceCandidateError::UNREACHABLE);
+            of[0].error_text.clone()
         };
         assert!(error(&silent).ends_with("the STUN server did not answer"), "{errors:?}");
         assert!(error(&unknown).starts_with("its name was not resolved"), "{errors:?}");
         assert_eq!(error(&secure), "servers are asked over UDP only");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_with_a_turn_server_and_no_credentials_is_not_made() {
+    let config = EndpointConfig {
+        ice_servers: vec![IceServer::stun("turn:192.0.2.1".parse().unwrap())],
+        ..EndpointConfig::bind("127.0.0.1:0".parse().unwrap())
+    };
+    let error = Endpoint::new(config).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "ICE server turn:192.0.2.1: a TURN server needs a user name and a credential"
+    );
 }
 
 #[tokio::test]
