@@ -17,6 +17,7 @@ use crate::creds::Credentials;
 use crate::error::{AddCandidateError, CredentialsError};
 use crate::event::{Event, Path, Protocol, Role, State, Stats, Transmit};
 use crate::local::{Local, Own};
+use crate::names::Pending;
 use crate::pair::Pair;
 use crate::respond::{Early, Response};
 
@@ -56,6 +57,9 @@ pub struct Agent {
     /// The last number given to a local foundation.
     pub(crate) local_foundations: u32,
     pub(crate) remotes: Vec<Remote>,
+    pub(crate) names: Vec<Pending>,
+    /// Names that have been waited for.
+    pub(crate) names_taken: u32,
     /// The last number given to a remote foundation.
     pub(crate) foundations: u32,
     pub(crate) early: Vec<Early>,
@@ -110,6 +114,8 @@ impl Agent {
             candidates: Vec::new(),
             local_foundations: 0,
             remotes: Vec::new(),
+            names: Vec::new(),
+            names_taken: 0,
             foundations: 0,
             early: Vec::new(),
             pairs: Vec::new(),
@@ -241,7 +247,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Takes a candidate of the peer, at any time. Names, TCP candidates that don't listen and candidates whose `ufrag` belongs to
+    /// Takes a candidate of the peer, at any time. Names that aren't to be resolved (see
+    /// [`Config::resolve_names`](crate::Config::resolve_names)), TCP candidates that don't listen and candidates whose `ufrag` belongs to
     /// another generation are ignored and counted.
     ///
     /// # Errors
@@ -263,6 +270,7 @@ impl Agent {
         let (protocol, addr) = match (&c.address, &c.transport, c.tcp_type) {
             (Address::Ip(addr), Transport::Udp, _) => (Protocol::Udp, normal(*addr)),
             (Address::Ip(addr), Transport::Tcp, Some(TcpType::Passive)) => (Protocol::Tcp, normal(*addr)),
+            (Address::Name { .. }, _, _) if self.wait_for_name(now, c) => return Ok(()),
             // An active one has no port yet: it will show itself by its check (RFC 6544 §5.1).
             _ => {
                 self.stats.candidates_ignored += 1;
@@ -468,6 +476,7 @@ impl Agent {
         self.out.clear();
         self.responses_waiting = 0;
         self.early.clear();
+        self.names.clear();
         self.wake = None;
     }
 
@@ -477,6 +486,7 @@ impl Agent {
         if self.is_over() {
             return;
         }
+        self.expire_names(now);
         self.run_transactions(now);
         self.run_consent(now);
         if self.is_over() {
@@ -497,6 +507,7 @@ impl Agent {
             self.nomination_due().filter(later),
             self.next_start(),
             patience.filter(later),
+            self.names_due(),
         ]
         .into_iter()
         .flatten()

@@ -37,6 +37,9 @@ pub struct Config {
     /// Only relayed candidates: the agent takes no other of ours, shows no address in `raddr`, and answers nothing that comes
     /// another way. `iceTransportPolicy: "relay"` in browsers. False.
     pub relay_only: bool,
+    /// The owner resolves `.local` names of the peer's candidates ([`Agent::poll_name`](crate::Agent::poll_name)); without that they are
+    /// ignored. False.
+    pub resolve_names: bool,
     /// Local candidates that are bases, whatever their kind: 32.
     pub max_local_candidates: usize,
     /// Remote candidates taken from signalling: 64. More are refused.
@@ -62,6 +65,7 @@ impl Default for Config {
             patience: Duration::from_secs(30),
             nomination_settle: Duration::from_millis(50),
             relay_only: false,
+            resolve_names: false,
             max_local_candidates: 32,
             max_remote_candidates: 64,
             max_prflx_candidates: 32,

@@ -87,7 +87,8 @@ impl Agent {
     /// Fails when patience is over and nothing is left to try.
     pub(crate) fn consider_failure(&mut self, now: Instant) {
         let Some(until) = self.patience_until().filter(|until| now >= *until) else { return };
-        if !matches!(self.state, State::Checking | State::Disconnected) || self.active().is_some() {
+        let waits = !matches!(self.state, State::Checking | State::Disconnected) || !self.names.is_empty();
+        if waits || self.active().is_some() {
             return;
         }
         // Two translators that give each check another port let both sides learn from each other's checks for ever.

@@ -13,7 +13,7 @@
 //! - A second component and several checklists (RFC 8445 §6.1.2.1): data channels have one.
 //! - Acting as a lite agent (§2.5): a full agent serves everywhere; a lite *peer* is supported.
 //! - Simultaneous open over TCP (RFC 6544): nobody does it.
-//! - Resolving names: `.local` candidates are accepted and ignored; the peer's checks reveal its address.
+//! - Resolving names: the owner is asked to ([`Agent::poll_name`]); without it the peer's checks reveal its address.
 #![forbid(unsafe_code)]
 
 mod agent;
@@ -29,6 +29,7 @@ mod event;
 mod first_request;
 mod gather;
 mod local;
+mod names;
 mod nominate;
 mod pair;
 mod respond;

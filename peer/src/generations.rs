@@ -355,6 +355,14 @@ impl Generations {
         }
     }
 
+    pub(crate) fn poll_name(&mut self) -> Option<String> {
+        self.agents_mut().find_map(Agent::poll_name)
+    }
+
+    pub(crate) fn name_resolved(&mut self, now: Instant, name: &str, ip: Option<IpAddr>) {
+        self.agents_mut().for_each(|agent| agent.name_resolved(now, name, ip));
+    }
+
     pub(crate) fn end_of_remote_candidates(&mut self, now: Instant) {
         self.negotiated_mut().end_of_remote_candidates(now);
     }

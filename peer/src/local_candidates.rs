@@ -1,4 +1,4 @@
-//! Our candidates, as the owner of the sockets finds them. Each call returns the line to signal, without `a=`; an ICE restart keeps them all.
+//! Our candidates, as the owner of the sockets finds them, and the names of the peer's. Each `add_…` call returns the line to signal, without `a=`; an ICE restart keeps them all.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -63,6 +63,19 @@ impl Peer {
     pub fn connection_closed(&mut self, now: Instant, path: Path) {
         self.now = now;
         self.ice.connection_closed(now, path);
+        self.drive();
+    }
+
+    /// A `.local` name of the peer's candidates that the owner is asked to resolve, each once. Only with
+    /// [`Config::resolve_names`](sinnet_ice::Config::resolve_names).
+    pub fn poll_name(&mut self) -> Option<String> {
+        self.ice.poll_name()
+    }
+
+    /// Says what a name has been resolved to; `None` if it couldn't be.
+    pub fn name_resolved(&mut self, now: Instant, name: &str, ip: Option<IpAddr>) {
+        self.now = now;
+        self.ice.name_resolved(now, name, ip);
         self.drive();
     }
 

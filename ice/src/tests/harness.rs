@@ -23,19 +23,19 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-pub(super) struct End {
-    pub(super) agent: Agent,
-    pub(super) events: Vec<Event>,
+pub(crate) struct End {
+    pub(crate) agent: Agent,
+    pub(crate) events: Vec<Event>,
     /// Datagrams this end has put on the wire.
-    pub(super) sent: Vec<(Instant, Path, Vec<u8>)>,
+    pub(crate) sent: Vec<(Instant, Path, Vec<u8>)>,
 }
 
 impl End {
-    pub(super) fn new(role: Role, now: Instant, seed: u8) -> Self {
+    pub(crate) fn new(role: Role, now: Instant, seed: u8) -> Self {
         Self::with(Config::default(), role, now, seed)
     }
 
-    pub(super) fn with(config: Config, role: Role, now: Instant, seed: u8) -> Self {
+    pub(crate) fn with(config: Config, role: Role, now: Instant, seed: u8) -> Self {
         let agent = Agent::new(Arc::new(config), role, now, [seed; 32]);
         Self { agent, events: Vec::new(), sent: Vec::new() }
     }
@@ -65,16 +65,16 @@ fn arrival(path: Path) -> Path {
 }
 
 /// Two ends and what is between them.
-pub(super) struct Net {
-    pub(super) start: Instant,
-    pub(super) now: Instant,
-    pub(super) ends: [End; 2],
-    pub(super) delay: Duration,
-    pub(super) jitter: Duration,
-    pub(super) loss: f64,
-    pub(super) drop: Filter,
+pub(crate) struct Net {
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
+    pub(crate) ends: [End; 2],
+    pub(crate) delay: Duration,
+    pub(crate) jitter: Duration,
+    pub(crate) loss: f64,
+    pub(crate) drop: Filter,
     /// Addresses from which nothing gets out.
-    pub(super) down: Vec<SocketAddr>,
+    pub(crate) down: Vec<SocketAddr>,
     flying: Vec<InFlight>,
     rng: StdRng,
 }
@@ -85,15 +85,15 @@ fn seed() -> u64 {
 }
 
 impl Net {
-    pub(super) fn new(roles: [Role; 2]) -> Self {
+    pub(crate) fn new(roles: [Role; 2]) -> Self {
         Self::with([Config::default(), Config::default()], roles)
     }
 
-    pub(super) fn with([a, b]: [Config; 2], roles: [Role; 2]) -> Self {
+    pub(crate) fn with([a, b]: [Config; 2], roles: [Role; 2]) -> Self {
         Self::seeded([a, b], roles, seed())
     }
 
-    pub(super) fn seeded([a, b]: [Config; 2], roles: [Role; 2], seed: u64) -> Self {
+    pub(crate) fn seeded([a, b]: [Config; 2], roles: [Role; 2], seed: u64) -> Self {
         println!("SINNET_SEED={seed}");
         let start = base();
         let small = (seed % 100) as u8;
@@ -112,7 +112,7 @@ impl Net {
     }
 
     /// Controlling A at 10.0.0.1 and controlled B at 10.0.0.2, all exchanged before anything flies.
-    pub(super) fn ready() -> Self {
+    pub(crate) fn ready() -> Self {
         let mut net = Self::new([Role::Controlling, Role::Controlled]);
         let a = net.host(0, "10.0.0.1:1000");
         let b = net.host(1, "10.0.0.2:2000");
@@ -123,40 +123,40 @@ impl Net {
     }
 
     /// The same after all has settled.
-    pub(super) fn connected() -> Self {
+    pub(crate) fn connected() -> Self {
         let mut net = Self::ready();
         net.run(ms(200));
         assert_eq!(net.states(), [State::Completed; 2]);
         net
     }
 
-    pub(super) fn host(&mut self, end: usize, base: &str) -> Candidate {
+    pub(crate) fn host(&mut self, end: usize, base: &str) -> Candidate {
         let now = self.now;
         self.ends[end].agent.add_local_host(now, addr(base)).unwrap()
     }
 
-    pub(super) fn tell(&mut self, end: usize, candidate: &Candidate) {
+    pub(crate) fn tell(&mut self, end: usize, candidate: &Candidate) {
         let now = self.now;
         self.ends[end].agent.add_remote_candidate(now, candidate).unwrap();
     }
 
     /// Gives end `end` the credentials of the other.
-    pub(super) fn credentials_to(&mut self, end: usize) {
+    pub(crate) fn credentials_to(&mut self, end: usize) {
         let c = self.ends[1 - end].agent.local_credentials().clone();
         let now = self.now;
         self.ends[end].agent.set_remote_credentials(now, c).unwrap();
     }
 
-    pub(super) fn credentials(&mut self) {
+    pub(crate) fn credentials(&mut self) {
         self.credentials_to(0);
         self.credentials_to(1);
     }
 
-    pub(super) fn states(&self) -> [State; 2] {
+    pub(crate) fn states(&self) -> [State; 2] {
         [self.ends[0].agent.state(), self.ends[1].agent.state()]
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.now - self.start
     }
 
@@ -183,14 +183,14 @@ impl Net {
     }
 
     /// Lets `time` pass, event by event.
-    pub(super) fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let until = self.now + time;
         self.run_while(until, |_| true);
         self.now = until;
     }
 
     /// Runs until both ends are in that state; fails after a minute.
-    pub(super) fn run_until(&mut self, state: State) {
+    pub(crate) fn run_until(&mut self, state: State) {
         let until = self.now + Duration::from_secs(60);
         self.run_while(until, |net| net.states() != [state; 2]);
         assert_eq!(self.states(), [state; 2], "after {:?}", self.elapsed());

@@ -247,6 +247,7 @@ fn a_config_of_extremes_neither_panics_nor_spins() {
         for small in [0, 1] {
             let config = Config {
                 relay_only: false,
+                resolve_names: true,
                 ta: extreme,
                 triggered_burst: small,
                 rto: extreme,
