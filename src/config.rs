@@ -8,6 +8,7 @@ use sinnet_peer::{Certificate, Congestion, KeyLog};
 use crate::driver::GATHER_TIMEOUT;
 use crate::gather::HostFilter;
 use crate::ice_server::IceServer;
+use crate::incoming::IncomingConfig;
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -32,6 +33,9 @@ pub struct EndpointConfig {
     /// How long names may take to be resolved, and after that servers to answer: 5 s by default each. Gathering ends after
     /// the two at the latest.
     pub gather_timeout: Duration,
+    /// Whether peers are taken that nobody has announced ([`Endpoint::accept`](crate::Endpoint::accept)): server mode, as libp2p's
+    /// WebRTC Direct needs it. `None` by default: first datagrams with unknown ufrags are dropped.
+    pub incoming: Option<IncomingConfig>,
     /// Most datagrams handed to the kernel in one call (UDP_SEGMENT). 54 by default: 64 KB of 1200-byte datagrams. 1
     /// switches batches off.
     pub max_segments: usize,
@@ -47,6 +51,7 @@ impl Default for EndpointConfig {
             socket_buffer: 8 * 1024 * 1024,
             ice_servers: Vec::new(),
             gather_timeout: GATHER_TIMEOUT,
+            incoming: None,
             max_segments: 54,
         }
     }

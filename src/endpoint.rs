@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sinnet_peer::{Certificate, Peer};
+use sinnet_peer::{Agreement, Certificate, Peer};
 use tokio::net::{ToSocketAddrs, lookup_host};
 
 use crate::config::{EndpointConfig, PeerConfig};
@@ -12,6 +12,7 @@ use crate::driver;
 use crate::error::Error;
 use crate::gather::host_addresses;
 use crate::ice_server::IceServer;
+use crate::incoming::Place;
 use crate::peer_connection::PeerConnection;
 use crate::shared::{EndpointShared, PeerShared, now};
 
@@ -63,6 +64,33 @@ impl Endpoint {
 
     /// A new connection over this endpoint's sockets.
     pub fn peer_connection(&self, config: PeerConfig) -> Result<PeerConnection, Error> {
+        self.add(self.core(config)?, None)
+    }
+
+    /// A new connection without SDP, for peers that know what an offer and its answer would have agreed on. Its candidates are the
+    /// endpoint's own addresses; those of the peer that `agreement` hasn't can be added by
+    /// [`PeerConnection::add_ice_candidate`]. See [`Agreement`] for what is different on it.
+    ///
+    /// # Errors
+    /// [`Error::Agreement`] when the agreement can't be used. A ufrag of ours that another connection of the endpoint has ends
+    /// this one at once.
+    pub fn peer_connection_without_sdp(
+        &self,
+        config: PeerConfig,
+        agreement: Agreement,
+    ) -> Result<PeerConnection, Error> {
+        let mut peer = self.core(config)?;
+        let now = now();
+        peer.agree(now, agreement)?;
+        for addr in self.local_addrs() {
+            peer.add_local_host(now, addr);
+        }
+        peer.end_of_local_candidates(now);
+        self.add(peer, None)
+    }
+
+    /// A connection's core as configured, with which nothing has been negotiated.
+    pub(crate) fn core(&self, config: PeerConfig) -> Result<Peer, Error> {
         // Taken apart, so that the compiler sees a setting that goes nowhere.
         let PeerConfig {
             certificate,
@@ -98,11 +126,16 @@ impl Endpoint {
         }
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(|_| Error::Randomness)?;
-        let peer = Peer::new(Arc::new(core), now(), seed);
+        Ok(Peer::new(Arc::new(core), now(), seed))
+    }
+
+    /// Gives a connection to the driver.
+    pub(crate) fn add(&self, peer: Peer, place: Option<Place>) -> Result<PeerConnection, Error> {
         let shared = Arc::new(PeerShared::new(self.0.shared.clone(), peer));
+        shared.lock().place = place;
         {
             let mut commands = self.0.shared.commands();
-            if commands.close || commands.ended {
+            if commands.is_over() {
                 return Err(Error::EndpointClosed);
             }
             commands.added.push(shared.clone());
@@ -132,8 +165,9 @@ impl Endpoint {
         self.0.shared.finished.wait().await;
     }
 
-    /// The endpoint's own certificate, made when it is first needed.
-    fn certificate(&self) -> Result<Arc<Certificate>, Error> {
+    /// The endpoint's own certificate, which its connections have unless [`PeerConfig::certificate`] says otherwise. It is made
+    /// when it is first asked for.
+    pub fn certificate(&self) -> Result<Arc<Certificate>, Error> {
         let mut slot = self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(certificate) = &*slot {
             return Ok(certificate.clone());

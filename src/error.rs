@@ -1,6 +1,6 @@
 use sinnet_peer::{
-    CandidateError, CertificateError, ChannelError, CloseReason, Message, NegotiationError, OpenError,
-    PieceError, TrySendError as PeerTrySend,
+    AgreementError, CandidateError, CertificateError, ChannelError, CloseReason, Message, NegotiationError,
+    OpenError, PieceError, TrySendError as PeerTrySend,
 };
 
 /// What can go wrong with endpoints, connections and the opening of channels.
@@ -48,6 +48,12 @@ pub enum Error {
     /// A candidate was refused.
     #[error(transparent)]
     Candidate(#[from] CandidateError),
+    /// A connection without SDP could not be made.
+    #[error(transparent)]
+    Agreement(#[from] AgreementError),
+    /// An agreement given to [`Incoming::accept`](crate::Incoming::accept) is not with the peer that called.
+    #[error("the agreement does not fit the peer's first request")]
+    OtherPeer,
     /// A channel could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -60,6 +60,7 @@ mod error;
 mod gather;
 mod halves;
 mod ice_server;
+mod incoming;
 mod message_reader;
 mod message_writer;
 mod peer_connection;
@@ -78,15 +79,17 @@ pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
 pub use gather::{HostFilter, IpNetwork, IpNetworkError};
 pub use halves::{DataReceiver, DataSender};
 pub use ice_server::IceServer;
+pub use incoming::{Incoming, IncomingConfig, IncomingStats, UnknownPeer};
 pub use message_reader::MessageReader;
 pub use message_writer::MessageWriter;
 pub use peer_connection::{PeerConnection, PeerEvent};
 pub use sinnet_peer::{
-    CandidateKind, CandidatePairStats, CandidateStats, Certificate, CertificateError, CertificateStats,
-    ChannelError, ChannelState as DataChannelState, CloseReason, Congestion, ConnectionState,
-    DataChannelStats, Dcmap, DcmapError, DtlsState, IceState as IceConnectionState, KeyLog, Message,
-    MessageKind, PairState, PairStats, PairTraffic, Path, PcapOptions, PeerConnectionStats, Politeness,
-    Received, Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats,
+    Agreement, AgreementError, CandidateKind, CandidatePairStats, CandidateStats, Certificate,
+    CertificateError, CertificateStats, ChannelError, ChannelState as DataChannelState, CloseReason,
+    Congestion, ConnectionState, Credentials as IceCredentials, DataChannelStats, Dcmap, DcmapError,
+    DtlsRole, DtlsState, Fingerprint, HashAlgorithm, IceState as IceConnectionState, KeyLog, Message,
+    MessageKind, PairState, PairStats, PairTraffic, Path, PcapOptions, PeerConnectionStats, PeerIdentity,
+    Politeness, Received, Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats,
     TransportStats,
 };
 pub use sinnet_turn::{ServerUri, UriError};

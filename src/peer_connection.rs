@@ -353,7 +353,8 @@ impl PeerConnection {
         self.0.shared.lock().peer.selected_path()
     }
 
-    /// The peer's certificate in DER, once its fingerprint has been checked.
+    /// The peer's certificate in DER, once DTLS is up and its fingerprint has been checked, if there was one to check
+    /// ([`PeerIdentity`](crate::PeerIdentity)).
     pub fn peer_certificate(&self) -> Option<Vec<u8>> {
         self.0.shared.lock().peer.peer_certificate().map(<[u8]>::to_vec)
     }

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
-use sinnet_peer::{ChannelKey, CloseReason, Event, Peer};
+use sinnet_peer::{ChannelKey, CloseReason, ConnectionState, Event, Peer};
 use tokio::sync::Notify;
 
 use crate::config::EndpointConfig;
 use crate::description::{IceCandidate, IceCandidateError};
 use crate::driver::{Resolved, Wanted};
+use crate::incoming::{Newcomers, Place};
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
 
 /// The one place where this crate's handles and driver read the clock.
@@ -38,6 +39,8 @@ pub(crate) struct EndpointShared {
     /// All connections are gone and the driver has ended.
     pub(crate) finished: Latch,
     pub(crate) held: Held,
+    /// Peers that nobody has announced, until they are accepted and connected.
+    pub(crate) newcomers: Arc<Newcomers>,
 }
 
 /// How much the driver holds, as of its last turn.
@@ -74,6 +77,13 @@ pub(crate) struct Commands {
     pub(crate) ended: bool,
 }
 
+impl Commands {
+    /// Whether no connection can be added any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.close || self.ended
+    }
+}
+
 impl EndpointShared {
     pub(crate) fn new(config: EndpointConfig, bound: Vec<std::net::SocketAddr>) -> Self {
         Self {
@@ -84,6 +94,7 @@ impl EndpointShared {
             woken: AtomicBool::new(false),
             finished: Latch::default(),
             held: Held::default(),
+            newcomers: Arc::default(),
         }
     }
 
@@ -128,6 +139,8 @@ pub(crate) struct PeerCore {
     pub(crate) nobody_takes_channels: bool,
     /// Who waits on the channels that have a handle.
     pub(crate) channels: WaitersByChannel,
+    /// Of a peer that nobody has announced, until it is connected.
+    pub(crate) place: Option<Place>,
 }
 
 /// What waits for `next_event`.
@@ -171,6 +184,7 @@ impl PeerShared {
                 closed: None,
                 nobody_takes_channels: false,
                 channels: WaitersByChannel::new(),
+                place: None,
             }),
             touched: AtomicBool::new(false),
             index: AtomicUsize::new(usize::MAX),
@@ -227,11 +241,15 @@ impl PeerShared {
                     released = true;
                 }
                 Event::Closed(reason) => {
+                    core.place = None;
                     core.closed = Some(reason.clone());
                     self.enqueue(core, Queued::Core(Event::Closed(reason)));
                     self.state.notify_waiters();
                 }
                 event => {
+                    if matches!(event, Event::ConnectionState(ConnectionState::Connected)) {
+                        core.place = None;
+                    }
                     self.enqueue(core, Queued::Core(event));
                     self.state.notify_waiters();
                 }

@@ -56,8 +56,11 @@ impl Driver {
         if self.gathering.handle_input(now, path, datagram) {
             return;
         }
-        let Some(peer) = binding_request_local_ufrag(datagram).and_then(|ufrag| self.routes.of_ufrag(ufrag))
-        else {
+        let Some(ufrag) = binding_request_local_ufrag(datagram) else { return };
+        let Some(peer) = self.routes.of_ufrag(ufrag) else {
+            if !self.closing {
+                self.newcomers.consider(&self.shared, now, path, datagram);
+            }
             return;
         };
         if self.routes.of_remote(link, path.remote).contains(&peer) {

@@ -14,6 +14,7 @@
 mod gathering;
 mod input;
 mod links;
+mod newcomers;
 mod routes;
 mod socket;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use tokio::time::Sleep;
 use self::gathering::Gathering;
 pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
 use self::links::{Blocked, Link, Sent};
+use self::newcomers::Queued;
 use self::routes::Routes;
 pub(crate) use self::socket::{Socket, open_sockets};
 use self::timers::Timers;
@@ -69,6 +71,7 @@ struct Driver {
     routes: Routes,
     timers: Timers,
     gathering: Gathering,
+    newcomers: Queued,
     /// Connections to serve this turn.
     concerned: Vec<usize>,
     recv_buf: Vec<u8>,
@@ -107,6 +110,7 @@ impl Driver {
             routes: Routes::default(),
             timers: Timers::default(),
             gathering: Gathering::default(),
+            newcomers: Queued::default(),
             concerned: Vec::new(),
             blocked: None,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -242,7 +246,13 @@ impl Driver {
             )
         };
         for shared in added {
-            let (ufrags, ufrags_version) = known_by(&shared.lock().peer);
+            let (mut ufrags, ufrags_version) = known_by(&shared.lock().peer);
+            if ufrags.iter().any(|ufrag| self.routes.of_ufrag(ufrag).is_some()) {
+                // Made by hand, or one peer accepted twice: it would take the datagrams of the other one.
+                tracing::debug!("another connection has this ufrag");
+                shared.lock().peer.abort(now, "ufrag in use");
+                ufrags.clear();
+            }
             let entry = Entry {
                 shared: shared.clone(),
                 ufrags: ufrags.clone(),
@@ -277,6 +287,7 @@ impl Driver {
         }
         if close && !self.closing {
             self.closing = true;
+            self.shared.newcomers.close();
             for peer in 0..self.peers.len() {
                 if let Some(entry) = &self.peers[peer] {
                     entry.shared.lock().peer.close(now);
@@ -399,6 +410,7 @@ impl Drop for Driver {
             commands.gather.clear();
             std::mem::take(&mut commands.added)
         };
+        self.shared.newcomers.close();
         let known = self.peers.drain(..).flatten().map(|entry| entry.shared);
         for shared in known.chain(added) {
             let mut core = shared.lock();
