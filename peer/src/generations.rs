@@ -76,11 +76,11 @@ pub(crate) struct Generations {
     config: Arc<Config>,
     /// Carries the data.
     current: Agent,
-    /// Looks for its path, or has found none.
-    next: Option<Agent>,
+    /// Looks for its path, or has found none. In a box, as the other two: an agent is large, and restarts are rare.
+    next: Option<Box<Agent>>,
     /// Its credentials are in a description of ours that is not in force yet.
-    offered: Option<Agent>,
-    retired: Option<(Agent, Instant)>,
+    offered: Option<Box<Agent>>,
+    retired: Option<(Box<Agent>, Instant)>,
     /// What a new agent is told of our candidates.
     sources: Vec<Source>,
     local_ended: bool,
@@ -129,26 +129,28 @@ impl Generations {
 
     /// The agent whose credentials are in the descriptions in force.
     pub(crate) fn negotiated(&self) -> &Agent {
-        self.next.as_ref().unwrap_or(&self.current)
+        self.next.as_deref().unwrap_or(&self.current)
     }
 
     pub(crate) fn negotiated_mut(&mut self) -> &mut Agent {
-        self.next.as_mut().unwrap_or(&mut self.current)
+        self.next.as_deref_mut().unwrap_or(&mut self.current)
     }
 
     /// The agent that carries the data, and the one that is to take over.
     pub(crate) fn current_and_next(&self) -> impl Iterator<Item = &Agent> {
-        [Some(&self.current), self.next.as_ref()].into_iter().flatten()
+        [Some(&self.current), self.next.as_deref()].into_iter().flatten()
     }
 
     fn agents(&self) -> impl Iterator<Item = &Agent> {
-        let retired = self.retired.as_ref().map(|(agent, _)| agent);
-        [Some(&self.current), self.next.as_ref(), retired, self.offered.as_ref()].into_iter().flatten()
+        let retired = self.retired.as_ref().map(|(agent, _)| &**agent);
+        [Some(&self.current), self.next.as_deref(), retired, self.offered.as_deref()].into_iter().flatten()
     }
 
     fn agents_mut(&mut self) -> impl Iterator<Item = &mut Agent> {
-        let retired = self.retired.as_mut().map(|(agent, _)| agent);
-        [Some(&mut self.current), self.next.as_mut(), retired, self.offered.as_mut()].into_iter().flatten()
+        let retired = self.retired.as_mut().map(|(agent, _)| &mut **agent);
+        [Some(&mut self.current), self.next.as_deref_mut(), retired, self.offered.as_deref_mut()]
+            .into_iter()
+            .flatten()
     }
 
     /// The local username fragments by which first datagrams are recognised.
@@ -177,7 +179,7 @@ impl Generations {
             agent.end_of_local_candidates(now);
         }
         let credentials = agent.local_credentials().clone();
-        self.offered = Some(agent);
+        self.offered = Some(Box::new(agent));
         self.version = self.version.wrapping_add(1);
         credentials
     }
@@ -227,14 +229,14 @@ impl Generations {
             || self.current.state() == State::Disconnected;
         let ready =
             |next: &Agent| next.selected_path().is_some() || without_path && next.can_send().is_some();
-        let Some(next) = self.next.take_if(|next| ready(next)) else { return };
+        let Some(mut other) = self.next.take_if(|next| ready(next)) else { return };
         tracing::debug!("ICE has restarted");
-        if next.state() != self.current.state() {
-            self.news = Some(next.state());
+        if other.state() != self.current.state() {
+            self.news = Some(other.state());
         }
-        let old = std::mem::replace(&mut self.current, next);
+        std::mem::swap(&mut self.current, &mut other);
         while self.current.poll_event().is_some() {}
-        self.retired = Some((old, now + RETIREMENT));
+        self.retired = Some((other, now + RETIREMENT));
         self.version = self.version.wrapping_add(1);
         self.restarts += 1;
     }
@@ -340,7 +342,7 @@ impl Generations {
 
     /// The candidates of the newest agent. All have the same sockets, so they differ in order at most.
     pub(crate) fn local_candidates(&self) -> impl Iterator<Item = &Candidate> {
-        self.offered.as_ref().unwrap_or(self.negotiated()).local_candidates()
+        self.offered.as_deref().unwrap_or(self.negotiated()).local_candidates()
     }
 
     pub(crate) fn add_remote_candidate(

@@ -1,14 +1,22 @@
 //! Per-stream state for up to 65,535 streams, made on use only.
 //!
-//! A lookup is two array reads: a page of 256 ids gives the slot, the slot gives the state. A page (512
-//! bytes) exists once one of its ids is used, so an association with a few channels costs a few hundred
-//! bytes, whatever was negotiated.
+//! A lookup is two array reads: a page of 64 ids gives the slot, the slot gives the state. A page (128
+//! bytes) exists once one of its ids is used, and 8 bytes for each one before it, so an association with a few
+//! channels costs a few hundred bytes, whatever was negotiated.
 
 use crate::types::StreamId;
 
 const NO_SLOT: u16 = u16::MAX;
 
-type Page = Box<[u16; 256]>;
+const PAGE: usize = 64;
+
+type Page = Box<[u16; PAGE]>;
+
+/// The page of an id, and where it is there.
+fn place(id: StreamId) -> (usize, usize) {
+    let id = usize::from(id.0);
+    (id / PAGE, id % PAGE)
+}
 
 /// A map from stream ids to `T`.
 #[derive(Debug)]
@@ -25,8 +33,8 @@ impl<T> StreamMap<T> {
 
     /// The slot of a stream, good until it is removed.
     pub(crate) fn slot(&self, id: StreamId) -> Option<u16> {
-        let [page, index] = id.0.to_be_bytes();
-        let slot = *self.pages.get(usize::from(page))?.as_ref()?.get(usize::from(index))?;
+        let (page, index) = place(id);
+        let slot = *self.pages.get(page)?.as_ref()?.get(index)?;
         (slot != NO_SLOT).then_some(slot)
     }
 
@@ -61,12 +69,12 @@ impl<T> StreamMap<T> {
             }
         };
         *self.slots.get_mut(usize::from(slot))? = Some(make());
-        let [page, index] = id.0.to_be_bytes();
-        if self.pages.is_empty() {
-            self.pages.resize_with(256, || None);
+        let (page, index) = place(id);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
         }
-        let page = self.pages.get_mut(usize::from(page))?.get_or_insert_with(|| Box::new([NO_SLOT; 256]));
-        *page.get_mut(usize::from(index))? = slot;
+        let page = self.pages.get_mut(page)?.get_or_insert_with(|| Box::new([NO_SLOT; PAGE]));
+        *page.get_mut(index)? = slot;
         Some(slot)
     }
 
@@ -77,8 +85,8 @@ impl<T> StreamMap<T> {
 
     pub(crate) fn remove(&mut self, id: StreamId) -> Option<T> {
         let slot = self.slot(id)?;
-        let [page, index] = id.0.to_be_bytes();
-        *self.pages.get_mut(usize::from(page))?.as_mut()?.get_mut(usize::from(index))? = NO_SLOT;
+        let (page, index) = place(id);
+        *self.pages.get_mut(page)?.as_mut()?.get_mut(index)? = NO_SLOT;
         self.free.push(slot);
         self.slots.get_mut(usize::from(slot))?.take()
     }
