@@ -466,6 +466,16 @@ impl Agent {
         self.events.push_back(event);
     }
 
+    /// Gives back what lists have grown to beyond their contents: from here on little comes in.
+    pub(crate) fn trim(&mut self) {
+        self.candidates.shrink_to_fit();
+        self.remotes.shrink_to_fit();
+        self.pairs.shrink_to_fit();
+        self.checks.shrink_to_fit();
+        self.triggered.shrink_to_fit();
+        self.early.shrink_to_fit();
+    }
+
     /// Forgets everything that could lead to a datagram.
     pub(crate) fn clear(&mut self) {
         self.pairs.clear();

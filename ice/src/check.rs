@@ -169,6 +169,10 @@ impl Agent {
                 Out::Check(id) => checks.iter().any(|c| c.transaction.id() == *id),
             });
         }
+        if self.checks.is_empty() {
+            // Consent needs one at a time; a vector would begin with four.
+            self.checks.reserve_exact(1);
+        }
         self.checks.push(Check {
             transaction: Transaction::new(id, schedule, now),
             path,

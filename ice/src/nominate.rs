@@ -76,5 +76,6 @@ impl Agent {
             }
         }
         self.set_state(State::Completed);
+        self.trim();
     }
 }

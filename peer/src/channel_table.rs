@@ -80,6 +80,10 @@ impl Channels {
         self.count += 1;
         self.label_bytes += channel.label_bytes;
         let slot = self.free.pop().unwrap_or_else(|| {
+            if self.slots.is_empty() {
+                // Many connections have one channel; a vector would begin with four.
+                self.slots.reserve_exact(1);
+            }
             self.slots.push(Slot { generation: 0, channel: None });
             (self.slots.len() - 1) as u32
         });

@@ -72,6 +72,10 @@ impl Traffic {
 
     fn add(&mut self, path: Path) -> usize {
         let new = (path, PairTraffic::default());
+        if self.paths.is_empty() {
+            // Most connections have one.
+            self.paths.reserve_exact(1);
+        }
         if self.paths.len() < MAX_PATHS {
             self.paths.push(new);
             return self.paths.len() - 1;

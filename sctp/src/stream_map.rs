@@ -64,6 +64,10 @@ impl<T> StreamMap<T> {
             Some(slot) => slot,
             None => {
                 let slot = u16::try_from(self.slots.len()).ok().filter(|&slot| slot != NO_SLOT)?;
+                if self.slots.is_empty() {
+                    // Many associations have one stream; a vector would begin with four.
+                    self.slots.reserve_exact(1);
+                }
                 self.slots.push(None);
                 slot
             }
