@@ -6,9 +6,10 @@ use std::time::Duration;
 use sinnet_peer::{Certificate, Congestion, KeyLog};
 
 use crate::driver::GATHER_TIMEOUT;
-use crate::gather::HostFilter;
+use crate::gather::{ExternalAddress, HostFilter};
 use crate::ice_server::IceServer;
 use crate::incoming::IncomingConfig;
+use crate::mdns::Mdns;
 
 /// What an [`Endpoint`](crate::Endpoint) is made with.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub struct EndpointConfig {
     pub port_range: Option<RangeInclusive<u16>>,
     /// Which of the machine's addresses unspecified addresses stand for. All of them by default.
     pub hosts: HostFilter,
+    /// Addresses by which a translator that is known beforehand makes us reachable: 1:1 NAT. None by default.
+    pub external_addresses: Vec<ExternalAddress>,
+    /// What is done with names in place of addresses. By default nothing.
+    pub mdns: Mdns,
     /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
     /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.
     pub socket_buffer: usize,
@@ -48,6 +53,8 @@ impl Default for EndpointConfig {
             include_loopback: false,
             port_range: None,
             hosts: HostFilter::default(),
+            external_addresses: Vec::new(),
+            mdns: Mdns::default(),
             socket_buffer: 8 * 1024 * 1024,
             ice_servers: Vec::new(),
             gather_timeout: GATHER_TIMEOUT,

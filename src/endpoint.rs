@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::gather::host_addresses;
 use crate::ice_server::IceServer;
 use crate::incoming::Place;
+use crate::mdns::{self, Mdns};
 use crate::peer_connection::PeerConnection;
 use crate::shared::{EndpointShared, PeerShared, now};
 
@@ -59,6 +60,7 @@ impl Endpoint {
         let bound = sockets.iter().map(|socket| socket.bound()).collect();
         let shared = Arc::new(EndpointShared::new(config, bound));
         driver::spawn(shared.clone(), sockets);
+        mdns::spawn(&shared);
         Ok(Self(Arc::new(EndpointHandle { shared, certificate: Mutex::new(None) })))
     }
 
@@ -121,9 +123,12 @@ impl Endpoint {
         core.max_mtu = max_mtu;
         core.congestion = congestion;
         core.key_log = key_log;
-        if let Some(patience) = ice_patience {
-            core.ice = Arc::new(sinnet_peer::IceConfig { patience, ..Default::default() });
-        }
+        let ice = sinnet_peer::IceConfig {
+            resolve_names: self.0.shared.config.mdns != Mdns::Off,
+            ..Default::default()
+        };
+        let patience = ice_patience.unwrap_or(ice.patience);
+        core.ice = Arc::new(sinnet_peer::IceConfig { patience, ..ice });
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(|_| Error::Randomness)?;
         Ok(Peer::new(Arc::new(core), now(), seed))

@@ -1,12 +1,16 @@
 //! Which addresses the sockets can be reached at.
 
+mod external;
 mod filter;
 mod interfaces;
+mod offer;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+pub use self::external::{ExternalAddress, ExternalAddressError};
 pub use self::filter::{HostFilter, IpNetwork, IpNetworkError};
 use self::interfaces::Listed;
+pub(crate) use self::offer::{add_hosts, offers};
 use crate::config::EndpointConfig;
 
 /// The host addresses of sockets that are bound to `bound`: themselves, and those of all interfaces where they are bound to
@@ -80,6 +84,52 @@ impl Hosts {
     pub(crate) fn lacks(&self, base: SocketAddr) -> bool {
         !self.preferred.contains(&base) && !self.kept.contains(&base)
     }
+}
+
+/// An address of ours and the network that its interface is in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Subnet {
+    pub(crate) index: u32,
+    pub(crate) ip: IpAddr,
+    network: IpNetwork,
+}
+
+impl Subnet {
+    /// Whether another host of that address is on the same link.
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        self.network.contains(ip)
+    }
+}
+
+/// The networks of those interfaces and families that have an address which is gathered.
+pub(crate) fn subnets(config: &EndpointConfig) -> Vec<Subnet> {
+    match interfaces::list() {
+        Ok(listed) => subnets_of(&listed, config),
+        Err(error) => {
+            tracing::warn!(%error, "can't list the network interfaces");
+            Vec::new()
+        }
+    }
+}
+
+fn subnets_of(listed: &[Listed], config: &EndpointConfig) -> Vec<Subnet> {
+    let is_gathered = |address: &Listed| {
+        config.bind.iter().any(|bound| match bound.ip() {
+            ip if ip.is_unspecified() => {
+                ip.is_ipv4() == address.ip.is_ipv4() && is_usable(listed, address, config)
+            }
+            ip => ip == address.ip,
+        })
+    };
+    let beside = |a: &Listed, b: &Listed| a.index == b.index && a.ip.is_ipv4() == b.ip.is_ipv4();
+    let wanted = listed.iter().filter(|address| {
+        address.up && listed.iter().any(|other| beside(address, other) && is_gathered(other))
+    });
+    let subnet = |address: &Listed| {
+        let network = IpNetwork::new(address.ip, address.prefix)?;
+        Some(Subnet { index: address.index, ip: address.ip, network })
+    };
+    wanted.filter_map(subnet).collect()
 }
 
 /// What decides which addresses come first.

@@ -13,7 +13,7 @@ use crate::description::{IceCandidate, IceCandidateError, OfferedChannel, Sessio
 use crate::driver::Wanted;
 use crate::endpoint::EndpointHandle;
 use crate::error::Error;
-use crate::gather::host_addresses;
+use crate::gather::{add_hosts, host_addresses, offers};
 use crate::shared::{PeerShared, Queued, now};
 
 /// A connection to one peer: W3C's `RTCPeerConnection`, for data.
@@ -116,15 +116,11 @@ impl PeerConnection {
         let now = now();
         // System calls, so not under the lock.
         let addrs = host_addresses(&shared.endpoint.config, &shared.endpoint.bound);
+        let hosts = offers(&shared.endpoint, &addrs);
         {
             let mut core = shared.lock();
             core.peer.set_local_description(now, description.kind, &description.sdp)?;
-            for addr in &addrs {
-                if let Some(line) = core.peer.add_local_host(now, *addr) {
-                    let candidate = core.candidate(line);
-                    shared.enqueue(&mut core, Queued::Candidate(Some(candidate)));
-                }
-            }
+            add_hosts(shared, &mut core, now, &hosts);
             if shared.endpoint.config.ice_servers.is_empty() {
                 if core.peer.end_of_local_candidates(now) {
                     shared.enqueue(&mut core, Queued::Candidate(None));

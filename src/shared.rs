@@ -17,6 +17,7 @@ use crate::config::EndpointConfig;
 use crate::description::{IceCandidate, IceCandidateError};
 use crate::driver::{Resolved, Wanted};
 use crate::incoming::{Newcomers, Place};
+use crate::mdns::MdnsShared;
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
 
 /// The one place where this crate's handles and driver read the clock.
@@ -33,6 +34,7 @@ pub(crate) struct EndpointShared {
     pub(crate) config: EndpointConfig,
     /// What each socket is bound to.
     pub(crate) bound: Vec<std::net::SocketAddr>,
+    pub(crate) mdns: MdnsShared,
     commands: Mutex<Commands>,
     driver: AtomicWaker,
     woken: AtomicBool,
@@ -89,6 +91,7 @@ impl EndpointShared {
         Self {
             config,
             bound,
+            mdns: MdnsShared::default(),
             commands: Mutex::default(),
             driver: AtomicWaker::new(),
             woken: AtomicBool::new(false),
@@ -220,7 +223,10 @@ impl PeerShared {
     /// Takes the core's events to whoever waits for them.
     ///
     /// Channels that nobody can take are closed. Returns whether there were any: then there is more to send.
-    pub(crate) fn dispatch(&self, core: &mut PeerCore) -> bool {
+    pub(crate) fn dispatch(self: &Arc<Self>, core: &mut PeerCore) -> bool {
+        while let Some(name) = core.peer.poll_name() {
+            self.endpoint.mdns.resolve(name.to_ascii_lowercase(), self);
+        }
         let mut released = false;
         while let Some(event) = core.peer.poll_event() {
             match event {

@@ -9,6 +9,8 @@ pub(crate) struct Listed {
     /// 0 where the system gives none.
     pub(crate) index: u32,
     pub(crate) ip: IpAddr,
+    /// How many of its first bits its whole network has.
+    pub(crate) prefix: u8,
     pub(crate) up: bool,
     pub(crate) flags: Flags,
 }
@@ -36,6 +38,10 @@ pub(crate) fn list() -> std::io::Result<Vec<Listed>> {
         Listed {
             index,
             ip,
+            prefix: match &interface.addr {
+                if_addrs::IfAddr::V4(addr) => addr.prefixlen,
+                if_addrs::IfAddr::V6(addr) => addr.prefixlen,
+            },
             up: interface.is_oper_up() || interface.is_loopback(),
             flags: flags.map(|(.., flags)| *flags).unwrap_or_default(),
             interface: interface.name,

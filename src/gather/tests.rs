@@ -5,7 +5,7 @@ const PORT: u16 = 4242;
 
 fn address(interface: &str, index: u32, ip: &str) -> Listed {
     let ip = ip.parse().unwrap();
-    Listed { interface: interface.to_owned(), index, ip, up: true, flags: Flags::default() }
+    Listed { interface: interface.to_owned(), index, ip, prefix: 24, up: true, flags: Flags::default() }
 }
 
 fn unspecified() -> Vec<SocketAddr> {

@@ -1,0 +1,88 @@
+//! How our host addresses are offered to a peer: as they are, mapped, or hidden.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sinnet_peer::Address;
+
+use super::external::Mapping;
+use crate::mdns::Mdns;
+use crate::shared::{EndpointShared, PeerCore, PeerShared, Queued};
+
+/// One of our addresses, and what peers are told of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HostOffer {
+    pub(crate) base: SocketAddr,
+    /// Something else than itself.
+    shown: Option<Address>,
+    /// External addresses besides it.
+    besides: Vec<SocketAddr>,
+}
+
+/// What peers are told of these addresses. An address that is to be hidden and can't be is left out. System calls, where
+/// external addresses are configured.
+pub(crate) fn offers(endpoint: &EndpointShared, bases: &[SocketAddr]) -> Vec<HostOffer> {
+    let mapping = Mapping::new(&endpoint.config.external_addresses);
+    let offer = |base: SocketAddr| {
+        let shown = match mapping.in_place_of(base) {
+            // It is there to be known.
+            Some(external) => Some(Address::Ip(external)),
+            None if endpoint.config.mdns == Mdns::ResolveAndHide => {
+                Some(Address::Name { host: endpoint.mdns.name_of(base.ip())?, port: base.port() })
+            }
+            None => None,
+        };
+        Some(HostOffer { base, shown, besides: mapping.besides(base).collect() })
+    };
+    bases.iter().copied().filter_map(offer).collect()
+}
+
+/// Adds them to a connection and has its application signal them.
+pub(crate) fn add_hosts(peer: &Arc<PeerShared>, core: &mut PeerCore, now: Instant, offers: &[HostOffer]) {
+    for HostOffer { base, shown, besides } in offers {
+        let line = match shown {
+            Some(shown) => core.peer.add_local_host_as(now, *base, shown.clone()),
+            None => core.peer.add_local_host(now, *base),
+        };
+        let mapped = besides.iter().map(|external| (external, external.ip()));
+        let mut lines: Vec<String> = line.into_iter().collect();
+        for (external, server) in mapped {
+            lines.extend(core.peer.add_server_reflexive(now, *base, *external, server));
+        }
+        for line in lines {
+            let candidate = core.candidate(line);
+            peer.enqueue(core, Queued::Candidate(Some(candidate)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Endpoint, EndpointConfig, ExternalAddress};
+
+    /// The candidate lines of an offer, bound to loopback.
+    async fn lines(external: ExternalAddress) -> Vec<String> {
+        let bind = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
+        let endpoint =
+            Endpoint::new(EndpointConfig { external_addresses: vec![external], ..bind }).await.unwrap();
+        let peer = endpoint.peer_connection(Default::default()).unwrap();
+        peer.set_local_description(peer.create_offer().unwrap()).unwrap();
+        let sdp = peer.local_description().unwrap().sdp;
+        sdp.lines().filter(|line| line.starts_with("a=candidate")).map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn an_external_address_is_offered_in_place_of_its_inner_one_or_besides_it() {
+        let mut external: ExternalAddress = "127.0.0.1=203.0.113.7".parse().unwrap();
+        let in_place = lines(external).await;
+        assert_eq!(in_place.len(), 1);
+        assert!(in_place[0].contains(" 203.0.113.7 ") && in_place[0].contains("typ host"), "{in_place:?}");
+        assert!(!in_place[0].contains("127.0.0.1"), "{in_place:?}");
+        external.besides = true;
+        let besides = lines(external).await;
+        assert_eq!(besides.len(), 2);
+        assert!(besides[0].contains(" 127.0.0.1 ") && besides[0].contains("typ host"), "{besides:?}");
+        assert!(besides[1].contains(" 203.0.113.7 ") && besides[1].contains("typ srflx"), "{besides:?}");
+    }
+}
