@@ -28,6 +28,11 @@ pub struct EndpointConfig {
     pub external_addresses: Vec<ExternalAddress>,
     /// What is done with names in place of addresses. By default nothing.
     pub mdns: Mdns,
+    /// Whether the machine's addresses are watched while connections live: those that go are taken away from the connections,
+    /// which go over to others, and new ones are gathered on and offered by
+    /// [`PeerEvent::IceCandidate`](crate::PeerEvent::IceCandidate) at any time. True by default. Only sockets that are bound to the
+    /// unspecified address have any.
+    pub watch_network: bool,
     /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
     /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.
     pub socket_buffer: usize,
@@ -55,6 +60,7 @@ impl Default for EndpointConfig {
             hosts: HostFilter::default(),
             external_addresses: Vec::new(),
             mdns: Mdns::default(),
+            watch_network: true,
             socket_buffer: 8 * 1024 * 1024,
             ice_servers: Vec::new(),
             gather_timeout: GATHER_TIMEOUT,

@@ -16,6 +16,7 @@ use crate::incoming::Place;
 use crate::mdns::{self, Mdns};
 use crate::peer_connection::PeerConnection;
 use crate::shared::{EndpointShared, PeerShared, now};
+use crate::watch;
 
 /// UDP sockets and the task that drives connections over them.
 ///
@@ -61,6 +62,7 @@ impl Endpoint {
         let shared = Arc::new(EndpointShared::new(config, bound));
         driver::spawn(shared.clone(), sockets);
         mdns::spawn(&shared);
+        watch::spawn(&shared);
         Ok(Self(Arc::new(EndpointHandle { shared, certificate: Mutex::new(None) })))
     }
 

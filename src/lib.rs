@@ -69,6 +69,7 @@ mod shared;
 mod turn_server;
 mod utf8;
 mod waiters;
+mod watch;
 
 pub use byte_stream::ByteStream;
 pub use capture::{Capture, CaptureSummary};

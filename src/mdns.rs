@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ pub(crate) struct MdnsShared {
     names: Mutex<Names>,
     wanted: Mutex<Vec<(String, Weak<PeerShared>)>>,
     wake: Notify,
+    look: AtomicBool,
 }
 
 impl MdnsShared {
@@ -59,6 +61,12 @@ impl MdnsShared {
         let name = self.names.lock().unwrap_or_else(PoisonError::into_inner).name_of(ip);
         self.wake.notify_one();
         name
+    }
+
+    /// The machine's addresses have changed.
+    pub(crate) fn look(&self) {
+        self.look.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
     }
 
     /// Has the address of a name told to this connection's core. The number is limited there.
@@ -140,7 +148,8 @@ impl Task {
             }
             self.core.handle_timeout(now, &names);
             if self.core.is_asking() || !names.is_empty() {
-                if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_AGAIN) {
+                let look = self.shared.mdns.look.swap(false, Ordering::Relaxed);
+                if look || self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_AGAIN) {
                     self.looked = Some(now);
                     if self.links.update(&self.shared.config) {
                         self.core.links_changed();

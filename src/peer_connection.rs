@@ -426,6 +426,11 @@ impl PeerConnection {
         self.0.shared.finished.wait().await;
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<PeerShared> {
+        &self.0.shared
+    }
+
     fn channel(&self, key: ChannelKey) -> DataChannel {
         DataChannel::new(self.0.clone(), key)
     }

@@ -19,6 +19,7 @@ use crate::driver::{Resolved, Wanted};
 use crate::incoming::{Newcomers, Place};
 use crate::mdns::MdnsShared;
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
+use crate::watch::{NetworkChange, Watch};
 
 /// The one place where this crate's handles and driver read the clock.
 #[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]
@@ -35,6 +36,7 @@ pub(crate) struct EndpointShared {
     /// What each socket is bound to.
     pub(crate) bound: Vec<std::net::SocketAddr>,
     pub(crate) mdns: MdnsShared,
+    pub(crate) watch: Watch,
     commands: Mutex<Commands>,
     driver: AtomicWaker,
     woken: AtomicBool,
@@ -71,6 +73,8 @@ pub(crate) struct Commands {
     pub(crate) gather: Vec<Wanted>,
     /// The servers' addresses, when they have been looked up.
     pub(crate) resolved: Option<Vec<Resolved>>,
+    /// The machine's addresses, when they have changed.
+    pub(crate) network: Option<NetworkChange>,
     /// Close all connections, then end.
     pub(crate) close: bool,
     /// No handle is left: end when the last connection has ended.
@@ -92,6 +96,7 @@ impl EndpointShared {
             config,
             bound,
             mdns: MdnsShared::default(),
+            watch: Watch::default(),
             commands: Mutex::default(),
             driver: AtomicWaker::new(),
             woken: AtomicBool::new(false),
@@ -144,6 +149,8 @@ pub(crate) struct PeerCore {
     pub(crate) channels: WaitersByChannel,
     /// Of a peer that nobody has announced, until it is connected.
     pub(crate) place: Option<Place>,
+    /// The host candidates that have been gathered, once they have.
+    pub(crate) hosts: Option<Vec<std::net::SocketAddr>>,
 }
 
 /// What waits for `next_event`.
@@ -188,6 +195,7 @@ impl PeerShared {
                 nobody_takes_channels: false,
                 channels: WaitersByChannel::new(),
                 place: None,
+                hosts: None,
             }),
             touched: AtomicBool::new(false),
             index: AtomicUsize::new(usize::MAX),

@@ -166,6 +166,16 @@ impl Gatherer {
         true
     }
 
+    /// Asks no more from an address that has gone, and forgets what was said of it.
+    pub fn forget(&mut self, base: SocketAddr) {
+        let base = normal(base);
+        self.queries.retain(|query| query.path.local != base);
+        let of = |event: &GatherEvent| match event {
+            GatherEvent::Mapped { path, .. } | GatherEvent::Failed { path, .. } => path.local,
+        };
+        self.events.retain(|event| of(event) != base);
+    }
+
     /// Asks no more, and forgets what was said.
     pub fn clear(&mut self) {
         self.queries.clear();
@@ -291,6 +301,23 @@ mod tests {
 
     const BASE: &str = "192.168.1.2:5000";
     const SERVER: &str = "198.51.100.1:3478";
+
+    #[test]
+    fn an_address_that_has_gone_is_asked_about_no_more_and_anew_when_it_comes_back() {
+        let now = base();
+        let mut gatherer = gatherer(now);
+        assert!(gatherer.ask(now, addr("192.168.1.3:5000"), addr(SERVER)));
+        gatherer.forget(addr(BASE));
+        let mut out = [0; 64];
+        let sent: Vec<_> = std::iter::from_fn(|| gatherer.poll_transmit(now + ms(500), &mut out))
+            .map(|sent| sent.path.local)
+            .collect();
+        assert_eq!(sent, [addr("192.168.1.3:5000")]);
+        gatherer.handle_timeout(now + ms(60_000));
+        gatherer.forget(addr("192.168.1.3:5000"));
+        assert_eq!((gatherer.poll_event(), gatherer.poll_timeout()), (None, None));
+        assert!(gatherer.ask(now, addr(BASE), addr(SERVER)));
+    }
 
     fn gatherer(now: Instant) -> Gatherer {
         let mut gatherer = Gatherer::new(GatherConfig::default(), now, [7; 32]);

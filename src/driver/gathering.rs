@@ -16,6 +16,7 @@ use tokio::net::lookup_host;
 
 use crate::description::IceCandidateError;
 use crate::shared::{EndpointShared, PeerCore, PeerShared, Queued};
+use crate::watch::NetworkChange;
 
 /// The addresses of one server, or why there are none.
 pub(crate) type Resolved = (ServerUri, Result<Vec<SocketAddr>, String>);
@@ -133,6 +134,16 @@ impl Gathering {
         let bases: Vec<_> = self.waiting.iter().flat_map(|wanted| wanted.bases.iter().copied()).collect();
         self.ask(shared, now, &bases);
         self.settle(now);
+    }
+
+    /// Asks no more from addresses that have gone.
+    pub(super) fn forget_gone(&mut self, change: &NetworkChange) {
+        for base in change.gone() {
+            self.errors.retain(|(path, _)| path.is_none_or(|path| path.local != *base));
+            if let Some(gatherer) = &mut self.gatherer {
+                gatherer.forget(*base);
+            }
+        }
     }
 
     fn ask(&mut self, shared: &EndpointShared, now: Instant, bases: &[SocketAddr]) {

@@ -7,6 +7,8 @@ use std::io;
 
 use sinnet_peer::{Path, Protocol, Transmit};
 
+use crate::watch::is_lost_address;
+
 use super::{Driver, Socket, socket};
 
 /// One way in and out.
@@ -71,6 +73,9 @@ impl Driver {
             return Sent::Blocked;
         }
         tracing::debug!(%error, "send");
+        if is_lost_address(&error) {
+            self.shared.watch.look();
+        }
         if socket::is_too_large(&error) { Sent::TooLarge } else { Sent::Away }
     }
 

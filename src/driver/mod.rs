@@ -41,6 +41,7 @@ use self::routes::Routes;
 pub(crate) use self::socket::{Socket, open_sockets};
 use self::timers::Timers;
 use crate::shared::{EndpointShared, PeerShared, now};
+use crate::watch::NetworkChange;
 
 /// Largest thing the kernel hands over in one piece, with or without GRO.
 const SLAB: usize = 65_536;
@@ -123,6 +124,7 @@ impl Driver {
         loop {
             let more = self.turn();
             self.shared.held.set(self.live, self.timers.len(), self.routes.len());
+            self.shared.watch.set_connections(self.live);
             if self.is_done() {
                 break;
             }
@@ -235,7 +237,7 @@ impl Driver {
     // ---- commands ----
 
     fn take_commands(&mut self, now: Instant) {
-        let (added, touched, close, gather, resolved) = {
+        let (added, touched, close, gather, resolved, network) = {
             let mut commands = self.shared.commands();
             (
                 std::mem::take(&mut commands.added),
@@ -243,6 +245,7 @@ impl Driver {
                 commands.close,
                 std::mem::take(&mut commands.gather),
                 commands.resolved.take(),
+                commands.network.take(),
             )
         };
         for shared in added {
@@ -279,6 +282,9 @@ impl Driver {
             shared.clear_touched();
             self.concern(shared.index.load(Ordering::Acquire));
         }
+        if let Some(change) = network {
+            self.network_changed(now, &change);
+        }
         if let Some(resolved) = resolved {
             self.gathering.resolved(&self.shared, now, resolved);
         }
@@ -294,6 +300,20 @@ impl Driver {
                     self.concern(peer);
                 }
             }
+        }
+    }
+
+    /// The machine has other addresses than before.
+    fn network_changed(&mut self, now: Instant, change: &NetworkChange) {
+        self.gathering.forget_gone(change);
+        for peer in 0..self.peers.len() {
+            let Some(entry) = &self.peers[peer] else { continue };
+            let shared = entry.shared.clone();
+            let new = change.apply(&shared, now);
+            if !new.is_empty() && !self.shared.config.ice_servers.is_empty() {
+                self.gathering.want(&self.shared, now, Wanted { peer: shared, bases: new });
+            }
+            self.concern(peer);
         }
     }
 

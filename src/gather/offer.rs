@@ -40,11 +40,15 @@ pub(crate) fn offers(endpoint: &EndpointShared, bases: &[SocketAddr]) -> Vec<Hos
 
 /// Adds them to a connection and has its application signal them.
 pub(crate) fn add_hosts(peer: &Arc<PeerShared>, core: &mut PeerCore, now: Instant, offers: &[HostOffer]) {
+    core.hosts.get_or_insert_default();
     for HostOffer { base, shown, besides } in offers {
         let line = match shown {
             Some(shown) => core.peer.add_local_host_as(now, *base, shown.clone()),
             None => core.peer.add_local_host(now, *base),
         };
+        if line.is_some() {
+            core.hosts.get_or_insert_default().push(*base);
+        }
         let mapped = besides.iter().map(|external| (external, external.ip()));
         let mut lines: Vec<String> = line.into_iter().collect();
         for (external, server) in mapped {
