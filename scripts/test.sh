@@ -28,6 +28,7 @@ need cc build-essential
 need chromium chromium
 need firefox-esr firefox-esr
 need ip iproute2
+need nft nftables
 need node nodejs
 need openssl openssl
 need tshark tshark

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::net::{Net, Side};
+use crate::namespace::Namespace;
 use crate::process::{Log, Process};
 use crate::rpc::Rpc;
 
@@ -76,19 +76,19 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser with an empty profile in `side`'s namespace.
+    /// Starts a browser with an empty profile in that namespace.
     ///
     /// # Errors
     ///
     /// What did not work, with the end of the browser's log.
-    pub async fn start(net: &Net, side: Side, kind: Kind, privacy: Privacy) -> Result<Self, String> {
+    pub async fn start(place: &Namespace, kind: Kind, privacy: Privacy) -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let profile = net.scratch().join(format!("profile-{count}"));
+        let profile = place.scratch().join(format!("profile-{count}"));
         std::fs::create_dir_all(&profile).map_err(|e| format!("{}: {e}", profile.display()))?;
         let directory = profile.display().to_string();
 
-        let mut command: Vec<String> = net.exec(side).map(String::from).to_vec();
+        let mut command: Vec<String> = place.exec().map(String::from).to_vec();
         let program =
             |variable, default: &str| std::env::var(variable).unwrap_or_else(|_| default.to_owned());
         let (name, announcement) = match kind {
@@ -119,7 +119,7 @@ impl Browser {
             Process::spawn(name, &command, &[("HOME", &directory), ("XDG_RUNTIME_DIR", &directory)])?;
         let url = announced(&process.stderr, announcement).await?;
         let url = if kind == Kind::Firefox { format!("{url}/session") } else { url };
-        let rpc = Rpc::connect(net, side, &url).await?;
+        let rpc = Rpc::connect(place, &url).await?;
         if kind == Kind::Firefox {
             rpc.call(None, "session.new", json!({ "capabilities": {} }), START).await?;
         }

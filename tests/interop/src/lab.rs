@@ -62,7 +62,7 @@ impl Lab {
         let fits = self.browser.as_mut().is_some_and(|b| b.kind == kind && b.privacy == privacy && b.alive());
         if !fits {
             self.browser = None;
-            match Browser::start(&self.net, Side::Browser, kind, privacy).await {
+            match Browser::start(self.net.place(Side::Browser), kind, privacy).await {
                 Ok(browser) => self.browser = Some(browser),
                 Err(why) => panic!("{kind:?}: {why}"),
             }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::net::{Net, Side};
+use crate::namespace::Namespace;
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
 
@@ -27,15 +27,15 @@ pub struct Rpc {
 }
 
 impl Rpc {
-    /// Connects to `url` (`ws://address:port/path`) in `side`'s namespace.
+    /// Connects to `url` (`ws://address:port/path`) in that namespace.
     ///
     /// # Errors
     ///
     /// What did not work, as text.
-    pub async fn connect(net: &Net, side: Side, url: &str) -> Result<Self, String> {
+    pub async fn connect(place: &Namespace, url: &str) -> Result<Self, String> {
         let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let address: SocketAddr = host.parse().map_err(|e| format!("{url}: {e}"))?;
-        let stream = net.connect(side, address)?;
+        let stream = place.connect(address)?;
         let stream = tokio::net::TcpStream::from_std(stream).map_err(|e| e.to_string())?;
         let opening = tokio_tungstenite::client_async(url, stream);
         let (socket, _) = tokio::time::timeout(Duration::from_secs(30), opening)

@@ -23,8 +23,9 @@ fn the_page_and_the_tests_make_the_same_bytes_and_the_same_hash() {
 #[test]
 fn chromium_and_firefox_talk_through_the_harness_either_way() {
     lab::run(async |lab| {
-        let firefox =
-            Browser::start(&lab.net, Side::Peer, Kind::Firefox, Privacy::Default).await.expect("firefox");
+        let firefox = Browser::start(lab.net.place(Side::Peer), Kind::Firefox, Privacy::Default)
+            .await
+            .expect("firefox");
         let chromium = lab.browser(Kind::Chromium, Privacy::Plain).await;
         for chromium_offers in [true, false] {
             let mut a = Tab::open(chromium).await;

@@ -27,9 +27,10 @@ fn now() -> Instant {
 }
 
 fn set_mtu(net: &Net, side: Side, mtu: usize) {
-    let name = net.name(side);
+    let name = net.place(side).name();
     let mtu = mtu.to_string();
-    let done = Command::new("ip").args(["-n", name, "link", "set", name, "mtu", &mtu]).status().expect("ip");
+    let done =
+        Command::new("ip").args(["-n", name, "link", "set", "cable", "mtu", &mtu]).status().expect("ip");
     assert!(done.success(), "ip link set mtu {mtu}");
 }
 

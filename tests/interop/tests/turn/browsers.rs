@@ -6,11 +6,10 @@ use std::time::Duration;
 use sinnet::turn::{ServerConfig, ServerStats, ephemeral_credentials};
 use sinnet::{TurnServer, TurnServerConfig};
 use sinnet_interop::browser::{Kind, Privacy};
+use sinnet_interop::coturn::{REALM, SECRET};
 use sinnet_interop::lab;
 use sinnet_interop::net::{Net, PEER_ADDRESS, Side};
 use tokio::sync::oneshot;
-
-use crate::coturn::{REALM, SECRET};
 
 /// What the page does: the candidates of both sides, and the length of what came back.
 const PAGE: &str = r#"

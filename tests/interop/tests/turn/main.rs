@@ -4,7 +4,6 @@
 //! 127.0.0.1.
 
 mod browsers;
-mod coturn;
 mod server;
 mod wire;
 
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use sinnet::turn::{ClientConfig, Credentials, ErrorCode, Event, Reason, Step, ephemeral_credentials};
 
-use coturn::{Coturn, SECRET, USER, config};
+use sinnet_interop::coturn::{Coturn, PASSWORD, SECRET, USER};
 use wire::{Over, PATIENCE, Wire, exercise, now};
 
 fn run(test: impl Future<Output = ()>) {
@@ -22,6 +21,10 @@ fn run(test: impl Future<Output = ()>) {
 
 fn with(username: &str, password: &str) -> ClientConfig {
     ClientConfig::new(Credentials { username: username.to_owned(), password: password.to_owned() })
+}
+
+fn config() -> ClientConfig {
+    with(USER, PASSWORD)
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use sinnet::turn::{ErrorCode, PeerPolicy, Reason, ServerConfig};
 use sinnet::{TurnServer, TurnServerConfig};
+use sinnet_interop::coturn::{Coturn, PASSWORD, REALM, SECRET, USER};
 
-use crate::coturn::{Coturn, PASSWORD, REALM, SECRET, USER, config};
 use crate::wire::{Over, PATIENCE, Wire, exercise};
-use crate::{run, with};
+use crate::{config, run, with};
 
 /// A server on loopback, which relays there and to any of its ports.
 fn on_loopback() -> TurnServerConfig {

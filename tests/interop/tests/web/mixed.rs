@@ -103,7 +103,7 @@ pub(crate) async fn a_file_reaches_pages_and_native_nodes_though_an_interior_pag
     let (count, size) = if long { (10, 15_000_000) } else { (4, 8_000_000) };
     let site = Site::start(lab).await;
     let firefox =
-        Browser::start(&lab.net, Side::Browser, Kind::Firefox, Privacy::Default).await.expect("Firefox");
+        Browser::start(lab.net.place(Side::Browser), Kind::Firefox, Privacy::Default).await.expect("Firefox");
     let chromium = lab.browser(Kind::Chromium, Privacy::Default).await;
     // The owner has two places, and the first to come are pages: the native nodes hang below them.
     let owner = Native::start(&site, "mixed", 2, true).await;

@@ -1,0 +1,17 @@
+//! Through real address translators: see `sinnet_interop::nat_lab`.
+//!
+//! Root, iproute2, nftables and coturn are needed.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `SINNET_NAT_TABLE=write` | writes `table.txt` anew |
+
+mod direct;
+mod end;
+mod table;
+
+/// A test on a runtime of two threads; the hosts have a thread each.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}
