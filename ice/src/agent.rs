@@ -20,6 +20,7 @@ use crate::local::{Local, Own};
 use crate::names::Pending;
 use crate::pair::Pair;
 use crate::respond::{Early, Response};
+use crate::switch::Doubt;
 
 /// Events that wait at most; the oldest makes room.
 const MAX_EVENTS: usize = 64;
@@ -74,6 +75,15 @@ pub struct Agent {
     pub(crate) events: VecDeque<Event>,
     pub(crate) budget: Budget,
     pub(crate) next_ordinary_at: Instant,
+    pub(crate) selected_at: Option<Instant>,
+    /// When the peer's data came on the selected path last.
+    pub(crate) data_at: Option<Instant>,
+    pub(crate) doubt: Option<Doubt>,
+    pub(crate) next_reserve: Option<Instant>,
+    /// The number of our last nomination.
+    pub(crate) nominations: u32,
+    /// The peer understands numbered nominations.
+    pub(crate) renominates: bool,
     pub(crate) next_consent: Instant,
     pub(crate) first_valid_at: Option<Instant>,
     pub(crate) credentials_at: Option<Instant>,
@@ -128,6 +138,12 @@ impl Agent {
             events: VecDeque::new(),
             budget: Budget { left: config.triggered_burst.max(1), since: now },
             next_ordinary_at: now,
+            selected_at: None,
+            data_at: None,
+            doubt: None,
+            next_reserve: None,
+            nominations: 0,
+            renominates: false,
             next_consent: now,
             first_valid_at: None,
             credentials_at: None,
@@ -199,7 +215,7 @@ impl Agent {
     pub(crate) fn take_role(&mut self, role: Role) {
         self.role = role;
         for pair in &mut self.pairs {
-            pair.nominate = false;
+            (pair.nominate, pair.nomination) = (false, 0);
             pair.update_priority(role);
         }
     }
@@ -210,6 +226,12 @@ impl Agent {
         if lite {
             self.set_role(Role::Controlling);
         }
+    }
+
+    /// Says that the peer signalled `a=ice-options:renomination` (draft-thatcher-ice-renomination): nominations are numbered, and the
+    /// latest wins. The peer's numbers are understood in any case.
+    pub fn set_remote_renomination(&mut self, renominates: bool) {
+        self.renominates = renominates;
     }
 
     /// Gives the peer's credentials; checks start. Setting the same again changes nothing.
@@ -481,6 +503,7 @@ impl Agent {
         self.pairs.clear();
         self.valid.clear();
         self.selected = None;
+        self.doubt = None;
         self.checks.clear();
         self.triggered.clear();
         self.out.clear();
@@ -502,6 +525,8 @@ impl Agent {
         if self.is_over() {
             return;
         }
+        self.run_doubt(now);
+        self.run_reserve(now);
         self.consider_nomination(now);
         self.start_checks(now);
         self.consider_failure(now);
@@ -518,6 +543,7 @@ impl Agent {
             self.next_start(),
             patience.filter(later),
             self.names_due(),
+            self.switch_due(),
         ]
         .into_iter()
         .flatten()

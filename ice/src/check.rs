@@ -36,6 +36,10 @@ pub(crate) enum Purpose {
     Connectivity,
     /// RFC 7675: sent once.
     Consent,
+    /// Keeps a pair in reserve fresh; sent once.
+    Reserve,
+    /// Asks whether a pair in doubt still works, or another one does; sent four times.
+    Probe,
 }
 
 /// One Binding request under way, with all that is needed to write it again to the byte.
@@ -44,7 +48,8 @@ pub(crate) struct Check {
     pub(crate) transaction: Transaction,
     pub(crate) path: Path,
     pub(crate) purpose: Purpose,
-    pub(crate) use_candidate: bool,
+    /// The number of the nomination that it carries; 0 for none.
+    nomination: u32,
     role: Role,
     tie_breaker: u64,
     priority: u32,
@@ -146,13 +151,20 @@ impl Agent {
             Purpose::Consent => {
                 Retransmission { rto: self.config.consent_timeout.max(MIN_RTO), max_sends: 1, last_wait: 1 }
             }
+            Purpose::Probe if path.protocol == Protocol::Udp => {
+                Retransmission { rto: self.config.rto.max(MIN_RTO), max_sends: 4, last_wait: 16 }
+            }
+            Purpose::Reserve | Purpose::Probe => {
+                Retransmission { rto: self.config.consent_timeout.max(MIN_RTO), max_sends: 1, last_wait: 1 }
+            }
         };
         let id = TransactionId(self.rng.random());
         let Some(pair) = self.pair_mut(path) else {
             return false;
         };
         let [_, high, low, _] = pair.local_priority.to_be_bytes();
-        let use_candidate = purpose == Purpose::Connectivity && role == Role::Controlling && pair.nominate;
+        let nominates = purpose == Purpose::Connectivity && role == Role::Controlling && pair.nominate;
+        let nomination = if nominates { pair.nomination.max(1) } else { 0 };
         if purpose == Purpose::Connectivity {
             pair.check = Some(id);
             if !pair.is_valid() {
@@ -177,7 +189,7 @@ impl Agent {
             transaction: Transaction::new(id, schedule, now),
             path,
             purpose,
-            use_candidate,
+            nomination,
             role,
             tie_breaker,
             // RFC 8445 §7.1.1: what a peer-reflexive candidate learned from this would have.
@@ -222,7 +234,7 @@ impl Agent {
     fn check_failed(&mut self, check: &Check, why: &str) {
         let controlling = self.role == Role::Controlling;
         let Some(pair) = self.pair_mut(check.path) else { return };
-        if check.purpose == Purpose::Consent || pair.check != Some(check.transaction.id()) {
+        if check.purpose != Purpose::Connectivity || pair.check != Some(check.transaction.id()) {
             return;
         }
         debug!(local = %check.path.local, remote = %check.path.remote, why, "check failed");
@@ -282,11 +294,12 @@ impl Agent {
                     if let Some(pair) = self.pairs.iter_mut().find(|p| p.path == check.path) {
                         match check.purpose {
                             Purpose::Consent => pair.counts.consent_requests_sent += 1,
-                            Purpose::Connectivity if again => pair.counts.retransmissions_sent += 1,
-                            Purpose::Connectivity => pair.counts.requests_sent += 1,
+                            _ if again => pair.counts.retransmissions_sent += 1,
+                            _ => pair.counts.requests_sent += 1,
                         }
                     }
-                    (check.path, check.write(out, &remote.ufrag, &self.local.ufrag, key))
+                    let numbered = self.renominates;
+                    (check.path, check.write(out, &remote.ufrag, &self.local.ufrag, key, numbered))
                 }
             };
             match written {
@@ -335,20 +348,27 @@ impl Agent {
             pair.measured(rtt);
         }
         pair.last_answered = pair.last_answered.max(Some(check.transaction.first_sent()));
-        if check.purpose == Purpose::Consent {
-            self.stats.consents += 1;
+        if check.purpose != Purpose::Connectivity {
+            let nominated = role == Role::Controlled && pair.nominate && pair.is_valid();
+            if check.purpose == Purpose::Consent {
+                self.stats.consents += 1;
+            }
+            if nominated {
+                // It was left while it was silent, perhaps.
+                self.select(now, check.path);
+            }
             return self.answered(check.path);
         }
         let newly = !pair.is_valid();
         let foundation = pair.foundation;
         pair.state = PairState::Succeeded;
-        let nominating = pair.nominate && role == Role::Controlling && !check.use_candidate;
+        let nominating = pair.nominate && role == Role::Controlling && check.nomination == 0;
         if !nominating {
             // Whatever else is under way decides nothing any more.
             pair.check = None;
         }
         let nominated = match role {
-            Role::Controlling => check.use_candidate && check.role == Role::Controlling,
+            Role::Controlling => pair.nominate && check.nomination > 0 && check.role == Role::Controlling,
             // RFC 8445 §7.3.1.5: the peer's nomination counts once our own check has worked too.
             Role::Controlled => pair.nominate,
         };
@@ -370,7 +390,7 @@ impl Agent {
 
     /// 487: take the other role and check again (RFC 8445 §7.2.5.1).
     fn on_role_conflict(&mut self, check: &Check) {
-        if check.purpose == Purpose::Consent {
+        if check.purpose != Purpose::Connectivity {
             return;
         }
         if check.role == self.role {
@@ -403,6 +423,7 @@ impl Check {
         remote_ufrag: &str,
         local_ufrag: &str,
         key: &IntegrityKey,
+        numbered: bool,
     ) -> Option<usize> {
         let mut b = Builder::new(out, Class::Request, Method::BINDING, self.transaction.id());
         b.username_pair(remote_ufrag, local_ufrag).priority(self.priority);
@@ -410,8 +431,15 @@ impl Check {
             Role::Controlling => b.ice_controlling(self.tie_breaker),
             Role::Controlled => b.ice_controlled(self.tie_breaker),
         };
-        if self.use_candidate {
-            b.use_candidate();
+        match self.nomination {
+            0 => {}
+            // libwebrtc has the one or the other.
+            number if numbered => {
+                b.nomination(number);
+            }
+            _ => {
+                b.use_candidate();
+            }
         }
         b.integrity(key).fingerprint();
         b.finish().ok()

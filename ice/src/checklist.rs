@@ -123,10 +123,13 @@ impl Agent {
     /// foundation nobody is checking (RFC 8445 §6.1.4.2). Starting from Frozen this also makes the first pair
     /// of each foundation the first to be checked (§6.1.2.6).
     pub(crate) fn next_ordinary(&self) -> Option<Path> {
-        if self.selected.is_some() {
-            return None;
-        }
-        let best = |state| self.pairs.iter().filter(move |p| p.state == state);
+        // With one selected only what is better, unless it has to be replaced.
+        let above = match self.selected.and_then(|path| self.pair(path)) {
+            Some(selected) if self.doubt.is_none() => Some(selected.priority),
+            _ => None,
+        };
+        let wanted = move |p: &&Pair| above.is_none_or(|above| p.priority > above);
+        let best = |state| self.pairs.iter().filter(wanted).filter(move |p| p.state == state);
         let waiting = best(PairState::Waiting).max_by_key(|p| p.priority);
         let busy = |foundation| {
             self.pairs.iter().any(|p| {

@@ -34,6 +34,10 @@ pub struct Config {
     /// How long the controlling side waits for better pairs that are still being checked, counted from the
     /// first valid pair: 50 ms. With nothing better outstanding it nominates at once.
     pub nomination_settle: Duration,
+    /// Pairs beside the selected one that are kept fresh, so that one can take over at once: 3.
+    pub reserve: usize,
+    /// Time between two checks of such a pair: 15 s (RFC 8445 §11, Tr), and 0.8 to 1.2 times that; under 1 s counts as 1 s.
+    pub reserve_interval: Duration,
     /// Only relayed candidates: the agent takes no other of ours, shows no address in `raddr`, and answers nothing that comes
     /// another way. `iceTransportPolicy: "relay"` in browsers. False.
     pub relay_only: bool,
@@ -64,6 +68,8 @@ impl Default for Config {
             disconnect_after: Duration::from_millis(12_500),
             patience: Duration::from_secs(30),
             nomination_settle: Duration::from_millis(50),
+            reserve: 3,
+            reserve_interval: Duration::from_secs(15),
             relay_only: false,
             resolve_names: false,
             max_local_candidates: 32,
@@ -80,7 +86,7 @@ impl Config {
     pub(crate) fn is_usable(&self) -> bool {
         [self.ta, self.rto, self.consent_interval, self.consent_timeout, self.disconnect_after, self.patience]
             .into_iter()
-            .chain([self.nomination_settle])
+            .chain([self.nomination_settle, self.reserve_interval])
             .all(|time| time <= DAY)
     }
 
@@ -94,6 +100,7 @@ impl Config {
             disconnect_after: self.disconnect_after.min(DAY),
             patience: self.patience.min(DAY),
             nomination_settle: self.nomination_settle.min(DAY),
+            reserve_interval: self.reserve_interval.min(DAY),
             ..self.clone()
         }
     }

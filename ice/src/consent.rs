@@ -55,10 +55,15 @@ impl Agent {
                 pair.state = PairState::Failed;
                 pair.nominate = false;
             }
-            if was_selected || self.valid.len() <= 1 {
-                return self.fail(FailReason::ConsentExpired { path });
-            }
             self.lost(path);
+            let timeout = self.config.consent_timeout;
+            match self.best_other(|answered| now < answered + timeout) {
+                Some(other) if was_selected => self.change_to(now, other),
+                None if was_selected || self.valid.is_empty() => {
+                    return self.fail(FailReason::ConsentExpired { path });
+                }
+                _ => {}
+            }
         }
     }
 

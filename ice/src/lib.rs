@@ -34,6 +34,7 @@ mod nominate;
 mod pair;
 mod respond;
 mod stats;
+mod switch;
 
 pub use agent::Agent;
 pub use candidate::{Address, Candidate, CandidateKind, RelayProtocol, TcpType, Transport};

@@ -369,6 +369,7 @@ impl Agent {
         let had_path = matches!(self.state, State::Connected | State::Completed | State::Disconnected);
         if self.selected.is_some_and(gone) {
             self.selected = None;
+            self.doubt = None;
         }
         if !had_path || self.selected.is_some() {
             return;
@@ -384,10 +385,7 @@ impl Agent {
         if self.valid.is_empty() {
             self.first_valid_at = None;
             self.bereft_at = Some(now);
-            self.pairs
-                .iter_mut()
-                .filter(|p| p.state == PairState::Failed)
-                .for_each(|p| p.state = PairState::Waiting);
+            self.retry_failed();
             self.set_state(State::Disconnected);
         } else {
             self.set_state(State::Connected);

@@ -44,6 +44,10 @@ pub(crate) struct Pair {
     pub(crate) check: Option<TransactionId>,
     /// Controlling: the next check carries USE-CANDIDATE. Controlled: the peer's did.
     pub(crate) nominate: bool,
+    /// Controlling: the number of its nomination. Controlled: the highest that the peer has given it, 1 for USE-CANDIDATE.
+    pub(crate) nomination: u32,
+    /// When it was left because it was silent.
+    pub(crate) silent_at: Option<Instant>,
     /// Controlling: a nomination went unanswered; others are preferred.
     pub(crate) spurned: bool,
     /// When the last answered check was sent.
@@ -72,6 +76,8 @@ impl Pair {
             state: PairState::Frozen,
             check: None,
             nominate: false,
+            nomination: 0,
+            silent_at: None,
             spurned: false,
             last_answered: None,
             last_request: None,

@@ -78,7 +78,8 @@ pub(crate) struct Early {
     pub(crate) path: Path,
     pub(crate) remote_ufrag: String,
     priority: u32,
-    use_candidate: bool,
+    /// Of the nomination in it: 1 for USE-CANDIDATE, 0 for none.
+    nomination: u32,
     role: Option<Role>,
     at: Instant,
 }
@@ -159,7 +160,7 @@ impl Agent {
             path,
             remote_ufrag: remote_ufrag.to_owned(),
             priority,
-            use_candidate: message.use_candidate(),
+            nomination: message.nomination().unwrap_or(u32::from(message.use_candidate())),
             role: match (message.ice_controlling(), message.ice_controlled()) {
                 (Some(_), None) => Some(Role::Controlling),
                 (None, Some(_)) => Some(Role::Controlled),
@@ -225,8 +226,8 @@ impl Agent {
 
     fn remember(&mut self, early: Early) {
         if let Some(known) = self.early.iter_mut().find(|e| e.path == early.path) {
-            let use_candidate = known.use_candidate && known.remote_ufrag == early.remote_ufrag;
-            *known = Early { use_candidate: use_candidate || early.use_candidate, ..early };
+            let before = if known.remote_ufrag == early.remote_ufrag { known.nomination } else { 0 };
+            *known = Early { nomination: before.max(early.nomination), ..early };
         } else if self.early.len() < self.config.max_early_checks {
             self.early.push(early);
         } else {
@@ -265,7 +266,10 @@ impl Agent {
         let controlled = self.role == Role::Controlled;
         let Some(pair) = self.pair_mut(path) else { return };
         pair.last_request = pair.last_request.max(Some(early.at));
-        pair.nominate |= controlled && early.use_candidate;
+        if controlled && early.nomination > 0 {
+            pair.nominate = true;
+            pair.nomination = pair.nomination.max(early.nomination);
+        }
         match pair.state {
             // An earlier nomination may have waited for the selected pair to go silent.
             PairState::Succeeded if pair.nominate && controlled => self.select(now, path),

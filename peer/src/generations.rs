@@ -19,6 +19,7 @@ use sinnet_ice::{
     AddCandidateError, Address, Agent, Candidate, Config, Credentials, CredentialsError, Event, Path,
     Protocol, RelayProtocol, Role, State, Stats, TcpType, Transmit, binding_request_local_ufrag,
 };
+use sinnet_sdp::RemoteTransport;
 
 /// How long an agent that was replaced still answers: some retransmissions of the peer's checks.
 const RETIREMENT: Duration = Duration::from_secs(5);
@@ -198,11 +199,12 @@ impl Generations {
         now: Instant,
         role: Role,
         remote: Credentials,
-        lite: bool,
+        RemoteTransport { ice_lite: lite, renomination, .. }: &RemoteTransport,
     ) -> Result<(), CredentialsError> {
         let Some(offered) = &mut self.offered else { return Ok(()) };
         offered.set_role(role);
-        offered.set_remote_lite(lite);
+        offered.set_remote_lite(*lite);
+        offered.set_remote_renomination(*renomination);
         if !lite {
             let begins = if role == Role::Controlling { ANSWERER_BEGINS } else { OFFERER_BEGINS };
             offered.let_peer_begin(now + begins);
@@ -216,10 +218,16 @@ impl Generations {
 
     /// Data of the peer has come on a validated path.
     #[inline]
-    pub(crate) fn note_data(&mut self, path: Path) {
+    pub(crate) fn note_data(&mut self, now: Instant, path: Path) {
+        self.current.note_data(now, path);
         if let Some(next) = &self.next {
             self.peer_has_moved |= next.is_validated(path) && !self.current.is_validated(path);
         }
+    }
+
+    /// Nothing seems to arrive any more of what is sent.
+    pub(crate) fn doubt_path(&mut self, now: Instant) {
+        self.current.doubt_path(now);
     }
 
     /// Lets the restarted agent take over once it has a path, or a working one where the old one works no more.

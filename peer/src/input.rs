@@ -86,7 +86,7 @@ impl Peer {
                     sctp.handle_input(now, packet);
                 });
                 if opened {
-                    self.ice.note_data(path);
+                    self.ice.note_data(now, path);
                 }
                 true
             }

@@ -215,7 +215,7 @@ impl Peer {
         if self.transport.is_some() && remote.ice_restart {
             let offerer = self.negotiator.signaling_state() == SignalingState::HaveLocalOffer;
             let role = if offerer { Role::Controlling } else { Role::Controlled };
-            self.ice.restart(self.now, role, credentials, remote.ice_lite)?;
+            self.ice.restart(self.now, role, credentials, remote)?;
             self.restart_wanted = false;
         } else {
             self.begin_ice(remote, credentials)?;
@@ -246,6 +246,7 @@ impl Peer {
                 self.ice.negotiated_mut().set_role(role);
             }
             self.ice.negotiated_mut().set_remote_lite(remote.ice_lite);
+            self.ice.negotiated_mut().set_remote_renomination(remote.renomination);
         }
         self.ice.negotiated_mut().set_remote_credentials(self.now, credentials)
     }

@@ -182,7 +182,11 @@ impl Peer {
                 let _ = transport.dtls.handle_timeout(now);
             }
             if transport.sctp.poll_timeout().is_some_and(|at| at <= now) {
+                let before = transport.sctp.t3_expirations();
                 transport.sctp.handle_timeout(now);
+                if transport.sctp.t3_expirations() > before {
+                    self.ice.doubt_path(now);
+                }
             }
         }
         self.drive();

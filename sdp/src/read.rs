@@ -263,11 +263,14 @@ fn transport(session: &Session, layout: &Layout) -> Result<RemoteTransport, Erro
     let candidates: Vec<_> = candidates.into_iter().map(|value| format!("candidate:{value}")).collect();
     candidates.iter().try_for_each(|line| check_candidate(line))?;
 
+    let option =
+        |name| value("ice-options").is_some_and(|v| v.split_ascii_whitespace().any(|option| option == name));
     Ok(RemoteTransport {
         ufrag: ufrag.to_owned(),
         pwd: pwd.to_owned(),
         ice_lite: level("ice-lite").is_some(),
-        trickle: value("ice-options").is_some_and(|v| v.split_ascii_whitespace().any(|o| o == "trickle")),
+        trickle: option("trickle"),
+        renomination: option("renomination"),
         ice_restart: false,
         setup: value("setup").ok_or(Error::MissingSetup)?.parse()?,
         fingerprints,

@@ -36,6 +36,8 @@ pub struct RemoteTransport {
     pub ice_lite: bool,
     /// Whether the peer takes candidates later than its description (RFC 8840 §4.1.3).
     pub trickle: bool,
+    /// Whether the peer takes numbered nominations (draft-thatcher-ice-renomination).
+    pub renomination: bool,
     /// Whether ufrag or pwd differ from those of the session that is running: the peer restarts ICE (RFC 8839 §4.4.1.1.1).
     pub ice_restart: bool,
     /// Who opens DTLS. Never [`Setup::HoldConn`]; in an answer never [`Setup::ActPass`].
@@ -79,6 +81,7 @@ impl fmt::Debug for RemoteTransport {
             .field("pwd", &"…")
             .field("ice_lite", &self.ice_lite)
             .field("trickle", &self.trickle)
+            .field("renomination", &self.renomination)
             .field("ice_restart", &self.ice_restart)
             .field("setup", &self.setup)
             .field("fingerprints", &self.fingerprints)

@@ -72,8 +72,9 @@ impl Local {
         attributes.extend(transport.fingerprints.iter().map(|f| Attribute::new("fingerprint", f)));
         attributes.push(Attribute::new("ice-ufrag", &transport.ufrag));
         attributes.push(Attribute::new("ice-pwd", &transport.pwd));
-        // RFC 8445 §10: who nominates as that document says, says so.
-        attributes.push(Attribute::new("ice-options", "trickle ice2"));
+        // RFC 8445 §10: who nominates as that document says, says so. Later nominations are numbered where both sides say so
+        // (draft-thatcher-ice-renomination).
+        attributes.push(Attribute::new("ice-options", "trickle ice2 renomination"));
         for ChannelDescription { map, attributes: said } in &self.channels {
             attributes.push(Attribute::new("dcmap", map));
             // Checked when they came in, so none is lost here.

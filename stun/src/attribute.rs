@@ -89,6 +89,8 @@ attribute_types! {
     ICE_CONTROLLED = 0x8029, "ICE-CONTROLLED";
     /// RFC 8445 §16.1.
     ICE_CONTROLLING = 0x802A, "ICE-CONTROLLING";
+    /// draft-thatcher-ice-renomination, with libwebrtc's number; 4 bytes.
+    NOMINATION = 0xC001, "NOMINATION";
     /// Sent by Chromium in every check: network id and cost, 4 bytes.
     GOOG_NETWORK_INFO = 0xC057, "GOOG-NETWORK-INFO";
 }

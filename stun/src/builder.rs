@@ -128,6 +128,11 @@ impl<'b> Builder<'b> {
         self.attribute(AttributeType::USE_CANDIDATE, &[])
     }
 
+    /// NOMINATION (draft-thatcher-ice-renomination): the number of a nomination.
+    pub fn nomination(&mut self, number: u32) -> &mut Self {
+        self.attribute(AttributeType::NOMINATION, &number.to_be_bytes())
+    }
+
     /// ICE-CONTROLLING (RFC 8445 §7.1.3).
     pub fn ice_controlling(&mut self, tie_breaker: u64) -> &mut Self {
         self.attribute(AttributeType::ICE_CONTROLLING, &tie_breaker.to_be_bytes())

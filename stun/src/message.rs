@@ -264,6 +264,11 @@ impl<'a> Message<'a> {
         self.attribute(AttributeType::USE_CANDIDATE).is_some()
     }
 
+    /// The number in NOMINATION (draft-thatcher-ice-renomination).
+    pub fn nomination(&self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.attribute(AttributeType::NOMINATION)?.try_into().ok()?))
+    }
+
     /// The tie-breaker in ICE-CONTROLLING (RFC 8445 §7.1.3).
     pub fn ice_controlling(&self) -> Option<u64> {
         Some(u64::from_be_bytes(self.attribute(AttributeType::ICE_CONTROLLING)?.try_into().ok()?))

@@ -246,6 +246,8 @@ fn a_config_of_extremes_neither_panics_nor_spins() {
     for extreme in [Duration::ZERO, Duration::MAX] {
         for small in [0, 1] {
             let config = Config {
+                reserve: small as usize,
+                reserve_interval: extreme,
                 relay_only: false,
                 resolve_names: true,
                 ta: extreme,

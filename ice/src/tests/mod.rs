@@ -8,4 +8,5 @@ mod hostile;
 mod locals;
 mod nat;
 mod stats;
+mod switch;
 mod wire;

@@ -364,6 +364,11 @@ impl Association {
         stats
     }
 
+    /// How often the retransmission timer has expired: the one of the counters that its owner may ask for after every time-out.
+    pub fn t3_expirations(&self) -> u64 {
+        self.stats.t3_expirations
+    }
+
     /// One more retransmission without an answer (RFC 9260 §8.1).
     fn count_error(&mut self) {
         self.error_count = self.error_count.saturating_add(1);

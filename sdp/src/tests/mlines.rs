@@ -29,7 +29,7 @@ fn a_first_offer_is_what_browsers_expect_line_by_line() {
         m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sctp-port:5000\r\n\
         a=max-message-size:262144\r\na=setup:actpass\r\n\
         a=fingerprint:sha-256 61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61:61\r\n\
-        a=ice-ufrag:aaaaaaaa\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\na=ice-options:trickle ice2\r\n\
+        a=ice-ufrag:aaaaaaaa\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\na=ice-options:trickle ice2 renomination\r\n\
         a=candidate:1 1 UDP 2122252543 10.0.0.97 4000 typ host\r\n";
     assert_eq!(offer, expected);
 }

@@ -268,12 +268,15 @@ fn a_new_path_takes_over_from_one_that_works_no_more_nominated_or_not() {
     let (now, moved) = (talk.world.now, "10.0.0.9:5009".parse().unwrap());
     talk.world.a.more_addrs.push(moved);
     assert!(talk.world.a.peer.add_local_host(now, moved).is_some());
-    // Nothing passes by the old address any more, and no nomination by the new one (USE-CANDIDATE, an attribute of no bytes).
+    // Nothing passes by the old address any more, and by the new one neither nominations (NOMINATION has four bytes) nor checks of the
+    // old session, which would go over to it.
     let dead = talk.world.a.addr.ip();
+    let old = talk.ufrags();
     talk.world.net.set_filter(move |_, datagram| {
+        let names = |ufrag: &String| datagram.payload.windows(ufrag.len()).any(|w| w == ufrag.as_bytes());
         let nominates = datagram.payload.starts_with(&[0, 1])
-            && datagram.payload.chunks(4).any(|attribute| attribute == [0, 0x25, 0, 0]);
-        datagram.src.ip() != dead && datagram.dst.ip() != dead && !nominates
+            && datagram.payload.chunks(4).any(|attribute| attribute == [0xc0, 0x01, 0, 4]);
+        datagram.src.ip() != dead && datagram.dst.ip() != dead && !nominates && !old.iter().any(names)
     });
     talk.restart(true);
     talk.run(ms(25_000));
