@@ -43,6 +43,8 @@ pub struct EndpointConfig {
     /// How long names may take to be resolved, and after that servers to answer: 5 s by default each. Gathering ends after
     /// the two at the latest.
     pub gather_timeout: Duration,
+    /// TCP candidates (RFC 6544), for networks that let no UDP through. The default is [`IceTcp::Active`].
+    pub ice_tcp: IceTcp,
     /// Whether peers are taken that nobody has announced ([`Endpoint::accept`](crate::Endpoint::accept)): server mode, as libp2p's
     /// WebRTC Direct needs it. `None` by default: first datagrams with unknown ufrags are dropped.
     pub incoming: Option<IncomingConfig>,
@@ -64,6 +66,7 @@ impl Default for EndpointConfig {
             socket_buffer: 8 * 1024 * 1024,
             ice_servers: Vec::new(),
             gather_timeout: GATHER_TIMEOUT,
+            ice_tcp: IceTcp::default(),
             incoming: None,
             max_segments: 54,
         }
@@ -75,6 +78,23 @@ impl EndpointConfig {
     pub fn bind(addr: SocketAddr) -> Self {
         Self { bind: vec![addr], ..Self::default() }
     }
+}
+
+/// Which TCP candidates are gathered (RFC 6544). UDP is preferred wherever it works.
+///
+/// A connection is only made between an active candidate and a passive one: browsers have active ones alone, so a server that is to be
+/// reached over TCP needs passive ones.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum IceTcp {
+    /// None.
+    Off,
+    /// Connections are opened to peers that listen. The default, as in browsers: it costs a line of SDP for each address, and nothing is
+    /// opened unless the peer names a candidate that listens. As in browsers, ports below 1024 are not connected to, but for 80 and 443.
+    #[default]
+    Active,
+    /// And the endpoint listens: beside each of [`EndpointConfig::bind`], on the same port number. All connections share the
+    /// port, as with UDP.
+    ActiveAndPassive,
 }
 
 /// What a [`PeerConnection`](crate::PeerConnection) is made with.

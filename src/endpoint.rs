@@ -8,9 +8,9 @@ use sinnet_peer::{Agreement, Certificate, Peer};
 use tokio::net::{ToSocketAddrs, lookup_host};
 
 use crate::config::{EndpointConfig, PeerConfig};
-use crate::driver;
+use crate::driver::{self, IceTcpStats};
 use crate::error::Error;
-use crate::gather::host_addresses;
+use crate::gather::{host_addresses, tcp_bases};
 use crate::ice_server::IceServer;
 use crate::incoming::Place;
 use crate::mdns::{self, Mdns};
@@ -59,8 +59,9 @@ impl Endpoint {
         config.ice_servers.iter().try_for_each(IceServer::check)?;
         let sockets = driver::open_sockets(&config)?;
         let bound = sockets.iter().map(|socket| socket.bound()).collect();
-        let shared = Arc::new(EndpointShared::new(config, bound));
-        driver::spawn(shared.clone(), sockets);
+        let listeners = driver::open_listeners(&config, &sockets)?;
+        let shared = Arc::new(EndpointShared::new(config, bound, listeners.bound()));
+        driver::spawn(shared.clone(), sockets, listeners);
         mdns::spawn(&shared);
         watch::spawn(&shared);
         Ok(Self(Arc::new(EndpointHandle { shared, certificate: Mutex::new(None) })))
@@ -86,8 +87,12 @@ impl Endpoint {
         let mut peer = self.core(config)?;
         let now = now();
         peer.agree(now, agreement)?;
-        for addr in self.local_addrs() {
+        let addrs = self.local_addrs();
+        for &addr in &addrs {
             peer.add_local_host(now, addr);
+        }
+        for (base, tcp_type) in addrs.iter().flat_map(|addr| tcp_bases(&self.0.shared, addr.ip())) {
+            peer.add_local_tcp(now, base, tcp_type);
         }
         peer.end_of_local_candidates(now);
         self.add(peer, None)
@@ -156,6 +161,16 @@ impl Endpoint {
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let shared = &self.0.shared;
         host_addresses(&shared.config, &shared.bound)
+    }
+
+    /// Where the endpoint listens for TCP ([`IceTcp::ActiveAndPassive`](crate::IceTcp)): what the sockets are bound to.
+    pub fn tcp_addrs(&self) -> &[SocketAddr] {
+        &self.0.shared.bound_tcp
+    }
+
+    /// What has become of ICE's TCP connections.
+    pub fn ice_tcp_stats(&self) -> IceTcpStats {
+        *self.0.shared.tcp_stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the driver holds, as of its last turn: connections, deadlines and routes. For tests that nothing stays behind.

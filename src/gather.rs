@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub use self::external::{ExternalAddress, ExternalAddressError};
 pub use self::filter::{HostFilter, IpNetwork, IpNetworkError};
 use self::interfaces::Listed;
-pub(crate) use self::offer::{HostOffer, add_hosts, offers};
+pub(crate) use self::offer::{HostOffer, add_hosts, offers, tcp_bases};
 use crate::config::EndpointConfig;
 
 /// The host addresses of sockets that are bound to `bound`: themselves, and those of all interfaces where they are bound to

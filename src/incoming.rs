@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sinnet_peer::{Agreement, Credentials, DtlsRole, Path, PeerIdentity};
+use sinnet_peer::{Agreement, Credentials, DtlsRole, Path, PeerIdentity, Protocol, TcpType};
 use tokio::sync::Notify;
 
 use crate::config::PeerConfig;
@@ -161,7 +161,10 @@ impl Incoming {
         let mut peer = endpoint.core(config)?;
         let now = now();
         peer.agree(now, agreement)?;
-        peer.add_local_host(now, path.local);
+        match path.protocol {
+            Protocol::Udp => peer.add_local_host(now, path.local),
+            Protocol::Tcp => peer.add_local_tcp(now, path.local, TcpType::Passive),
+        };
         peer.end_of_local_candidates(now);
         if !peer.handle_datagram(now, path, &mut datagram) {
             return Err(Error::OtherPeer);
@@ -294,7 +297,7 @@ impl Drop for Place {
 }
 
 /// What one host has: an IPv4 address, or an IPv6 network of 64 bits.
-fn host(ip: IpAddr) -> IpAddr {
+pub(crate) fn host(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),

@@ -73,9 +73,10 @@ mod watch;
 
 pub use byte_stream::ByteStream;
 pub use capture::{Capture, CaptureSummary};
-pub use config::{EndpointConfig, PeerConfig};
+pub use config::{EndpointConfig, IceTcp, PeerConfig};
 pub use data_channel::{DataChannel, DataChannelOptions};
 pub use description::{IceCandidate, IceCandidateError, OfferedChannel, SessionDescription};
+pub use driver::IceTcpStats;
 pub use endpoint::Endpoint;
 pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
 pub use gather::{ExternalAddress, ExternalAddressError, HostFilter, IpNetwork, IpNetworkError};
@@ -92,8 +93,8 @@ pub use sinnet_peer::{
     Congestion, ConnectionState, Credentials as IceCredentials, DataChannelStats, Dcmap, DcmapError,
     DtlsRole, DtlsState, Fingerprint, HashAlgorithm, IceState as IceConnectionState, KeyLog, Message,
     MessageKind, PairState, PairStats, PairTraffic, Path, PcapOptions, PeerConnectionStats, PeerIdentity,
-    Politeness, Received, Reliability, Role as IceRole, SctpTransportStats, SdpType, SignalingState, Stats,
-    TransportStats,
+    Politeness, Protocol, Received, Reliability, Role as IceRole, SctpTransportStats, SdpType,
+    SignalingState, Stats, TransportStats,
 };
 pub use sinnet_turn::{ServerUri, UriError};
 pub use turn_server::{TurnServer, TurnServerConfig};

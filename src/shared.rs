@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::config::EndpointConfig;
 use crate::description::{IceCandidate, IceCandidateError};
-use crate::driver::{Resolved, Wanted};
+use crate::driver::{IceTcpStats, Resolved, Wanted};
 use crate::incoming::{Newcomers, Place};
 use crate::mdns::MdnsShared;
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
@@ -37,6 +37,9 @@ pub(crate) struct EndpointShared {
     pub(crate) bound: Vec<std::net::SocketAddr>,
     pub(crate) mdns: MdnsShared,
     pub(crate) watch: Watch,
+    /// And what listens for TCP.
+    pub(crate) bound_tcp: Vec<std::net::SocketAddr>,
+    pub(crate) tcp_stats: Mutex<IceTcpStats>,
     commands: Mutex<Commands>,
     driver: AtomicWaker,
     woken: AtomicBool,
@@ -91,12 +94,18 @@ impl Commands {
 }
 
 impl EndpointShared {
-    pub(crate) fn new(config: EndpointConfig, bound: Vec<std::net::SocketAddr>) -> Self {
+    pub(crate) fn new(
+        config: EndpointConfig,
+        bound: Vec<std::net::SocketAddr>,
+        bound_tcp: Vec<std::net::SocketAddr>,
+    ) -> Self {
         Self {
             config,
             bound,
             mdns: MdnsShared::default(),
             watch: Watch::default(),
+            bound_tcp,
+            tcp_stats: Mutex::default(),
             commands: Mutex::default(),
             driver: AtomicWaker::new(),
             woken: AtomicBool::new(false),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use sinnet_peer::Protocol;
 use tokio::sync::Notify;
 
-use crate::gather::{HostOffer, Hosts, add_hosts, offers};
+use crate::gather::{HostOffer, Hosts, add_hosts, offers, tcp_bases};
 use crate::shared::{EndpointShared, PeerShared};
 
 /// How often to look.
@@ -115,6 +115,9 @@ impl NetworkChange {
         for gone in known.iter().filter(|base| self.hosts.lacks(**base)) {
             tracing::debug!(%gone, "an address has gone");
             core.peer.remove_local(now, Protocol::Udp, *gone);
+            for (base, _) in tcp_bases(&peer.endpoint, gone.ip()) {
+                core.peer.remove_local(now, Protocol::Tcp, base);
+            }
         }
         core.hosts.get_or_insert_default().retain(|base| !self.hosts.lacks(*base));
         let new: Vec<HostOffer> =
@@ -170,14 +173,16 @@ mod tests {
             let queue = &peer.lock().queue;
             queue.iter().filter(|event| matches!(event, Queued::Candidate(Some(_)))).count()
         };
-        assert_eq!(candidates(shared), 2);
+        // Of UDP and of TCP.
+        assert_eq!(candidates(shared), 4);
         let kept = change(&endpoint, &["10.0.0.2:1", "10.0.0.9:1"]);
         assert_eq!(kept.apply(shared, now).len(), 1);
         let second = change(&endpoint, &["10.0.0.3:1"]);
         assert_eq!(second.apply(shared, now), ["10.0.0.3:1".parse().unwrap()]);
         let local: Vec<_> = peer.local_candidates().iter().map(|c| c.address.to_string()).collect();
-        assert_eq!(local, ["10.0.0.9:1", "10.0.0.3:1"], "a deprecated one stays with who uses it");
-        assert_eq!(candidates(shared), 4);
+        let expected = ["10.0.0.9:1", "10.0.0.9:9", "10.0.0.3:1", "10.0.0.3:9"];
+        assert_eq!(local, expected, "a deprecated one stays with who uses it");
+        assert_eq!(candidates(shared), 8);
         let none = change(&endpoint, &[]);
         assert!(none.apply(shared, now).is_empty());
         assert_eq!(first.apply(shared, now).len(), 2, "an address that has come back is new");

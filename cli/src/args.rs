@@ -39,7 +39,7 @@ pub(crate) enum Command {
     BenchWorker(WorkerArgs),
 }
 
-/// Where UDP goes, for all commands that connect to somebody.
+/// Where UDP and TCP go, for all commands that connect to somebody.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BindArgs {
     /// Use this local address for UDP: IP or IP:PORT. Repeatable. Default: a port on all interfaces that are up.
@@ -49,6 +49,10 @@ pub(crate) struct BindArgs {
     /// Offer the loopback interface too, for a peer on this machine.
     #[arg(long)]
     pub(crate) loopback: bool,
+
+    /// Listen for ICE over TCP, too, on the same port numbers, for browsers in networks that let no UDP through.
+    #[arg(long)]
+    pub(crate) ice_tcp: bool,
 
     /// Ask this STUN server how it sees us, so that peers reach us through an address translator: stun:HOST or
     /// stun:HOST:PORT. Repeatable. Default: none.

@@ -95,5 +95,8 @@ async fn endpoint(args: &BindArgs, include_loopback: bool) -> Result<sinnet::End
     }
     config.include_loopback = args.loopback || include_loopback;
     config.ice_servers = args.ice_servers();
+    if args.ice_tcp {
+        config.ice_tcp = sinnet::IceTcp::ActiveAndPassive;
+    }
     Ok(sinnet::Endpoint::new(config).await?)
 }

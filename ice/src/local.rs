@@ -187,15 +187,35 @@ impl Agent {
     /// [`poll_transmit`](Self::poll_transmit), a connection is to be opened, and what comes from it has that path. `None` as for
     /// [`add_local_host`](Self::add_local_host), and for simultaneous open, which nobody does.
     pub fn add_local_tcp(&mut self, now: Instant, base: SocketAddr, tcp_type: TcpType) -> Option<Candidate> {
+        self.add_local_tcp_as(now, base, tcp_type, None)
+    }
+
+    /// The same, signalled as the address that a 1:1 NAT has for it, if there is one; an active candidate keeps its port 9. `None` also
+    /// if `shown` can't be signalled.
+    pub fn add_local_tcp_as(
+        &mut self,
+        now: Instant,
+        base: SocketAddr,
+        tcp_type: TcpType,
+        shown: Option<SocketAddr>,
+    ) -> Option<Candidate> {
         let mut base = normal(base);
         match tcp_type {
             TcpType::Active => base.set_port(DISCARD),
             TcpType::Passive => {}
             TcpType::SimultaneousOpen => return None,
         }
+        let shown = match shown.map(normal) {
+            None => base,
+            Some(shown) if tcp_type == TcpType::Active => SocketAddr::new(shown.ip(), DISCARD),
+            Some(shown) => shown,
+        };
+        if !is_sendable(shown) || shown.is_ipv4() != base.is_ipv4() {
+            return None;
+        }
         self.new_base(Protocol::Tcp, base)?;
         let likeness = Likeness { tcp_type: Some(tcp_type), ..Likeness::host(Protocol::Tcp, base) };
-        self.add_base(now, base, likeness, Address::Ip(base), None)
+        self.add_base(now, base, likeness, Address::Ip(shown), None)
     }
 
     /// Takes a base away, with all that was signalled of it: its interface has gone, or its relay. (The base of an active TCP candidate

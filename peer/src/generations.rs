@@ -38,7 +38,8 @@ pub(crate) enum Source {
     Reflexive(SocketAddr, SocketAddr, IpAddr),
     /// A relayed address, how the server sees us, which it is, and how it is reached.
     Relayed(SocketAddr, SocketAddr, IpAddr, RelayProtocol),
-    Tcp(SocketAddr, TcpType),
+    /// A base, what it does, and as what it is signalled.
+    Tcp(SocketAddr, TcpType, Option<SocketAddr>),
 }
 
 impl Source {
@@ -50,7 +51,7 @@ impl Source {
             Self::Relayed(relayed, related, server, by) => {
                 agent.add_relayed(now, *relayed, *related, *server, *by)
             }
-            Self::Tcp(base, tcp_type) => agent.add_local_tcp(now, *base, *tcp_type),
+            Self::Tcp(base, tcp_type, shown) => agent.add_local_tcp_as(now, *base, *tcp_type, *shown),
         }
     }
 
@@ -58,8 +59,8 @@ impl Source {
         match *self {
             Self::Host(base) | Self::HostAs(base, _) | Self::Reflexive(base, ..) => (Protocol::Udp, base),
             Self::Relayed(relayed, ..) => (Protocol::Udp, relayed),
-            Self::Tcp(base, TcpType::Active) => (Protocol::Tcp, SocketAddr::new(base.ip(), 9)),
-            Self::Tcp(base, _) => (Protocol::Tcp, base),
+            Self::Tcp(base, TcpType::Active, _) => (Protocol::Tcp, SocketAddr::new(base.ip(), 9)),
+            Self::Tcp(base, ..) => (Protocol::Tcp, base),
         }
     }
 

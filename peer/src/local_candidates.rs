@@ -48,7 +48,19 @@ impl Peer {
 
     /// Adds a TCP candidate (see [`Agent::add_local_tcp`](sinnet_ice::Agent::add_local_tcp)).
     pub fn add_local_tcp(&mut self, now: Instant, base: SocketAddr, tcp_type: TcpType) -> Option<String> {
-        self.add_local(now, Source::Tcp(base, tcp_type))
+        self.add_local(now, Source::Tcp(base, tcp_type, None))
+    }
+
+    /// The same, signalled as the address that a 1:1 NAT has for it (see
+    /// [`Agent::add_local_tcp_as`](sinnet_ice::Agent::add_local_tcp_as)).
+    pub fn add_local_tcp_as(
+        &mut self,
+        now: Instant,
+        base: SocketAddr,
+        tcp_type: TcpType,
+        shown: Option<SocketAddr>,
+    ) -> Option<String> {
+        self.add_local(now, Source::Tcp(base, tcp_type, shown))
     }
 
     /// Takes a candidate of ours away, whose interface or relay has gone: data goes on over another one, if there is one (see

@@ -4,6 +4,7 @@
 //! the address it came from. What is written is in the driver's `send_buf`, one batch for one path.
 
 use std::io;
+use std::time::Instant;
 
 use sinnet_peer::{Path, Protocol, Transmit};
 
@@ -16,6 +17,8 @@ use super::{Driver, Socket, socket};
 pub(super) enum Link {
     /// One of the endpoint's UDP sockets, by its place.
     Socket(usize),
+    /// A TCP connection, which is one peer's.
+    Tcp(usize),
 }
 
 /// What became of a batch.
@@ -36,11 +39,11 @@ pub(super) struct Blocked {
 }
 
 impl Driver {
-    /// What leads out on this path.
-    pub(super) fn link_of(&self, path: Path) -> Option<Link> {
+    /// What leads out on this path of a peer.
+    pub(super) fn link_of(&mut self, peer: usize, path: Path, now: Instant) -> Option<Link> {
         match path.protocol {
             Protocol::Udp => self.socket_of(path).map(Link::Socket),
-            Protocol::Tcp => None,
+            Protocol::Tcp => self.tcp.link_of(peer, path, now).map(Link::Tcp),
         }
     }
 
@@ -57,9 +60,14 @@ impl Driver {
     }
 
     /// Sends the batch in `send_buf`.
-    pub(super) fn send(&mut self, link: Link, transmit: Transmit) -> Sent {
+    pub(super) fn send(&mut self, link: Link, transmit: Transmit, now: Instant) -> Sent {
         match link {
             Link::Socket(socket) => self.send_from(socket, transmit),
+            Link::Tcp(stream) => {
+                let contents = &self.send_buf[..transmit.size];
+                self.tcp.send(stream, contents, transmit.segment_size.unwrap_or(transmit.size), now);
+                Sent::Away
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod links;
 mod newcomers;
 mod routes;
 mod socket;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -39,6 +40,9 @@ use self::links::{Blocked, Link, Sent};
 use self::newcomers::Queued;
 use self::routes::Routes;
 pub(crate) use self::socket::{Socket, open_sockets};
+pub use self::tcp::IceTcpStats;
+use self::tcp::Tcp;
+pub(crate) use self::tcp::{DISCARD, TcpListeners, open_listeners};
 use self::timers::Timers;
 use crate::shared::{EndpointShared, PeerShared, now};
 use crate::watch::NetworkChange;
@@ -59,13 +63,14 @@ const BATCHES_PER_TURN: usize = 8;
 const MAX_BATCH: usize = 65_507;
 
 /// Starts the driver on the current tokio runtime.
-pub(crate) fn spawn(shared: Arc<EndpointShared>, sockets: Vec<Socket>) {
-    tokio::spawn(Driver::new(shared, sockets).run());
+pub(crate) fn spawn(shared: Arc<EndpointShared>, sockets: Vec<Socket>, listeners: TcpListeners) {
+    tokio::spawn(Driver::new(shared, sockets, listeners).run());
 }
 
 struct Driver {
     shared: Arc<EndpointShared>,
     sockets: Vec<Socket>,
+    tcp: Tcp,
     peers: Vec<Option<Entry>>,
     live: usize,
     free: Vec<usize>,
@@ -99,8 +104,9 @@ fn known_by(peer: &Peer) -> (Vec<String>, u32) {
 }
 
 impl Driver {
-    fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>) -> Self {
+    fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>, listeners: TcpListeners) -> Self {
         Self {
+            tcp: Tcp::new(shared.clone(), listeners),
             recv_buf: vec![0; SLAB * SLABS],
             send_buf: vec![0; MAX_BATCH],
             shared,
@@ -123,7 +129,7 @@ impl Driver {
     async fn run(mut self) {
         loop {
             let more = self.turn();
-            self.shared.held.set(self.live, self.timers.len(), self.routes.len());
+            self.shared.held.set(self.live, self.timers.len(), self.routes.len() + self.tcp.len());
             self.shared.watch.set_connections(self.live);
             if self.is_done() {
                 break;
@@ -144,6 +150,7 @@ impl Driver {
         for socket in 0..self.sockets.len() {
             more |= self.receive(socket, now);
         }
+        more |= self.receive_tcp(now);
         self.take_commands(now);
         let due: Vec<usize> = self.timers.due(now).collect();
         for peer in due {
@@ -332,12 +339,15 @@ impl Driver {
                 more = false;
                 break;
             };
-            let Some(link) = self.link_of(transmit.path) else {
+            let Some(link) = self.link_of(peer, transmit.path, now) else {
                 tracing::debug!(local = %transmit.path.local, "nothing leads out on this path any more");
+                shared.lock().peer.connection_closed(now, transmit.path);
                 continue;
             };
-            self.routes.claim(link, transmit.path.remote, peer);
-            match self.send(link, transmit) {
+            if let Link::Socket(_) = link {
+                self.routes.claim(link, transmit.path.remote, peer);
+            }
+            match self.send(link, transmit, now) {
                 Sent::Away => {}
                 Sent::Blocked => break,
                 Sent::TooLarge => {
@@ -361,6 +371,7 @@ impl Driver {
             // A capture ends with what it captures.
             shared.lock().peer.set_tap(None);
             self.forget(peer);
+            self.tcp.forget(peer, now);
             shared.finished.set();
             return false;
         }
@@ -399,7 +410,7 @@ impl Driver {
         if self.shared.take_woken(cx.waker()) {
             return Poll::Ready(());
         }
-        let deadlines = [self.timers.next(), self.gathering.poll_timeout()];
+        let deadlines = [self.timers.next(), self.gathering.poll_timeout(), self.tcp.poll_timeout()];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             self.sleep_until = None;
             return Poll::Pending;
@@ -412,7 +423,7 @@ impl Driver {
     }
 
     fn is_done(&self) -> bool {
-        if self.live > 0 {
+        if self.live > 0 || self.tcp.has_last_words() {
             return false;
         }
         let commands = self.shared.commands();

@@ -47,18 +47,24 @@ impl Queued {
         }
     }
 
-    /// A datagram that belongs to no connection.
-    pub(super) fn consider(&mut self, shared: &EndpointShared, now: Instant, path: Path, datagram: &[u8]) {
-        let Some(config) = &shared.config.incoming else { return };
+    /// A datagram that belongs to no connection. Returns whether the application is shown who sent it.
+    pub(super) fn consider(
+        &mut self,
+        shared: &EndpointShared,
+        now: Instant,
+        path: Path,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(config) = &shared.config.incoming else { return false };
         if datagram.len() > MAX_REQUEST {
-            return;
+            return false;
         }
-        let Some(request) = BindingRequest::parse(datagram) else { return };
+        let Some(request) = BindingRequest::parse(datagram) else { return false };
         let newcomers = &shared.newcomers;
         let hash = self.hash(path.remote, request.local_ufrag);
         if self.is_repeated(now, hash) {
             newcomers.lock().stats.repeated += 1;
-            return;
+            return true;
         }
         let unknown = UnknownPeer {
             local_ufrag: request.local_ufrag,
@@ -68,20 +74,21 @@ impl Queued {
         };
         let Some(pwd) = (config.password)(&unknown) else {
             newcomers.lock().stats.ignored += 1;
-            return;
+            return false;
         };
-        let Some(place) = newcomers.place(config, path.remote.ip()) else { return };
+        let Some(place) = newcomers.place(config, path.remote.ip()) else { return false };
         if !request.is_authentic(&pwd) {
             drop(place);
             newcomers.lock().stats.bad_integrity += 1;
             tracing::debug!(remote = %path.remote, "first request with a wrong or missing MESSAGE-INTEGRITY");
-            return;
+            return false;
         }
         self.note(now, hash);
         let local = Credentials { ufrag: request.local_ufrag.to_owned(), pwd: pwd.into_owned() };
         let remote_ufrag = request.remote_ufrag.to_owned();
         let datagram = datagram.to_vec();
         newcomers.push(Request { path, local, remote_ufrag, datagram, at: now, place });
+        true
     }
 }
 

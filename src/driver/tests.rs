@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sinnet_peer::{Certificate, Config, IceConfig, Peer, SdpType};
 
-use super::{Driver, open_sockets};
+use super::{Driver, TcpListeners, open_sockets};
 use crate::config::EndpointConfig;
 use crate::shared::{EndpointShared, PeerShared, now};
 
@@ -48,8 +48,8 @@ async fn first_datagrams_are_known_by_every_username_fragment_of_a_restart_while
     let endpoint = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
     let sockets = open_sockets(&endpoint).unwrap();
     let bound = sockets[0].bound();
-    let shared = Arc::new(EndpointShared::new(endpoint, vec![bound]));
-    let mut driver = Driver::new(shared.clone(), sockets);
+    let shared = Arc::new(EndpointShared::new(endpoint, vec![bound], Vec::new()));
+    let mut driver = Driver::new(shared.clone(), sockets, TcpListeners::default());
     let mut peer = Peer::new(config.clone(), now(), [1; 32]);
     let offer = offer(&mut peer, &bound.to_string());
     peer.set_remote_description(now(), SdpType::Answer, &answer(&config, &offer, true)).unwrap();
@@ -89,8 +89,8 @@ async fn a_thousand_failed_attempts_leave_no_peer_route_or_timer() {
     let endpoint = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
     let sockets = open_sockets(&endpoint).unwrap();
     let bound = sockets[0].bound();
-    let shared = Arc::new(EndpointShared::new(endpoint, vec![bound]));
-    let mut driver = Driver::new(shared.clone(), sockets);
+    let shared = Arc::new(EndpointShared::new(endpoint, vec![bound], Vec::new()));
+    let mut driver = Driver::new(shared.clone(), sockets, TcpListeners::default());
 
     for i in 0..1000u32 {
         let mut seed = [0; 32];

@@ -102,6 +102,7 @@ pub async fn load(page: &Page) {
         include_str!("../page/sha256.js"),
         include_str!("../page/page.js"),
         include_str!("../page/converse.js"),
+        include_str!("../page/direct.js"),
     ];
     for script in scripts {
         page.run(script).await.unwrap_or_else(|e| panic!("the page's script: {e}"));

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sinnet::{
-    DataChannelOptions, Endpoint, EndpointConfig, IceCandidateError, IceServer, PeerConfig, PeerConnection,
-    PeerEvent,
+    DataChannelOptions, Endpoint, EndpointConfig, IceCandidateError, IceServer, IceTcp, PeerConfig,
+    PeerConnection, PeerEvent,
 };
 use sinnet_stun::{Builder, Class, Message, Method};
 use tokio::net::UdpSocket;
@@ -41,6 +41,7 @@ async fn endpoint(servers: &[String]) -> Endpoint {
     Endpoint::new(EndpointConfig {
         ice_servers: servers.iter().map(|uri| IceServer::stun(uri.parse().unwrap())).collect(),
         gather_timeout: Duration::from_millis(500),
+        ice_tcp: IceTcp::Off,
         ..EndpointConfig::bind("127.0.0.1:0".parse().unwrap())
     })
     .await

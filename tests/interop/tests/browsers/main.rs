@@ -1,8 +1,9 @@
 //! `sinnet connect` against Chromium and Firefox: either one offering, with `.local` candidates and with plain ones.
-//! And the page of `sinnet serve` in both.
+//! And the page of `sinnet serve` in both, and connections without signalling.
 
 mod channels;
 mod closing;
+mod direct;
 mod files;
 mod fingerprint;
 mod messages;
@@ -71,7 +72,30 @@ macro_rules! page {
     };
 }
 
+/// Connections without signalling, from one browser.
+macro_rules! direct {
+    ($kind:ident) => {
+        mod direct {
+            use sinnet_interop::browser::Kind;
+            use sinnet_interop::lab;
+
+            macro_rules! run {
+                ($test:ident) => {
+                    #[test]
+                    fn $test() {
+                        lab::run(async |lab| crate::direct::$test(lab, Kind::$kind).await);
+                    }
+                };
+            }
+
+            run!(it_connects_without_signalling_by_a_password_that_both_share);
+            run!(it_connects_without_signalling_by_a_password_within_the_ufrag);
+        }
+    };
+}
+
 mod chromium {
+    direct!(Chromium);
     mod mdns {
         page!(page, Chromium, Default);
         cell!(browser_answers, Chromium, Default, ThePeer);
@@ -84,6 +108,7 @@ mod chromium {
 }
 
 mod firefox {
+    direct!(Firefox);
     mod mdns {
         page!(page, Firefox, Default);
         cell!(browser_answers, Firefox, Default, ThePeer);
