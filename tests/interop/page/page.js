@@ -45,8 +45,8 @@ globalThis.sn = (() => {
   // ---- signalling -------------------------------------------------------------------------------------------
 
   /** Makes the connection and `open`s channels; the offerer then offers, the answerer waits for a line. */
-  async function start({ offer, open: list }) {
-    pc = new RTCPeerConnection({});
+  async function start({ offer, open: list, config = {} }) {
+    pc = new RTCPeerConnection(config);
     pc.onconnectionstatechange = () => { log(`connection ${pc.connectionState}`); changed(); };
     pc.oniceconnectionstatechange = () => { log(`ice ${pc.iceConnectionState}`); changed(); };
     pc.onsignalingstatechange = changed;

@@ -234,6 +234,9 @@ impl NatLab {
         let mut plans = Plans(Vec::new());
         let public = plans.add("p");
         plans.bridge(public, "net", &[SERVER, SECOND_SERVER]);
+        // What goes to private addresses is lost in silence, as in the real network: coturn takes a system that knows no way
+        // for an end of the allocation.
+        plans.0[public].links.push_str("route add default dev lo\n");
         let outside = (public, "net", SERVER);
         let mut sites = Vec::new();
         for (index, (nat, hosts)) in wanted.iter().copied().enumerate() {
@@ -307,6 +310,27 @@ impl Site {
     pub fn on_gateway(&self, text: &str) {
         let gateway = self.gateway.as_ref().expect("a gateway");
         gateway.shell(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    }
+
+    /// From now on the gateway translates what is new in this way; what it has translated stays as it is. Not for
+    /// [`Nat::Open`], [`Nat::Double`] and [`Nat::Public`], which are built otherwise.
+    ///
+    /// # Panics
+    ///
+    /// When there is no gateway.
+    pub fn become_like(&mut self, nat: Nat) {
+        let masquerade = nat.masquerade();
+        let forbidden =
+            if nat == Nat::NoUdp { "nft insert rule ip wall through meta l4proto udp drop" } else { "" };
+        self.on_gateway(&format!(
+            "nft flush chain ip translation leaving
+             nft add rule ip translation leaving oifname wan {masquerade}
+             nft flush chain ip wall through
+             nft add rule ip wall through ct status dnat accept
+             nft add rule ip wall through iifname wan ct state new drop
+             {forbidden}"
+        ));
+        self.nat = nat;
     }
 
     /// From now on the gateway loses so many of a thousand packets in each direction.

@@ -6,7 +6,7 @@ use sinnet::ConnectionState;
 use sinnet_interop::coturn::Coturn;
 use sinnet_interop::nat_lab::{NOBODY, Nat, NatLab, SERVER};
 
-use crate::end::{End, PATIENCE, Way, begin, now, transfer, within};
+use crate::end::{PATIENCE, Way, begin, now, settled, transfer, within};
 use crate::run;
 
 const STUN: &str = "stun:198.51.100.1";
@@ -16,17 +16,6 @@ async fn lab(sites: &[(Nat, usize)]) -> (NatLab, Coturn) {
     let lab = NatLab::new(sites).expect("a lab");
     let coturn = Coturn::start_in(&lab.public.place, SERVER.into(), &[]).await;
     (lab, coturn)
-}
-
-/// Waits until both ends are connected, and know by which path.
-async fn settled(ends: &mut [End; 2]) {
-    for end in &mut *ends {
-        let up = end.connected().await;
-        assert!(up.is_some(), "{}", end.describe());
-    }
-    for end in &*ends {
-        within("a path", end.selected()).await;
-    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Two of ours on two hosts, with their signalling passed on in the process.
+//! Connections on hosts of the lab, with their signalling passed on in the process: to one of ours or to a page.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ring::digest::{Context, SHA256};
+use serde_json::{Value, json};
 use sinnet::{
     ConnectionState, DataChannel, DataChannelOptions, Endpoint, EndpointConfig, IceCandidate,
     IceCandidateError, IceServer, PeerConfig, PeerConnection, PeerEvent, Politeness, Received,
     SessionDescription,
 };
 use sinnet_interop::nat_lab::{Host, SECOND_SERVER, SERVER};
+use sinnet_interop::tab::Tab;
 use tokio::sync::{mpsc, watch};
 
 /// How long anything may take on a machine under load.
@@ -26,12 +28,6 @@ pub(crate) fn now() -> Instant {
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let output = tokio::time::timeout(PATIENCE, future).await;
     output.unwrap_or_else(|_| panic!("{what}: not within a minute"))
-}
-
-/// What one side tells the other.
-enum Signal {
-    Description(SessionDescription),
-    Candidate(Option<IceCandidate>),
 }
 
 /// What has happened to a connection.
@@ -86,12 +82,56 @@ pub(crate) async fn begin(hosts: [&Host; 2], ways: [Way; 2]) -> [End; 2] {
     [a, b]
 }
 
-async fn end(
-    way: Way,
-    offers: bool,
-    to_other: mpsc::UnboundedSender<Signal>,
-    mut from_other: mpsc::UnboundedReceiver<Signal>,
-) -> End {
+/// One end on a host, and a page that has been started and waits for lines if it doesn't offer.
+pub(crate) async fn begin_with_page(tab: &mut Tab, host: &Host, way: Way, page_offers: bool) -> End {
+    let from_page = tab.take_lines().expect("taken once");
+    host.run(end(way, !page_offers, tab.input(), from_page)).await
+}
+
+/// Where lines for the other side go: those of `page.js`.
+type Lines = mpsc::UnboundedSender<Value>;
+
+fn description_line(description: &SessionDescription) -> Value {
+    json!({ "type": description.kind.to_string(), "sdp": description.sdp })
+}
+
+fn candidate_line(candidate: Option<IceCandidate>) -> Value {
+    match candidate {
+        None => json!({ "type": "end-of-candidates" }),
+        Some(candidate) => json!({
+            "type": "candidate",
+            "candidate": candidate.candidate,
+            "sdpMid": candidate.sdp_mid,
+            "sdpMLineIndex": candidate.sdp_m_line_index,
+        }),
+    }
+}
+
+/// Gives a line of the other side to the connection. One that has ended takes nothing.
+fn take(connection: &PeerConnection, line: &Value, politeness: Politeness, answers: &Lines) {
+    let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
+    let description = match line["type"].as_str() {
+        Some("offer") => SessionDescription::offer(text("sdp")),
+        Some("answer") => SessionDescription::answer(text("sdp")),
+        _ => {
+            let candidate = IceCandidate {
+                candidate: text("candidate"),
+                sdp_mid: line["sdpMid"].as_str().map(str::to_owned),
+                sdp_m_line_index: line["sdpMLineIndex"].as_u64().and_then(|index| index.try_into().ok()),
+            };
+            let _ = connection.add_ice_candidate(candidate);
+            return;
+        }
+    };
+    if let Ok(Received::AnswerDue) = connection.receive_description(description, politeness) {
+        let answer = connection.create_answer().expect("an answer");
+        // In this order: candidates come as soon as it is set, and must not overtake it.
+        let _ = answers.send(description_line(&answer));
+        connection.set_local_description(answer).expect("our own answer");
+    }
+}
+
+async fn end(way: Way, offers: bool, to_other: Lines, mut from_other: mpsc::UnboundedReceiver<Value>) -> End {
     let endpoint = Endpoint::new(way.endpoint).await.expect("an endpoint");
     let connection = endpoint.peer_connection(way.peer).expect("a connection");
     let options = DataChannelOptions { negotiated: Some(0), ..Default::default() };
@@ -104,20 +144,8 @@ async fn end(
         if !offers {
             tokio::time::sleep(way.offer_delay).await;
         }
-        while let Some(signal) = from_other.recv().await {
-            match signal {
-                Signal::Description(description) => {
-                    // A connection that has ended takes nothing.
-                    if let Ok(Received::AnswerDue) = signals.receive_description(description, politeness) {
-                        let answer = signals.create_answer().expect("an answer");
-                        let _ = answers.send(Signal::Description(answer.clone()));
-                        signals.set_local_description(answer).expect("our own answer");
-                    }
-                }
-                Signal::Candidate(candidate) => {
-                    let _ = signals.add_ice_candidate(candidate.unwrap_or_default());
-                }
-            }
+        while let Some(line) = from_other.recv().await {
+            take(&signals, &line, politeness, &answers);
         }
     });
     let (events, notes) = (connection.clone(), diary.clone());
@@ -128,12 +156,12 @@ async fn end(
                 PeerEvent::IceCandidate(candidate) => {
                     notes.gathered |= candidate.is_none();
                     notes.candidates.extend(candidate.iter().map(|candidate| candidate.candidate.clone()));
-                    let _ = to_other.send(Signal::Candidate(candidate));
+                    let _ = to_other.send(candidate_line(candidate));
                 }
                 // The channel alone is no reason for the answerer to offer, too.
                 PeerEvent::NegotiationNeeded if offers || events.local_description().is_some() => {
                     let offer = events.create_offer().expect("an offer");
-                    let _ = to_other.send(Signal::Description(offer.clone()));
+                    let _ = to_other.send(description_line(&offer));
                     events.set_local_description(offer).expect("our own offer");
                 }
                 PeerEvent::IceCandidateError(error) => notes.errors.push(error),
@@ -177,6 +205,13 @@ impl End {
         [path.local.ip(), path.remote.ip()].iter().any(is_server)
     }
 
+    /// The username fragment in force.
+    pub(crate) fn ufrag(&self) -> String {
+        let sdp = self.connection.local_description().expect("a description").sdp;
+        let line = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:"));
+        line.expect("a username fragment").to_owned()
+    }
+
     pub(crate) fn states(&self) -> Vec<ConnectionState> {
         self.diary().states.clone()
     }
@@ -206,6 +241,17 @@ impl End {
     }
 }
 
+/// Waits until both ends are connected, and know by which path.
+pub(crate) async fn settled(ends: &mut [End; 2]) {
+    for end in &mut *ends {
+        let up = end.connected().await;
+        assert!(up.is_some(), "{}", end.describe());
+    }
+    for end in &*ends {
+        within("a path", end.selected()).await;
+    }
+}
+
 fn is_server(ip: &IpAddr) -> bool {
     [IpAddr::V4(SERVER), IpAddr::V4(SECOND_SERVER)].contains(ip)
 }
@@ -215,8 +261,16 @@ const MESSAGE: usize = 16_000;
 
 /// Sends so many messages from one end to the other: all arrive, in order and whole.
 pub(crate) async fn transfer(from: &End, to: &End, messages: usize) {
-    let (sender, receiver) = (from.channel.clone(), to.channel.clone());
-    let sending = async move {
+    pass(&from.channel, &to.channel, messages).await;
+}
+
+/// Sends so many messages to a peer that sends them back: all return, in order and whole.
+pub(crate) async fn echo(end: &End, messages: usize) {
+    pass(&end.channel, &end.channel, messages).await;
+}
+
+async fn pass(sender: &DataChannel, receiver: &DataChannel, messages: usize) {
+    let sending = async {
         let mut hash = Context::new(&SHA256);
         let mut message = vec![0; MESSAGE];
         for _ in 0..messages {
@@ -226,7 +280,7 @@ pub(crate) async fn transfer(from: &End, to: &End, messages: usize) {
         }
         hash.finish()
     };
-    let receiving = async move {
+    let receiving = async {
         let mut hash = Context::new(&SHA256);
         for arrived in 0..messages {
             let message = tokio::time::timeout(PATIENCE, receiver.recv()).await;

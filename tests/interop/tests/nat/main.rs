@@ -6,8 +6,11 @@
 //! |---|---|
 //! | `SINNET_NAT_TABLE=write` | writes `table.txt` anew |
 
+mod browsers;
+mod change;
 mod direct;
 mod end;
+mod flow;
 mod table;
 
 /// A test on a runtime of two threads; the hosts have a thread each.
