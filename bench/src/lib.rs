@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod sctp;
+pub mod stack;
+pub mod svg;
 
 use std::time::Duration;
 
