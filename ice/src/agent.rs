@@ -82,6 +82,8 @@ pub struct Agent {
     pub(crate) next_reserve: Option<Instant>,
     /// The number of our last nomination.
     pub(crate) nominations: u32,
+    /// The peer is lite.
+    pub(crate) remote_lite: bool,
     /// The peer understands numbered nominations.
     pub(crate) renominates: bool,
     pub(crate) next_consent: Instant,
@@ -143,6 +145,7 @@ impl Agent {
             doubt: None,
             next_reserve: None,
             nominations: 0,
+            remote_lite: false,
             renominates: false,
             next_consent: now,
             first_valid_at: None,
@@ -205,7 +208,7 @@ impl Agent {
     /// others have the offerer control. Lets the peer's checks go first, until that time, and takes the role that the first
     /// one leaves. Only before the remote credentials are set.
     pub fn let_peer_begin(&mut self, until: Instant) {
-        if self.state == State::New {
+        if self.state == State::New && !self.config.lite {
             self.held_until = Some(until);
             self.adapts = true;
         }
@@ -220,10 +223,14 @@ impl Agent {
         }
     }
 
-    /// Says that the peer signalled `a=ice-lite`: it only answers, so we are controlling (RFC 8445 §6.1.1).
-    /// Only before the remote credentials are set.
+    /// Says that the peer signalled `a=ice-lite`: it only answers, so we are controlling (RFC 8445 §6.1.1), unless we are lite as
+    /// well. Only before the remote credentials are set.
     pub fn set_remote_lite(&mut self, lite: bool) {
-        if lite {
+        if self.state != State::New {
+            return;
+        }
+        self.remote_lite = lite;
+        if lite && !self.config.lite {
             self.set_role(Role::Controlling);
         }
     }
@@ -263,6 +270,10 @@ impl Agent {
         self.early.retain(|early| early.remote_ufrag == c.ufrag);
         self.remote = Some((c.clone(), IntegrityKey::short_term(&c.pwd)));
         self.credentials_at = Some(now);
+        self.settle_lite_role();
+        for remote in self.remotes.clone() {
+            self.pair_with_locals(&remote);
+        }
         self.set_state(State::Checking);
         self.follow_early(now);
         self.settle(now);
@@ -525,6 +536,7 @@ impl Agent {
         if self.is_over() {
             return;
         }
+        self.run_both_lite(now);
         self.run_doubt(now);
         self.run_reserve(now);
         self.consider_nomination(now);

@@ -144,17 +144,42 @@ pub(crate) fn type_preference(kind: CandidateKind, protocol: Protocol) -> u32 {
     }
 }
 
-/// The local preference of the `index`th host candidate: different for each, so that no two have one
-/// priority (RFC 8445 §5.1.2.2). IPv6 before IPv4 (RFC 8421 §4), then link-local, loopback last.
+/// Addresses among which local preferences are given out: of each class the first before the second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Class {
+    V6,
+    V4,
+    LinkLocal,
+    Loopback,
+}
+
+impl Class {
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        match ip {
+            ip if ip.is_loopback() => Self::Loopback,
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => Self::LinkLocal,
+            IpAddr::V4(v4) if v4.is_link_local() => Self::LinkLocal,
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// How the `index`th address of its class is preferred, 0 to 8191: different for each, so that no two candidates have one priority
+/// (RFC 8445 §5.1.2.2). IPv6 and IPv4 take turns, IPv6 first (RFC 8421 §4), then link-local, loopback last.
+fn rank(ip: IpAddr, index: usize) -> u16 {
+    let index = u16::try_from(index).unwrap_or(u16::MAX).min(999);
+    match Class::of(ip) {
+        Class::V6 => 8_000 - 2 * index,
+        Class::V4 => 7_999 - 2 * index,
+        Class::LinkLocal => 4_000 - index,
+        Class::Loopback => 2_000 - index,
+    }
+}
+
+/// The local preference of the `index`th candidate of its class over UDP.
 pub(crate) fn local_preference(ip: IpAddr, index: usize) -> u16 {
-    let class: u16 = match ip {
-        ip if ip.is_loopback() => 20_000,
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => 30_000,
-        IpAddr::V4(v4) if v4.is_link_local() => 30_000,
-        IpAddr::V4(_) => 50_000,
-        IpAddr::V6(_) => 60_000,
-    };
-    class.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(9_999))
+    (7 << 13) + rank(ip, index)
 }
 
 /// The same over TCP: 2^13 · direction-pref + other-pref, with 6 for active and 4 for passive (RFC 6544 §4.2).
@@ -164,8 +189,7 @@ pub(crate) fn tcp_local_preference(tcp_type: TcpType, ip: IpAddr, index: usize) 
         TcpType::Passive => 4,
         TcpType::SimultaneousOpen => 2,
     };
-    let other = local_preference(ip, 0) / 8;
-    (direction << 13) + other.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(999))
+    (direction << 13) + rank(ip, index)
 }
 
 /// The same of a relayed candidate. What the relay is reached over counts first: a datagram that is lost holds up those behind it on a stream.
@@ -175,8 +199,7 @@ pub(crate) fn relayed_local_preference(by: RelayProtocol, ip: IpAddr, index: usi
         RelayProtocol::Tcp => 2,
         RelayProtocol::Tls => 1,
     };
-    let other = local_preference(ip, 0) / 4;
-    (by << 14) + other.saturating_sub(u16::try_from(index).unwrap_or(u16::MAX).min(999))
+    (by << 13) + rank(ip, index)
 }
 
 /// An IPv4-mapped IPv6 address becomes IPv4, so that one destination has one form.
@@ -250,8 +273,11 @@ mod tests {
         let v6: IpAddr = "fd09::1".parse().unwrap();
         let lo: IpAddr = "127.0.0.1".parse().unwrap();
         let of = |ip, i| priority(126, local_preference(ip, i));
-        assert!(of(v6, 1) > of(v4, 0) && of(v4, 0) > of(v4, 1) && of(v4, 5) > of(lo, 2));
-        assert_eq!(of(v4, 0), (1 << 24) * 126 + (1 << 8) * 50_000 + 255);
+        let turns =
+            [of(v6, 0), of(v4, 0), of(v6, 1), of(v4, 1), of(v6, 2), of(v6, 3), of(v4, 900), of(lo, 0)];
+        assert!(turns.is_sorted_by(|a, b| a > b), "{turns:?}");
+        assert_eq!(of(v4, 0), (1 << 24) * 126 + (1 << 8) * 65_343 + 255);
+        assert_eq!(of(lo, usize::MAX), (1 << 24) * 126 + (1 << 8) * 58_345 + 255);
     }
 
     #[test]
@@ -281,6 +307,6 @@ mod tests {
             relay(RelayProtocol::Tls, v6, 0),
         ];
         assert!(order.is_sorted_by(|a, b| a > b), "{order:?}");
-        assert_eq!(tcp(Host, TcpType::Active, v4, 0) >> 8 & 0xffff, (6 << 13) + 6250);
+        assert_eq!(tcp(Host, TcpType::Active, v4, 0) >> 8 & 0xffff, (6 << 13) + 7999);
     }
 }

@@ -81,7 +81,7 @@ impl Budget {
 impl Agent {
     /// Starts what may be started now.
     pub(crate) fn start_checks(&mut self, now: Instant) {
-        if self.remote.is_none() || self.held_until.is_some_and(|until| now < until) {
+        if self.remote.is_none() || self.config.lite || self.held_until.is_some_and(|until| now < until) {
             return;
         }
         self.held_until = None;
@@ -111,7 +111,7 @@ impl Agent {
 
     /// When [`start_checks`](Self::start_checks) has something to do again.
     pub(crate) fn next_start(&self) -> Option<Instant> {
-        self.remote.as_ref()?;
+        self.remote.as_ref().filter(|_| !self.config.lite)?;
         if self.held_until.is_some() {
             return self.held_until;
         }
@@ -130,6 +130,9 @@ impl Agent {
 
     /// Makes a check and queues its first send.
     pub(crate) fn start_check(&mut self, now: Instant, path: Path, purpose: Purpose) -> bool {
+        if self.config.lite {
+            return false;
+        }
         self.adapts = false;
         let (role, tie_breaker) = (self.role, self.tie_breaker);
         let in_progress = |p: &&Pair| p.state == PairState::InProgress && p.path.protocol == Protocol::Udp;
@@ -394,7 +397,7 @@ impl Agent {
             return;
         }
         if check.role == self.role {
-            if self.stats.role_switches >= MAX_ROLE_SWITCHES {
+            if self.stats.role_switches >= MAX_ROLE_SWITCHES || self.remote_lite {
                 return self.check_failed(check, "role conflict without end");
             }
             self.tie_breaker = self.rng.random();

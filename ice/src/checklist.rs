@@ -74,6 +74,9 @@ impl Agent {
     /// Pairs one remote candidate with every local one (RFC 8838 §10). Over TCP we connect and the peer listens; where it is the other way
     /// round, there is no pair before the peer's check has come (RFC 6544 §6.2).
     pub(crate) fn pair_with_locals(&mut self, remote: &Remote) {
+        if !self.makes_pairs() {
+            return;
+        }
         let made: Vec<_> = self
             .locals
             .iter()

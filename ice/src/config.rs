@@ -38,6 +38,8 @@ pub struct Config {
     pub reserve: usize,
     /// Time between two checks of such a pair: 15 s (RFC 8445 §11, Tr), and 0.8 to 1.2 times that; under 1 s counts as 1 s.
     pub reserve_interval: Duration,
+    /// A lite agent (RFC 8445 §2.5), for servers with a public address: host candidates only, it answers checks and makes none. False.
+    pub lite: bool,
     /// Only relayed candidates: the agent takes no other of ours, shows no address in `raddr`, and answers nothing that comes
     /// another way. `iceTransportPolicy: "relay"` in browsers. False.
     pub relay_only: bool,
@@ -70,6 +72,7 @@ impl Default for Config {
             nomination_settle: Duration::from_millis(50),
             reserve: 3,
             reserve_interval: Duration::from_secs(15),
+            lite: false,
             relay_only: false,
             resolve_names: false,
             max_local_candidates: 32,

@@ -27,10 +27,8 @@ impl Agent {
     pub(crate) fn consent_due(&self) -> Option<Instant> {
         let answered = self.active().and_then(|path| self.pair(path))?.last_answered?;
         let disconnect = (self.state != State::Disconnected).then(|| answered + self.config.disconnect_after);
-        [Some(self.next_consent), Some(answered + self.config.consent_timeout), disconnect]
-            .into_iter()
-            .flatten()
-            .min()
+        let next = (!self.config.lite).then_some(self.next_consent);
+        [next, Some(answered + self.config.consent_timeout), disconnect].into_iter().flatten().min()
     }
 
     /// Sends the check that is due, notices silence, ends what has lost consent.
@@ -43,7 +41,7 @@ impl Agent {
                 {
                     self.set_state(State::Disconnected);
                 }
-                if now >= self.next_consent {
+                if now >= self.next_consent && !self.config.lite {
                     self.start_check(now, path, Purpose::Consent);
                     self.schedule_consent(now);
                 }
@@ -104,6 +102,8 @@ impl Agent {
         }
         let reason = if self.locals.is_empty() {
             FailReason::NoLocalCandidates
+        } else if self.config.lite && !self.remote_lite {
+            FailReason::NotNominated
         } else if !self.pairs.is_empty() {
             FailReason::AllChecksFailed { pairs: u32::try_from(self.pairs.len()).unwrap_or(u32::MAX) }
         } else if !self.remotes.is_empty() {

@@ -106,6 +106,8 @@ pub enum FailReason {
         /// How many pairs were tried.
         pairs: u32,
     },
+    /// We are lite, and the peer has nominated no pair.
+    NotNominated,
     /// The pair in use stopped answering consent checks (RFC 7675 §5.1).
     ConsentExpired {
         /// The path that carried the data.
@@ -129,6 +131,7 @@ impl fmt::Display for FailReason {
                     if *pairs == 1 { "pair" } else { "pairs" }
                 )
             }
+            Self::NotNominated => f.write_str("the peer's checks have nominated no candidate pair"),
             Self::ConsentExpired { path } => {
                 write!(f, "the peer at {} stopped answering consent checks", path.remote)
             }

@@ -11,7 +11,6 @@
 //! # Left out, and why
 //!
 //! - A second component and several checklists (RFC 8445 §6.1.2.1): data channels have one.
-//! - Acting as a lite agent (§2.5): a full agent serves everywhere; a lite *peer* is supported.
 //! - Simultaneous open over TCP (RFC 6544): nobody does it.
 //! - Resolving names: the owner is asked to ([`Agent::poll_name`]); without it the peer's checks reveal its address.
 #![forbid(unsafe_code)]
@@ -28,6 +27,7 @@ mod error;
 mod event;
 mod first_request;
 mod gather;
+mod lite;
 mod local;
 mod names;
 mod nominate;

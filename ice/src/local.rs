@@ -16,8 +16,8 @@ use tracing::debug;
 
 use crate::agent::{Agent, Out};
 use crate::candidate::{
-    Address, Candidate, CandidateKind, RelayProtocol, TcpType, Transport, is_sendable, local_preference,
-    normal, priority, relayed_local_preference, tcp_local_preference, type_preference,
+    Address, Candidate, CandidateKind, Class, RelayProtocol, TcpType, Transport, is_sendable,
+    local_preference, normal, priority, relayed_local_preference, tcp_local_preference, type_preference,
 };
 use crate::event::{Path, Protocol, State};
 use crate::pair::PairState;
@@ -36,7 +36,9 @@ pub(crate) struct Local {
     pub(crate) base: SocketAddr,
     pub(crate) priority: u32,
     pub(crate) foundation: u32,
-    /// Different for each base there is.
+    /// Among bases of one sort the local preference says which comes first.
+    sort: (Protocol, Option<TcpType>, Option<RelayProtocol>, Class),
+    /// Different for each base of its sort.
     index: usize,
 }
 
@@ -141,6 +143,7 @@ impl Agent {
         let (base, mapped) = (normal(base), normal(mapped));
         let index = self.local(Protocol::Udp, base)?.index;
         if self.is_over()
+            || self.config.lite
             || !is_sendable(mapped)
             || mapped.is_ipv4() != base.is_ipv4()
             || self.is_known(&Address::Ip(mapped), Protocol::Udp)
@@ -204,6 +207,9 @@ impl Agent {
             TcpType::Active => base.set_port(DISCARD),
             TcpType::Passive => {}
             TcpType::SimultaneousOpen => return None,
+        }
+        if tcp_type == TcpType::Active && self.config.lite {
+            return None;
         }
         let shown = match shown.map(normal) {
             None => base,
@@ -284,7 +290,10 @@ impl Agent {
 
     fn new_base_of(&self, kind: CandidateKind, protocol: Protocol, base: SocketAddr) -> Option<()> {
         let possible = !self.is_over()
-            && (kind == CandidateKind::Relayed || !self.config.relay_only)
+            && match kind {
+                CandidateKind::Relayed => !self.config.lite,
+                _ => !self.config.relay_only,
+            }
             && is_sendable(base)
             && self.locals.len() < self.config.max_local_candidates
             && self.local(protocol, base).is_none();
@@ -310,7 +319,10 @@ impl Agent {
         shown: Address,
         related: Option<SocketAddr>,
     ) -> Option<Candidate> {
-        let index = (0..).find(|index| self.locals.iter().all(|l| l.index != *index))?;
+        let class = Class::of(base.ip());
+        let alike = |l: &&Local| l.sort == (likeness.protocol, likeness.tcp_type, likeness.by, class);
+        let taken = |index| self.locals.iter().filter(alike).any(|l| l.index == index);
+        let index = (0..).find(|index| !taken(*index))?;
         let preference = match (likeness.by, likeness.tcp_type) {
             (Some(by), _) => relayed_local_preference(by, base.ip(), index),
             (_, Some(tcp_type)) => tcp_local_preference(tcp_type, base.ip(), index),
@@ -320,7 +332,8 @@ impl Agent {
         let priority = priority(type_preference(likeness.kind, protocol), preference);
         let candidate = self.own(now, base, likeness, priority, shown, related);
         let foundation = self.candidates.last().map_or(0, |own| own.foundation);
-        self.locals.push(Local { protocol, tcp_type, base, priority, foundation, index });
+        let sort = (protocol, tcp_type, likeness.by, class);
+        self.locals.push(Local { protocol, tcp_type, base, priority, foundation, sort, index });
         for remote in self.remotes.clone() {
             self.pair_with_locals(&remote);
         }

@@ -182,6 +182,10 @@ impl Agent {
 
     /// RFC 8445 §7.3.1.1. False if the peer is to change its role.
     fn resolve_roles(&mut self, message: &Message<'_>) -> bool {
+        if self.config.lite {
+            // A full peer controls (§6.1.1), whatever the tie-breakers.
+            return self.remote_lite || message.ice_controlled().is_none();
+        }
         let theirs = match self.role {
             Role::Controlling => message.ice_controlling(),
             Role::Controlled => message.ice_controlled(),
@@ -263,12 +267,15 @@ impl Agent {
                 return;
             }
         }
-        let controlled = self.role == Role::Controlled;
+        let (controlled, lite) = (self.role == Role::Controlled, self.config.lite);
         let Some(pair) = self.pair_mut(path) else { return };
         pair.last_request = pair.last_request.max(Some(early.at));
         if controlled && early.nomination > 0 {
             pair.nominate = true;
             pair.nomination = pair.nomination.max(early.nomination);
+        }
+        if lite {
+            return self.take_check_as_answer(now, path);
         }
         match pair.state {
             // An earlier nomination may have waited for the selected pair to go silent.

@@ -85,6 +85,9 @@ impl Agent {
         if self.doubt.is_some() || self.selected.is_none() || just_answered || self.pairs.len() < 2 {
             return;
         }
+        if self.config.lite {
+            return;
+        }
         debug!("the selected path is in doubt");
         self.doubt = Some(Doubt { since: now, again: now });
         self.retry_failed();
@@ -199,6 +202,10 @@ impl Agent {
     pub(crate) fn run_reserve(&mut self, now: Instant) {
         let Some(selected) = self.selected else { return };
         if self.doubt.is_some() || self.next_reserve.is_none_or(|at| now < at) {
+            return;
+        }
+        if self.config.lite {
+            self.next_reserve = None;
             return;
         }
         self.next_reserve = (self.pairs.len() > 1 && self.config.reserve > 0).then(|| {

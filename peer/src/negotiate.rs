@@ -242,7 +242,8 @@ impl Peer {
         if self.transport.is_none() {
             if self.negotiator.signaling_state() != SignalingState::HaveLocalOffer {
                 // RFC 8445 §6.1.1: the offerer controls, but a lite agent never does.
-                let role = if remote.ice_lite { Role::Controlling } else { Role::Controlled };
+                let controls = remote.ice_lite && !self.config.ice.lite;
+                let role = if controls { Role::Controlling } else { Role::Controlled };
                 self.ice.negotiated_mut().set_role(role);
             }
             self.ice.negotiated_mut().set_remote_lite(remote.ice_lite);
@@ -377,6 +378,7 @@ impl Peer {
                 digest: fingerprint.digest,
             }],
             sctp_port: SCTP_PORT,
+            ice_lite: self.config.ice.lite,
             max_message_size: self.config.largest_message() as u64,
             candidates: self.candidate_lines(),
             end_of_candidates: self.local_candidates_ended,

@@ -45,6 +45,7 @@
 //!     pwd: "a-password-comes-from-ice".to_owned(),
 //!     fingerprints: vec![Fingerprint { algorithm: "sha-256".to_owned(), digest: vec![7; 32] }],
 //!     sctp_port: 5000,
+//!     ice_lite: false,
 //!     max_message_size: 262_144,
 //!     candidates: vec![],
 //!     end_of_candidates: false,

@@ -19,6 +19,8 @@ pub struct LocalTransport {
     pub sctp_port: u16,
     /// Largest message that we take, in bytes; 0 and `u64::MAX` both say "any size" (RFC 8841 §6.1).
     pub max_message_size: u64,
+    /// Whether we are an ICE-lite agent (RFC 8839 §5.3).
+    pub ice_lite: bool,
     /// Candidates gathered so far, as `candidate:…` without `a=`; at most [`MAX_CANDIDATES`] of [`MAX_CANDIDATE`] bytes.
     pub candidates: Vec<String>,
     /// Whether no candidate will follow (RFC 8840 §4.2).
@@ -60,14 +62,15 @@ pub struct RemoteTransport {
 
 impl fmt::Debug for LocalTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ufrag, pwd: _, fingerprints, sctp_port, max_message_size, candidates, end_of_candidates } =
-            self;
+        let Self { ufrag, pwd: _, fingerprints, sctp_port, max_message_size, ice_lite, .. } = self;
+        let Self { candidates, end_of_candidates, .. } = self;
         f.debug_struct("LocalTransport")
             .field("ufrag", ufrag)
             .field("pwd", &"…")
             .field("fingerprints", fingerprints)
             .field("sctp_port", sctp_port)
             .field("max_message_size", max_message_size)
+            .field("ice_lite", ice_lite)
             .field("candidates", candidates)
             .field("end_of_candidates", end_of_candidates)
             .finish()

@@ -43,6 +43,9 @@ impl Local {
             // RFC 8843 §7.3: an answer's group has the accepted sections only, and ours is the only one accepted.
             attributes.push(Attribute::new("group", format!("BUNDLE {}", self.layout.mid())));
         }
+        if self.transport.ice_lite {
+            attributes.push(Attribute::flag("ice-lite"));
+        }
         let section = |(index, slot): (usize, &Slot)| {
             if index == self.layout.data { self.data_section(slot) } else { rejected(slot) }
         };

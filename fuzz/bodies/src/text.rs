@@ -53,6 +53,7 @@ fn local_transport() -> LocalTransport {
         pwd: "abcdefghijklmnopqrstuvwx".to_owned(),
         fingerprints: vec![Fingerprint { algorithm: "sha-256".to_owned(), digest: vec![7; 32] }],
         sctp_port: 5000,
+        ice_lite: false,
         max_message_size: 262_144,
         candidates: vec!["candidate:1 1 UDP 2122252543 10.0.0.1 4000 typ host".to_owned()],
         end_of_candidates: true,

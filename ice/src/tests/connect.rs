@@ -441,7 +441,7 @@ fn the_candidate_to_signal_says_where_the_socket_is() {
     let mut net = Net::new(ROLES);
     let c = net.host(0, "10.0.0.1:1000");
     assert_eq!(c.address, Address::Ip(addr("10.0.0.1:1000")));
-    assert_eq!(c.to_string(), "candidate:1 1 udp 2126729471 10.0.0.1 1000 typ host");
+    assert_eq!(c.to_string(), "candidate:1 1 udp 2130657279 10.0.0.1 1000 typ host");
     let now = net.now;
     let agent = &mut net.ends[0].agent;
     for base in

@@ -248,6 +248,7 @@ fn a_config_of_extremes_neither_panics_nor_spins() {
             let config = Config {
                 reserve: small as usize,
                 reserve_interval: extreme,
+                lite: false,
                 relay_only: false,
                 resolve_names: true,
                 ta: extreme,

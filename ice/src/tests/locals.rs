@@ -35,7 +35,7 @@ fn a_relayed_candidate_has_its_own_base_and_says_what_the_server_sees() {
     let udp = relay(&mut net, 0, "198.51.100.7:6000", RelayProtocol::Udp);
     assert_eq!(
         udp.to_string(),
-        "candidate:2 1 udp 15782911 198.51.100.7 6000 typ relay raddr 203.0.113.9 rport 4444"
+        "candidate:2 1 udp 8339455 198.51.100.7 6000 typ relay raddr 203.0.113.9 rport 4444"
     );
     let tcp = relay(&mut net, 0, "198.51.100.7:6001", RelayProtocol::Tcp);
     let tls = relay(&mut net, 0, "198.51.100.7:6002", RelayProtocol::Tls);
@@ -114,9 +114,9 @@ fn tcp_connects_from_the_active_side_to_the_passive_one() {
     for active in 0..2 {
         let mut net = Net::new(ROLES);
         let line = tcp(&mut net, active, "10.0.0.1:1234", TcpType::Active).to_string();
-        assert_eq!(line, "candidate:1 1 tcp 1524132607 10.0.0.1 9 typ host tcptype active");
+        assert_eq!(line, "candidate:1 1 tcp 1524580351 10.0.0.1 9 typ host tcptype active");
         let line = tcp(&mut net, 1 - active, "10.0.0.2:2000", TcpType::Passive).to_string();
-        assert_eq!(line, "candidate:1 1 tcp 1519938303 10.0.0.2 2000 typ host tcptype passive");
+        assert_eq!(line, "candidate:1 1 tcp 1520386047 10.0.0.2 2000 typ host tcptype passive");
         exchange(&mut net);
         assert_eq!(net.ends[1 - active].agent.stats().pairs, 0, "the passive side waits (RFC 6544 §6.2)");
         net.run_until(State::Completed);
@@ -247,7 +247,7 @@ fn a_hidden_host_is_a_name_and_no_raddr_gives_it_away() {
     let agent = &mut net.ends[0].agent;
     let shown = Address::Name { host: name.into(), port: 0 };
     let line = agent.add_local_host_as(now, base, shown.clone()).unwrap().to_string();
-    assert_eq!(line, format!("candidate:1 1 udp 2126729471 {name} 1000 typ host"));
+    assert_eq!(line, format!("candidate:1 1 udp 2130657279 {name} 1000 typ host"));
     assert_eq!(agent.add_local_host_as(now, base, shown), None, "known");
     let server = addr("198.51.100.7:3478").ip();
     let reflexive = agent.add_server_reflexive(now, base, addr("203.0.113.9:1"), server).unwrap();
@@ -271,7 +271,7 @@ fn a_mapped_host_is_signalled_with_the_outer_address_and_checked_from_the_inner_
     let base = addr("10.0.0.1:1000");
     let outer = |n: u16| Address::Ip(addr(&format!("203.0.113.9:{n}")));
     let line = agent.add_local_host_as(now, base, outer(1000)).unwrap();
-    assert_eq!(line.to_string(), "candidate:1 1 udp 2126729471 203.0.113.9 1000 typ host");
+    assert_eq!(line.to_string(), "candidate:1 1 udp 2130657279 203.0.113.9 1000 typ host");
     let b = net.host(1, "198.51.100.2:2000");
     net.tell(0, &b);
     let agent = &mut net.ends[0].agent;
@@ -312,7 +312,7 @@ fn a_base_may_come_and_go_a_thousand_times() {
         let now = net.now;
         let base = addr(&format!("10.7.{}.{}:7", n / 250, n % 250 + 1));
         let candidate = net.ends[0].agent.add_local_host(now, base).unwrap();
-        assert_eq!(candidate.priority & 0xffff_ff00, 126 << 24 | 49_999 << 8, "its place is free again");
+        assert_eq!(candidate.priority & 0xffff_ff00, 126 << 24 | 65_341 << 8, "its place is free again");
         net.run(ms(3));
         let now = net.now;
         net.ends[0].agent.remove_local(now, Protocol::Udp, base);

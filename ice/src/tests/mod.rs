@@ -5,6 +5,7 @@ mod consent;
 mod failure;
 pub(crate) mod harness;
 mod hostile;
+mod lite;
 mod locals;
 mod nat;
 mod stats;

@@ -52,7 +52,7 @@ fn a_check_has_what_the_rfc_asks_for() {
     let m = Message::parse(bytes).unwrap();
     assert_eq!((m.class(), m.method()), (Class::Request, Method::BINDING));
     assert_eq!(m.username(), Some(format!("{}:{}", remote.ufrag, local.ufrag).as_str()));
-    assert_eq!(m.priority(), Some(110 << 24 | 50_000 << 8 | 255));
+    assert_eq!(m.priority(), Some(110 << 24 | 65_343 << 8 | 255));
     assert!(m.ice_controlling().is_some() && m.ice_controlled().is_none() && !m.use_candidate());
     assert!(m.verify_integrity(&IntegrityKey::short_term(&remote.pwd)).is_valid());
     assert!(m.verify_fingerprint().is_valid());
