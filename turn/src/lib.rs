@@ -27,7 +27,7 @@ mod uri;
 pub use attributes::AddressFamily;
 pub use channel::is_channel_data;
 pub use client::{
-    Client, ClientConfig, ClientStats, Credentials, Error, Event, Families, MAX_OVERHEAD, MAX_REQUEST,
+    Batch, Client, ClientConfig, ClientStats, Credentials, Error, Event, Families, MAX_OVERHEAD, MAX_REQUEST,
     PeerError, Reason, Received, SendError, Step, Transport,
 };
 pub use ephemeral::ephemeral_credentials;

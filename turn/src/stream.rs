@@ -43,6 +43,14 @@ impl StreamDecoder {
     /// # Errors
     /// [`NotTurn`], from then on always.
     pub fn poll(&mut self) -> Result<Option<&[u8]>, NotTurn> {
+        Ok(self.poll_mut()?.map(|unit| &*unit))
+    }
+
+    /// As [`poll`](Self::poll), for who goes on with the data in place.
+    ///
+    /// # Errors
+    /// [`NotTurn`], from then on always.
+    pub fn poll_mut(&mut self) -> Result<Option<&mut [u8]>, NotTurn> {
         let rest = self.buffer.get(self.start..).unwrap_or_default();
         let Some([first, _, l0, l1]) = rest.first_chunk::<4>() else {
             return match rest.first() {
@@ -67,7 +75,7 @@ impl StreamDecoder {
         }
         let from = self.start;
         self.start += unit;
-        Ok(self.buffer.get(from..self.start))
+        Ok(self.buffer.get_mut(from..self.start))
     }
 
     /// Bytes that wait for the rest of their unit.

@@ -62,7 +62,7 @@ pub struct ClientConfig {
     pub max_redirects: u8,
     /// Permissions at most. 128 by default.
     pub max_permissions: usize,
-    /// Channels at most, ever: numbers aren't used twice, so 4096 is the most there can be. 256 by default.
+    /// Channels at most, with those whose numbers can't be used again yet; there are 4096 numbers. 256 by default.
     pub max_channels: usize,
 }
 

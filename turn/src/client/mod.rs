@@ -16,6 +16,7 @@ mod response;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,19 @@ pub struct Received<'d> {
     pub peer: SocketAddr,
     /// Where it lies in the datagram that was given.
     pub data: &'d [u8],
+}
+
+/// What [`Client::send_batch`] has written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// Bytes of data taken.
+    pub taken: usize,
+    /// Bytes written.
+    pub written: usize,
+    /// Bytes of each message but the last, which may be shorter.
+    pub segment_size: usize,
+    /// On a channel, with four bytes of overhead each.
+    pub on_channel: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,9 +215,10 @@ impl Client {
         let peer = normal(peer);
         self.check_peer(peer)?;
         match self.peers.channel_mut(peer) {
-            Some(channel) if channel.progress == Progress::Refused => channel.progress = Progress::Wanted,
+            Some(channel) if channel.progress.may_be_asked_for_again() => channel.progress = Progress::Wanted,
             Some(_) => {}
             None => {
+                self.peers.forget_released(now);
                 let free = self.peers.channels.len() < self.config.max_channels;
                 let number = self.peers.next_number().filter(|_| free).ok_or(PeerError::TooMany)?;
                 self.peers.channels.push(Channel { number, peer, progress: Progress::Wanted });
@@ -211,6 +226,16 @@ impl Client {
         }
         self.settle(now);
         Ok(())
+    }
+
+    /// Lets a channel end by itself, within ten minutes. Its number isn't used for five minutes more (RFC 8656 §12), and what
+    /// comes on it until then is still that peer's.
+    pub fn release_channel(&mut self, now: Instant, peer: SocketAddr) {
+        let peer = normal(peer);
+        if let Some(channel) = self.peers.channel_mut(peer) {
+            channel.progress = channel.progress.released(now);
+        }
+        self.settle(now);
     }
 
     fn check_peer(&self, peer: SocketAddr) -> Result<(), PeerError> {
@@ -261,6 +286,64 @@ impl Client {
         self.stats.messages_sent += 1;
         self.stats.bytes_sent += data.len() as u64;
         Ok(len)
+    }
+
+    /// Writes what carries several datagrams to a peer, one behind the other, as many as fit into `out`: those in `data`, each
+    /// of `size` bytes but for the last, which may be shorter. On datagrams all messages but the last have one size then,
+    /// which is what UDP_SEGMENT wants.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); nothing is to be sent then.
+    pub fn send_batch(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        data: &[u8],
+        size: usize,
+        out: &mut [u8],
+    ) -> Result<Batch, SendError> {
+        let number = match self.state {
+            State::Ready => self.peers.active_channel(now, normal(peer)),
+            _ => None,
+        };
+        let mut batch = Batch { taken: 0, written: 0, segment_size: 0, on_channel: number.is_some() };
+        for datagram in data.chunks(size.max(1)) {
+            let room = out.get_mut(batch.written..).unwrap_or_default();
+            let written = match number {
+                Some(number) => {
+                    let len = channel::write(room, number, datagram, self.transport == Transport::Stream);
+                    if len.is_some() {
+                        self.stats.messages_sent += 1;
+                        self.stats.bytes_sent += datagram.len() as u64;
+                    }
+                    len.ok_or(SendError::TooLarge)
+                }
+                None => self.send(now, peer, datagram, room),
+            };
+            match written {
+                Ok(len) => {
+                    batch.segment_size = batch.segment_size.max(len);
+                    batch.taken += datagram.len();
+                    batch.written += len;
+                }
+                Err(SendError::TooLarge) if batch.taken > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// As [`handle_input`](Self::handle_input), for who goes on with the data in place: who sent it, and where it lies in
+    /// `datagram`.
+    pub fn handle_input_in_place(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<(SocketAddr, Range<usize>)> {
+        let received = self.handle_input(now, from, datagram)?;
+        let start = received.data.as_ptr().addr().checked_sub(datagram.as_ptr().addr())?;
+        Some((received.peer, start..start.checked_add(received.data.len())?))
     }
 
     /// Takes a datagram that came from `from`, or a unit of the stream from the server. Data of peers is returned where
@@ -530,7 +613,9 @@ impl Client {
                 }
             }
             Kind::Channel(_, peer) => {
-                if let Some(channel) = self.peers.channel_mut(peer) {
+                if let Some(channel) = self.peers.channel_mut(peer)
+                    && !channel.progress.is_released()
+                {
                     channel.progress = Progress::Refused;
                     self.emit(Event::ChannelNotBound { peer, error });
                 }

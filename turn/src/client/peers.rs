@@ -9,6 +9,8 @@ use crate::channel;
 pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 /// RFC 8656 §12.
 pub(crate) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+/// RFC 8656 §12: five minutes after the end of a channel its number may be another's.
+pub(crate) const NUMBER_UNUSED: Duration = Duration::from_secs(300);
 /// A minute before the permission ends, as a request may take 39.5 s. Channels are bound again as often, since that
 /// keeps their permission too.
 pub(crate) const REFRESH_AFTER: Duration = Duration::from_secs(240);
@@ -26,6 +28,8 @@ pub(crate) enum Progress {
     Refreshing { until: Instant },
     /// Refused. Only channels stay in this state, for their number's sake.
     Refused,
+    /// Not wanted any more. Only channels, until their number is free.
+    Released { free_at: Instant },
 }
 
 impl Progress {
@@ -39,7 +43,32 @@ impl Progress {
 
     /// Whether data may come: the server may have taken the request before we know (RFC 8656 §12).
     pub(crate) fn may_receive(self, now: Instant) -> bool {
-        self == Self::Requested || self.is_active(now)
+        let on_its_way_out = matches!(self, Self::Released { free_at } if now < free_at);
+        self == Self::Requested || on_its_way_out || self.is_active(now)
+    }
+
+    /// What becomes of a channel that nobody wants any more.
+    pub(crate) fn released(self, now: Instant) -> Self {
+        let free_after = |until: Instant| Self::Released { free_at: until + NUMBER_UNUSED };
+        match self {
+            // Nobody else knows of it.
+            Self::Wanted | Self::Refused => Self::Released { free_at: now },
+            Self::Requested => free_after(now + CHANNEL_LIFETIME),
+            // What is under way may make it last from now.
+            Self::Refreshing { until } => free_after(until.max(now + CHANNEL_LIFETIME)),
+            Self::Active { until, .. } => free_after(until),
+            Self::Released { .. } => self,
+        }
+    }
+
+    /// Whether nobody wants it any more.
+    pub(crate) fn is_released(self) -> bool {
+        matches!(self, Self::Released { .. })
+    }
+
+    /// Whether asking again does anything.
+    pub(crate) fn may_be_asked_for_again(self) -> bool {
+        matches!(self, Self::Refused | Self::Released { .. })
     }
 
     /// What a request makes of it.
@@ -69,7 +98,7 @@ pub(crate) struct Permission {
     pub(crate) alone: bool,
 }
 
-/// A channel. Its number is its peer's for as long as there is an allocation: RFC 8656 §12 wants five minutes between.
+/// A channel. Its number stays its peer's for five minutes after it has ended (RFC 8656 §12).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Channel {
     pub(crate) number: u16,
@@ -115,10 +144,18 @@ impl Peers {
         self.channels.iter().find(|c| c.number == number && c.progress.may_receive(now)).map(|c| c.peer)
     }
 
-    /// The number for a new channel.
+    /// The number for a new channel: the next, or when all have been used one that is free again.
     pub(crate) fn next_number(&self) -> Option<u16> {
         let next = self.channels.iter().map(|c| c.number).max().map_or(channel::FIRST, |last| last + 1);
-        (next <= channel::LAST).then_some(next)
+        if next <= channel::LAST {
+            return Some(next);
+        }
+        (channel::FIRST..=channel::LAST).find(|number| self.channels.iter().all(|c| c.number != *number))
+    }
+
+    /// Channels whose numbers may be others' now are gone.
+    pub(crate) fn forget_released(&mut self, now: Instant) {
+        self.channels.retain(|c| !matches!(c.progress, Progress::Released { free_at } if free_at <= now));
     }
 
     /// When something is to be asked for again.

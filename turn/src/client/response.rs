@@ -121,7 +121,9 @@ impl Client {
                 }
             }
             Kind::Channel(_, peer) => {
-                let Some(channel) = self.peers.channel_mut(peer) else { return };
+                let Some(channel) = self.peers.channel_mut(peer).filter(|c| !c.progress.is_released()) else {
+                    return;
+                };
                 let first = channel.progress == Progress::Requested;
                 channel.progress = granted(CHANNEL_LIFETIME);
                 if first {
