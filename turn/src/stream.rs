@@ -1,6 +1,8 @@
 //! What cuts a byte stream into messages (RFC 8489 §6.2.2, RFC 8656 §12.5): TCP and TLS carry STUN messages and padded
 //! ChannelData one after the other, each saying its length in its second two bytes.
 
+use std::ops::Range;
+
 use crate::channel;
 
 /// The longest unit on a stream: a STUN message whose length field is full. A decoder holds no more than this and what
@@ -43,14 +45,15 @@ impl StreamDecoder {
     /// # Errors
     /// [`NotTurn`], from then on always.
     pub fn poll(&mut self) -> Result<Option<&[u8]>, NotTurn> {
-        Ok(self.poll_mut()?.map(|unit| &*unit))
+        Ok(self.poll_range()?.and_then(|unit| self.buffer.get(unit)))
     }
 
-    /// As [`poll`](Self::poll), for who goes on with the data in place.
+    /// As [`poll`](Self::poll), for who goes on with several units in place: where the next one lies in
+    /// [`bytes_mut`](Self::bytes_mut), until the next [`push`](Self::push).
     ///
     /// # Errors
     /// [`NotTurn`], from then on always.
-    pub fn poll_mut(&mut self) -> Result<Option<&mut [u8]>, NotTurn> {
+    pub fn poll_range(&mut self) -> Result<Option<Range<usize>>, NotTurn> {
         let rest = self.buffer.get(self.start..).unwrap_or_default();
         let Some([first, _, l0, l1]) = rest.first_chunk::<4>() else {
             return match rest.first() {
@@ -75,7 +78,12 @@ impl StreamDecoder {
         }
         let from = self.start;
         self.start += unit;
-        Ok(self.buffer.get_mut(from..self.start))
+        Ok(Some(from..self.start))
+    }
+
+    /// What has been pushed last and what was left of it before.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
     }
 
     /// Bytes that wait for the rest of their unit.

@@ -64,10 +64,14 @@ fn data_is_found_in_place_in_datagrams_and_on_streams() {
     assert_eq!(client.handle_input_in_place(now, server, b"other"), None);
     let mut decoder = StreamDecoder::new();
     decoder.push(&on_channel);
-    let unit = decoder.poll_mut().unwrap().unwrap();
-    unit[4] = b'j';
-    assert_eq!(&unit[4..9], b"jello");
+    decoder.push(&on_channel);
+    let units = [decoder.poll_range().unwrap().unwrap(), decoder.poll_range().unwrap().unwrap()];
     assert_eq!(decoder.poll(), Ok(None));
+    for unit in units {
+        let unit = &mut decoder.bytes_mut()[unit];
+        unit[4] = b'j';
+        assert_eq!(&unit[4..9], b"jello");
+    }
 }
 
 #[test]
