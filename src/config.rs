@@ -7,7 +7,7 @@ use sinnet_peer::{Certificate, Congestion, KeyLog};
 
 use crate::driver::GATHER_TIMEOUT;
 use crate::gather::{ExternalAddress, HostFilter};
-use crate::ice_server::IceServer;
+use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::incoming::IncomingConfig;
 use crate::mdns::Mdns;
 
@@ -38,8 +38,11 @@ pub struct EndpointConfig {
     pub socket_buffer: usize,
     /// Servers for candidates beyond our own addresses; none by default. Those of `stun:` and `turn:` URLs with UDP are asked
     /// how they see us, for server-reflexive candidates (RFC 8445 §5.1.1.2). What they say is shared by all connections, and
-    /// asked again while there are any.
+    /// asked again while there are any. Those of `turn:` and `turns:` URLs relay (RFC 8656), reached over UDP, TCP or TLS: one
+    /// allocation on each serves all connections, from when the first one gathers until the last one has ended.
     pub ice_servers: Vec<IceServer>,
+    /// How TLS to `turns:` servers is made; by default with the certificate authorities that the system trusts.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// How long names may take to be resolved, and after that servers to answer: 5 s by default each. Gathering ends after
     /// the two at the latest.
     pub gather_timeout: Duration,
@@ -65,6 +68,7 @@ impl Default for EndpointConfig {
             watch_network: true,
             socket_buffer: 8 * 1024 * 1024,
             ice_servers: Vec::new(),
+            tls: None,
             gather_timeout: GATHER_TIMEOUT,
             ice_tcp: IceTcp::default(),
             incoming: None,
@@ -137,6 +141,8 @@ pub struct PeerConfig {
     /// How we find out how much the path can take when we send. CUBIC by default; [`Congestion::Bbr`] where packets
     /// get lost though the path is not full.
     pub congestion: Congestion,
+    /// Which ways it may take. All by default.
+    pub ice_transport_policy: IceTransportPolicy,
     /// How long the peer may take to show an address that answers before ICE fails (RFC 8863).
     pub ice_patience: Option<Duration>,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
@@ -156,6 +162,7 @@ impl Default for PeerConfig {
             mtu: 1200,
             max_mtu: 1452,
             congestion: Congestion::default(),
+            ice_transport_policy: IceTransportPolicy::All,
             ice_patience: None,
             key_log: None,
         }
@@ -174,6 +181,7 @@ impl std::fmt::Debug for PeerConfig {
             .field("mtu", &self.mtu)
             .field("max_mtu", &self.max_mtu)
             .field("congestion", &self.congestion)
+            .field("ice_transport_policy", &self.ice_transport_policy)
             .field("key_log", &self.key_log.is_some())
             .finish_non_exhaustive()
     }

@@ -11,7 +11,7 @@ use crate::config::{EndpointConfig, PeerConfig};
 use crate::driver::{self, IceTcpStats};
 use crate::error::Error;
 use crate::gather::{host_addresses, tcp_bases};
-use crate::ice_server::IceServer;
+use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::incoming::Place;
 use crate::mdns::{self, Mdns};
 use crate::peer_connection::PeerConnection;
@@ -69,12 +69,14 @@ impl Endpoint {
 
     /// A new connection over this endpoint's sockets.
     pub fn peer_connection(&self, config: PeerConfig) -> Result<PeerConnection, Error> {
-        self.add(self.core(config)?, None)
+        let policy = config.ice_transport_policy;
+        self.add(self.core(config)?, None, policy)
     }
 
     /// A new connection without SDP, for peers that know what an offer and its answer would have agreed on. Its candidates are the
     /// endpoint's own addresses; those of the peer that `agreement` hasn't can be added by
-    /// [`PeerConnection::add_ice_candidate`]. See [`Agreement`] for what is different on it.
+    /// [`PeerConnection::add_ice_candidate`]. There are no relays on it, so with
+    /// [`IceTransportPolicy::Relay`] it leads nowhere. See [`Agreement`] for what is different on it.
     ///
     /// # Errors
     /// [`Error::Agreement`] when the agreement can't be used. A ufrag of ours that another connection of the endpoint has ends
@@ -84,6 +86,7 @@ impl Endpoint {
         config: PeerConfig,
         agreement: Agreement,
     ) -> Result<PeerConnection, Error> {
+        let policy = config.ice_transport_policy;
         let mut peer = self.core(config)?;
         let now = now();
         peer.agree(now, agreement)?;
@@ -95,7 +98,7 @@ impl Endpoint {
             peer.add_local_tcp(now, base, tcp_type);
         }
         peer.end_of_local_candidates(now);
-        self.add(peer, None)
+        self.add(peer, None, policy)
     }
 
     /// A connection's core as configured, with which nothing has been negotiated.
@@ -112,6 +115,7 @@ impl Endpoint {
             mtu,
             max_mtu,
             congestion,
+            ice_transport_policy: _,
             ice_patience,
             key_log,
         } = config;
@@ -142,8 +146,13 @@ impl Endpoint {
     }
 
     /// Gives a connection to the driver.
-    pub(crate) fn add(&self, peer: Peer, place: Option<Place>) -> Result<PeerConnection, Error> {
-        let shared = Arc::new(PeerShared::new(self.0.shared.clone(), peer));
+    pub(crate) fn add(
+        &self,
+        peer: Peer,
+        place: Option<Place>,
+        policy: IceTransportPolicy,
+    ) -> Result<PeerConnection, Error> {
+        let shared = Arc::new(PeerShared::new(self.0.shared.clone(), peer, policy));
         shared.lock().place = place;
         {
             let mut commands = self.0.shared.commands();

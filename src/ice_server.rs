@@ -7,6 +7,18 @@ use crate::error::Error;
 /// Longest user name of a TURN server, bytes (RFC 8489 §14.3).
 const MAX_USERNAME: usize = 508;
 
+/// Which ways a connection may take: W3C's `RTCIceTransportPolicy`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum IceTransportPolicy {
+    /// Any.
+    #[default]
+    All,
+    /// Only through TURN servers: no address of ours is signalled, in candidates or in what stands beside them, and nothing
+    /// leaves for the peer but from a relay. The servers see our address, of course. A relay on this very machine has one of
+    /// ours.
+    Relay,
+}
+
 /// STUN and TURN servers with one pair of credentials: W3C's `RTCIceServer`. `Debug` doesn't show the credential.
 ///
 /// ```

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::config::PeerConfig;
 use crate::endpoint::{Endpoint, EndpointHandle};
 use crate::error::Error;
+use crate::ice_server::IceTransportPolicy;
 use crate::peer_connection::PeerConnection;
 use crate::shared::now;
 
@@ -169,7 +170,7 @@ impl Incoming {
         if !peer.handle_datagram(now, path, &mut datagram) {
             return Err(Error::OtherPeer);
         }
-        endpoint.add(peer, Some(place))
+        endpoint.add(peer, Some(place), IceTransportPolicy::All)
     }
 
     /// Leaves it alone; the same as dropping it.

@@ -44,8 +44,7 @@
 //!
 //! # What is not here
 //!
-//! TURN servers are not asked for relays yet: host candidates, what STUN servers see of us
-//! ([`EndpointConfig::ice_servers`]) and what the peer sees are what there is. No audio or video; their m-lines are refused.
+//! No audio or video; their m-lines are refused.
 #![forbid(unsafe_code)]
 
 mod byte_stream;
@@ -81,7 +80,7 @@ pub use endpoint::Endpoint;
 pub use error::{Error, ReadError, SendError, TrySendError, WriteError};
 pub use gather::{ExternalAddress, ExternalAddressError, HostFilter, IpNetwork, IpNetworkError};
 pub use halves::{DataReceiver, DataSender};
-pub use ice_server::IceServer;
+pub use ice_server::{IceServer, IceTransportPolicy};
 pub use incoming::{Incoming, IncomingConfig, IncomingStats, UnknownPeer};
 pub use mdns::Mdns;
 pub use message_reader::MessageReader;
@@ -99,6 +98,8 @@ pub use sinnet_peer::{
 pub use sinnet_turn::{ServerUri, UriError};
 pub use turn_server::{TurnServer, TurnServerConfig};
 
+/// For [`EndpointConfig::tls`].
+pub use rustls;
 /// TURN's cores, of which [`TurnServer`] drives one.
 pub use sinnet_turn as turn;
 

@@ -115,7 +115,10 @@ impl PeerConnection {
         let shared = &self.0.shared;
         let now = now();
         // System calls, so not under the lock.
-        let addrs = host_addresses(&shared.endpoint.config, &shared.endpoint.bound);
+        let addrs = match shared.relay_only {
+            true => Vec::new(),
+            false => host_addresses(&shared.endpoint.config, &shared.endpoint.bound),
+        };
         let hosts = offers(&shared.endpoint, &addrs);
         {
             let mut core = shared.lock();

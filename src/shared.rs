@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use crate::config::EndpointConfig;
 use crate::description::{IceCandidate, IceCandidateError};
-use crate::driver::{IceTcpStats, Resolved, Wanted};
+use crate::driver::{Connected, IceTcpStats, Resolved, Wanted};
+use crate::ice_server::IceTransportPolicy;
 use crate::incoming::{Newcomers, Place};
 use crate::mdns::MdnsShared;
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
@@ -78,6 +79,8 @@ pub(crate) struct Commands {
     pub(crate) resolved: Option<Vec<Resolved>>,
     /// The machine's addresses, when they have changed.
     pub(crate) network: Option<NetworkChange>,
+    /// Connections to TURN servers that were made, or not.
+    pub(crate) connected: Vec<Connected>,
     /// Close all connections, then end.
     pub(crate) close: bool,
     /// No handle is left: end when the last connection has ended.
@@ -135,6 +138,8 @@ impl EndpointShared {
 /// One connection, as its handles and the driver see it.
 pub(crate) struct PeerShared {
     pub(crate) endpoint: Arc<EndpointShared>,
+    /// Nothing may leave but through relays.
+    pub(crate) relay_only: bool,
     core: Mutex<PeerCore>,
     touched: AtomicBool,
     /// The driver's name for it.
@@ -194,9 +199,10 @@ impl PeerCore {
 }
 
 impl PeerShared {
-    pub(crate) fn new(endpoint: Arc<EndpointShared>, peer: Peer) -> Self {
+    pub(crate) fn new(endpoint: Arc<EndpointShared>, peer: Peer, policy: IceTransportPolicy) -> Self {
         Self {
             endpoint,
+            relay_only: policy == IceTransportPolicy::Relay,
             core: Mutex::new(PeerCore {
                 peer,
                 queue: VecDeque::new(),

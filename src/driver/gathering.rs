@@ -19,7 +19,12 @@ use crate::shared::{EndpointShared, PeerCore, PeerShared, Queued};
 use crate::watch::NetworkChange;
 
 /// The addresses of one server, or why there are none.
-pub(crate) type Resolved = (ServerUri, Result<Vec<SocketAddr>, String>);
+pub(crate) struct Resolved {
+    /// Its place in the configuration.
+    pub(super) server: usize,
+    pub(super) url: ServerUri,
+    pub(super) addresses: Result<Vec<SocketAddr>, String>,
+}
 
 /// Addresses of one server that are asked.
 const ADDRESSES_PER_SERVER: usize = 4;
@@ -43,6 +48,8 @@ pub(super) struct Gathering {
     errors: Vec<(Option<Path>, IceCandidateError)>,
     /// When a name was not resolved.
     unresolved: Option<Instant>,
+    /// TURN servers have not answered yet.
+    relays_pending: bool,
 }
 
 /// After so long names that were not resolved are looked up again, for the next connection.
@@ -60,23 +67,24 @@ enum Servers {
 fn resolve(shared: Arc<EndpointShared>) {
     tokio::spawn(async move {
         let timeout = shared.config.gather_timeout;
-        let urls = shared.config.ice_servers.iter().flat_map(|server| &server.urls);
-        let lookups = urls.cloned().map(|uri| async move {
-            let host = match &uri.host {
+        let servers = shared.config.ice_servers.iter().enumerate();
+        let urls = servers.flat_map(|(at, server)| server.urls.iter().map(move |url| (at, url.clone())));
+        let lookups = urls.map(|(server, url)| async move {
+            let host = match &url.host {
                 Host::Ip(ip) => ip.to_string(),
                 Host::Name(name) => name.clone(),
             };
-            if uri.transport_or_default() != UriTransport::Udp {
-                return (uri, Err("servers are asked over UDP only".to_owned()));
+            if let Err(error) = check(&url) {
+                return Resolved { server, url, addresses: Err(error.to_owned()) };
             }
-            let port = uri.port_or_default();
+            let port = url.port_or_default();
             let found = tokio::time::timeout(timeout, lookup_host((host, port))).await;
-            let addrs = match found {
+            let addresses = match found {
                 Ok(Ok(addrs)) => Ok(addrs.take(ADDRESSES_PER_SERVER).collect()),
                 Ok(Err(error)) => Err(format!("its name was not resolved: {error}")),
                 Err(_) => Err("its name was not resolved in time".to_owned()),
             };
-            (uri, addrs)
+            Resolved { server, url, addresses }
         });
         let resolved = futures_util::future::join_all(lookups).await;
         shared.commands().resolved = Some(resolved);
@@ -84,7 +92,29 @@ fn resolve(shared: Arc<EndpointShared>) {
     });
 }
 
+/// What is not spoken.
+fn check(url: &ServerUri) -> Result<(), &'static str> {
+    match (url.scheme.is_turn(), url.scheme.is_secure(), url.transport_or_default()) {
+        (false, true, _) => Err("STUN servers are asked over UDP only"),
+        (true, true, UriTransport::Udp) => Err("DTLS to TURN servers is not supported"),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a server is asked how it sees our sockets.
+fn is_asked(url: &ServerUri) -> bool {
+    !url.scheme.is_secure() && url.transport_or_default() == UriTransport::Udp
+}
+
 impl Gathering {
+    /// Whether TURN servers have answered, or had their time. Gathering ends with that.
+    pub(super) fn relays_settled(&mut self, now: Instant, settled: bool) {
+        if self.relays_pending == settled {
+            self.relays_pending = !settled;
+            self.settle(now);
+        }
+    }
+
     /// A connection wants candidates.
     pub(super) fn want(&mut self, shared: &Arc<EndpointShared>, now: Instant, wanted: Wanted) {
         if self.unresolved.is_some_and(|at| now.saturating_duration_since(at) >= LOOK_UP_AGAIN) {
@@ -115,13 +145,16 @@ impl Gathering {
     /// The servers' names have been resolved.
     pub(super) fn resolved(&mut self, shared: &Arc<EndpointShared>, now: Instant, resolved: Vec<Resolved>) {
         let mut servers = Vec::new();
-        for (uri, addrs) in resolved {
-            match addrs {
-                Ok(addrs) => servers.extend(addrs.into_iter().map(|addr| (uri.clone(), addr))),
+        for Resolved { url, addresses, .. } in resolved {
+            match addresses {
+                Ok(addrs) if is_asked(&url) => {
+                    servers.extend(addrs.into_iter().map(|addr| (url.clone(), addr)));
+                }
+                Ok(_) => {}
                 Err(error) => {
                     self.unresolved = Some(now);
                     let error = IceCandidateError {
-                        url: uri.to_string(),
+                        url: url.to_string(),
                         address: None,
                         error_code: IceCandidateError::UNREACHABLE,
                         error_text: error,
@@ -225,6 +258,7 @@ impl Gathering {
             }
         }
         let all_asked = match &self.servers {
+            Servers::At(_) if self.relays_pending => false,
             Servers::At(_) => self.gatherer.as_ref().is_none_or(Gatherer::is_done),
             Servers::Unknown | Servers::BeingResolved => false,
         };

@@ -1,5 +1,6 @@
 //! What has come in on a link finds its connection.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use sinnet_peer::{Path, binding_request_local_ufrag};
@@ -9,30 +10,46 @@ use super::links::Link;
 
 impl Driver {
     /// Datagrams of one path, one after the other in `data`, each of `stride` bytes but for the last, which may be shorter.
-    /// Usually they are one connection's.
     pub(super) fn deliver(&mut self, link: Link, now: Instant, path: Path, data: &mut [u8], stride: usize) {
+        let len = data.len();
+        let pieces = (0..len).step_by(stride.max(1)).map(|at| at..len.min(at + stride));
+        self.deliver_each(link, now, path, data, pieces);
+    }
+
+    /// Datagrams of one path, which lie at `pieces` in `data`. Usually they are one connection's.
+    pub(super) fn deliver_each(
+        &mut self,
+        link: Link,
+        now: Instant,
+        path: Path,
+        data: &mut [u8],
+        pieces: impl Iterator<Item = Range<usize>>,
+    ) {
         if let [peer] = *self.routes.of_remote(link, path.remote)
             && let Some(entry) = &self.peers[peer]
         {
             let shared = entry.shared.clone();
             let mut core = shared.lock();
             let mut refused = Vec::new();
-            for (i, datagram) in data.chunks_mut(stride).enumerate() {
+            for piece in pieces {
+                let Some(datagram) = data.get_mut(piece.clone()) else { continue };
                 if !core.peer.handle_datagram(now, path, datagram) {
-                    refused.push(i);
+                    refused.push(piece);
                 }
             }
             drop(core);
             self.concern(peer);
-            for i in refused {
-                if let Some(datagram) = data.chunks_mut(stride).nth(i) {
+            for piece in refused {
+                if let Some(datagram) = data.get_mut(piece) {
                     self.receive_first(link, now, path, datagram);
                 }
             }
             return;
         }
-        for datagram in data.chunks_mut(stride) {
-            self.receive_contested(link, now, path, datagram);
+        for piece in pieces {
+            if let Some(datagram) = data.get_mut(piece) {
+                self.receive_contested(link, now, path, datagram);
+            }
         }
     }
 
@@ -58,7 +75,8 @@ impl Driver {
         }
         let Some(ufrag) = binding_request_local_ufrag(datagram) else { return };
         let Some(peer) = self.routes.of_ufrag(ufrag) else {
-            if !self.closing {
+            // Nobody whom we haven't sent to comes through a relay.
+            if !self.closing && matches!(link, Link::Socket(_)) {
                 self.newcomers.consider(&self.shared, now, path, datagram);
             }
             return;
@@ -67,6 +85,10 @@ impl Driver {
             return;
         }
         let Some(Some(entry)) = self.peers.get_mut(peer) else { return };
+        if entry.shared.relay_only && !matches!(link, Link::Relay(_)) {
+            // An answer would show our address.
+            return;
+        }
         if entry.shared.lock().peer.handle_datagram(now, path, datagram) {
             self.routes.claim(link, path.remote, peer);
             self.concern(peer);

@@ -1,14 +1,14 @@
 //! Where the datagrams of a path leave and come in.
 //!
 //! A path's local address says which link leads out, and a datagram finds its connection by the link it came in on and
-//! the address it came from. What is written is in the driver's `send_buf`, one batch for one path.
+//! the address it came from. What is sent is in the driver's `send_buf`, one batch for one path.
 
 use std::io;
 use std::time::Instant;
 
 use sinnet_peer::{Path, Protocol, Transmit};
 
-use crate::watch::is_lost_address;
+use crate::watch::{Watch, is_lost_address};
 
 use super::{Driver, Socket, socket};
 
@@ -19,6 +19,8 @@ pub(super) enum Link {
     Socket(usize),
     /// A TCP connection, which is one peer's.
     Tcp(usize),
+    /// An address on a TURN server, by the relay's number. A number is never used again.
+    Relay(u32),
 }
 
 /// What became of a batch.
@@ -28,21 +30,29 @@ pub(super) enum Sent {
     Away,
     /// There is no room; it is kept in `send_buf` and nothing else can be sent before it.
     Blocked,
+    /// It is on its way, and the connection should wait with the next.
+    Held,
     /// Its datagrams are larger than the link takes.
     TooLarge,
 }
 
-/// A batch in `send_buf` that its socket had no room for.
+/// A batch that its socket had no room for.
 pub(super) struct Blocked {
     pub(super) socket: usize,
-    transmit: Transmit,
+    pub(super) transmit: Transmit,
+    /// It is not in `send_buf`, but where batches for relays are wrapped.
+    pub(super) wrapped: bool,
 }
 
 impl Driver {
     /// What leads out on this path of a peer.
     pub(super) fn link_of(&mut self, peer: usize, path: Path, now: Instant) -> Option<Link> {
         match path.protocol {
-            Protocol::Udp => self.socket_of(path).map(Link::Socket),
+            // First, as any port may be that of a socket that is bound to all addresses.
+            Protocol::Udp => match self.relays.of_local(path.local) {
+                Some(relay) => Some(Link::Relay(relay)),
+                None => self.socket_of(path).map(Link::Socket),
+            },
             Protocol::Tcp => self.tcp.link_of(peer, path, now).map(Link::Tcp),
         }
     }
@@ -59,10 +69,19 @@ impl Driver {
         batch.min(self.shared.config.max_segments).max(1)
     }
 
-    /// Sends the batch in `send_buf`.
-    pub(super) fn send(&mut self, link: Link, transmit: Transmit, now: Instant) -> Sent {
+    /// Sends the batch in `send_buf`, which is that of the connection `peer`.
+    pub(super) fn send(&mut self, link: Link, now: Instant, peer: usize, transmit: Transmit) -> Sent {
         match link {
-            Link::Socket(socket) => self.send_from(socket, transmit),
+            Link::Socket(socket) => {
+                let contents = &self.send_buf[..transmit.size];
+                let (watch, size) = (&self.shared.watch, transmit.segment_size);
+                let sent = self.sockets[socket].send_batch(watch, transmit.path, contents, size);
+                if sent == Sent::Blocked {
+                    self.blocked = Some(Blocked { socket, transmit, wrapped: false });
+                }
+                sent
+            }
+            Link::Relay(relay) => self.send_relayed(relay, now, peer, transmit),
             Link::Tcp(stream) => {
                 let contents = &self.send_buf[..transmit.size];
                 self.tcp.send(stream, contents, transmit.segment_size.unwrap_or(transmit.size), now);
@@ -71,25 +90,39 @@ impl Driver {
         }
     }
 
-    fn send_from(&mut self, socket: usize, transmit: Transmit) -> Sent {
-        let contents = &self.send_buf[..transmit.size];
-        let Err(error) = self.sockets[socket].send(transmit.path, contents, transmit.segment_size) else {
-            return Sent::Away;
-        };
-        if error.kind() == io::ErrorKind::WouldBlock {
-            self.blocked = Some(Blocked { socket, transmit });
-            return Sent::Blocked;
-        }
-        tracing::debug!(%error, "send");
-        if is_lost_address(&error) {
-            self.shared.watch.look();
-        }
-        if socket::is_too_large(&error) { Sent::TooLarge } else { Sent::Away }
-    }
-
     /// Sends what had no room before. False when there still is none.
     pub(super) fn flush_blocked(&mut self) -> bool {
-        let Some(Blocked { socket, transmit }) = self.blocked.take() else { return true };
-        self.send_from(socket, transmit) != Sent::Blocked
+        let Some(Blocked { socket, transmit, wrapped }) = &self.blocked else { return true };
+        let buf = if *wrapped { self.relays.wrapped() } else { &self.send_buf };
+        let contents = &buf[..transmit.size];
+        let (watch, size) = (&self.shared.watch, transmit.segment_size);
+        let sent = self.sockets[*socket].send_batch(watch, transmit.path, contents, size);
+        if sent != Sent::Blocked {
+            self.blocked = None;
+        }
+        sent != Sent::Blocked
+    }
+}
+
+impl Socket {
+    /// Sends a batch, or says why not.
+    pub(super) fn send_batch(
+        &self,
+        watch: &Watch,
+        path: Path,
+        contents: &[u8],
+        segment_size: Option<usize>,
+    ) -> Sent {
+        match self.send(path, contents, segment_size) {
+            Ok(()) => Sent::Away,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Blocked,
+            Err(error) => {
+                tracing::debug!(%error, "send");
+                if is_lost_address(&error) {
+                    watch.look();
+                }
+                if socket::is_too_large(&error) { Sent::TooLarge } else { Sent::Away }
+            }
+        }
     }
 }

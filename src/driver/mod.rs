@@ -15,6 +15,7 @@ mod gathering;
 mod input;
 mod links;
 mod newcomers;
+mod relays;
 mod routes;
 mod socket;
 mod tcp;
@@ -38,6 +39,8 @@ use self::gathering::Gathering;
 pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
 use self::links::{Blocked, Link, Sent};
 use self::newcomers::Queued;
+pub(crate) use self::relays::Connected;
+use self::relays::Relays;
 use self::routes::Routes;
 pub(crate) use self::socket::{Socket, open_sockets};
 pub use self::tcp::IceTcpStats;
@@ -77,6 +80,7 @@ struct Driver {
     routes: Routes,
     timers: Timers,
     gathering: Gathering,
+    relays: Relays,
     newcomers: Queued,
     /// Connections to serve this turn.
     concerned: Vec<usize>,
@@ -117,6 +121,7 @@ impl Driver {
             routes: Routes::default(),
             timers: Timers::default(),
             gathering: Gathering::default(),
+            relays: Relays::default(),
             newcomers: Queued::default(),
             concerned: Vec::new(),
             blocked: None,
@@ -151,6 +156,7 @@ impl Driver {
             more |= self.receive(socket, now);
         }
         more |= self.receive_tcp(now);
+        more |= self.receive_streams(now);
         self.take_commands(now);
         let due: Vec<usize> = self.timers.due(now).collect();
         for peer in due {
@@ -163,6 +169,9 @@ impl Driver {
             return false;
         }
         self.gather(now);
+        if self.blocked.is_some() {
+            return false;
+        }
         let concerned = std::mem::take(&mut self.concerned);
         for (done, &peer) in concerned.iter().enumerate() {
             more |= self.serve(peer, now);
@@ -171,11 +180,13 @@ impl Driver {
                 return false;
             }
         }
-        more
+        more | self.flush_relays(now)
     }
 
-    /// Asks STUN servers. What a socket has no room for is lost, and asked again.
+    /// Asks STUN servers, and does what relays want done. What a socket has no room for is lost, and asked again.
     fn gather(&mut self, now: Instant) {
+        self.drive_relays(now);
+        self.gathering.relays_settled(now, self.relays.is_settled(now));
         if self.live == 0 {
             self.gathering.clear();
         } else if self.gathering.poll_timeout().is_some_and(|at| at <= now) {
@@ -237,6 +248,10 @@ impl Driver {
         let Some(data) = slab.get_mut(..meta.len) else { return };
         if meta.stride > 0 {
             let path = self.sockets[socket].path(meta);
+            if let Some(relay) = self.relays.of_server(socket, path.remote) {
+                self.receive_from_relay(relay, now, path, data, meta.stride);
+                return;
+            }
             self.deliver(Link::Socket(socket), now, path, data, meta.stride);
         }
     }
@@ -244,7 +259,7 @@ impl Driver {
     // ---- commands ----
 
     fn take_commands(&mut self, now: Instant) {
-        let (added, touched, close, gather, resolved, network) = {
+        let (added, touched, close, gather, resolved, network, connected) = {
             let mut commands = self.shared.commands();
             (
                 std::mem::take(&mut commands.added),
@@ -253,6 +268,7 @@ impl Driver {
                 std::mem::take(&mut commands.gather),
                 commands.resolved.take(),
                 commands.network.take(),
+                std::mem::take(&mut commands.connected),
             )
         };
         for shared in added {
@@ -292,11 +308,21 @@ impl Driver {
         if let Some(change) = network {
             self.network_changed(now, &change);
         }
+        for connected in connected {
+            self.relay_connected(now, connected);
+        }
         if let Some(resolved) = resolved {
+            self.relays.resolved(&self.shared, &self.sockets, now, &resolved);
+            self.gathering.relays_settled(now, self.relays.is_settled(now));
             self.gathering.resolved(&self.shared, now, resolved);
         }
         for wanted in gather {
-            self.gathering.want(&self.shared, now, wanted);
+            let index = wanted.peer.index.load(Ordering::Acquire);
+            if self.peers.get(index).is_some_and(Option::is_some) {
+                self.relays.want(&self.shared, &self.sockets, now, index, &wanted.peer);
+                self.gathering.relays_settled(now, self.relays.is_settled(now));
+                self.gathering.want(&self.shared, now, wanted);
+            }
         }
         if close && !self.closing {
             self.closing = true;
@@ -313,9 +339,13 @@ impl Driver {
     /// The machine has other addresses than before.
     fn network_changed(&mut self, now: Instant, change: &NetworkChange) {
         self.gathering.forget_gone(change);
+        self.relays.network_changed(change);
         for peer in 0..self.peers.len() {
             let Some(entry) = &self.peers[peer] else { continue };
             let shared = entry.shared.clone();
+            if shared.relay_only {
+                continue;
+            }
             let new = change.apply(&shared, now);
             if !new.is_empty() && !self.shared.config.ice_servers.is_empty() {
                 self.gathering.want(&self.shared, now, Wanted { peer: shared, bases: new });
@@ -332,8 +362,10 @@ impl Driver {
         entry.concerned = false;
         let shared = entry.shared.clone();
         let limit = self.max_segments();
-        let mut more = true;
-        for _ in 0..BATCHES_PER_TURN {
+        // A connection that waits for room in a server's stream goes on by itself.
+        let mut more = !self.is_held(peer);
+        let batches = if more { BATCHES_PER_TURN } else { 0 };
+        for _ in 0..batches {
             let transmit = shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf);
             let Some(transmit) = transmit else {
                 more = false;
@@ -344,12 +376,20 @@ impl Driver {
                 shared.lock().peer.connection_closed(now, transmit.path);
                 continue;
             };
-            if let Link::Socket(_) = link {
+            if shared.relay_only && !matches!(link, Link::Relay(_)) {
+                tracing::debug!(local = %transmit.path.local, "not sent but through a relay");
+                continue;
+            }
+            if !matches!(link, Link::Tcp(_)) {
                 self.routes.claim(link, transmit.path.remote, peer);
             }
-            match self.send(link, transmit, now) {
+            match self.send(link, now, peer, transmit) {
                 Sent::Away => {}
                 Sent::Blocked => break,
+                Sent::Held => {
+                    more = false;
+                    break;
+                }
                 Sent::TooLarge => {
                     let size = transmit.segment_size.unwrap_or(transmit.size);
                     shared.lock().peer.datagrams_refused(now, size);
@@ -370,7 +410,7 @@ impl Driver {
         if finished {
             // A capture ends with what it captures.
             shared.lock().peer.set_tap(None);
-            self.forget(peer);
+            self.forget(peer, now);
             self.tcp.forget(peer, now);
             shared.finished.set();
             return false;
@@ -385,12 +425,14 @@ impl Driver {
         more
     }
 
-    fn forget(&mut self, peer: usize) {
+    fn forget(&mut self, peer: usize, now: Instant) {
         if let Some(entry) = self.peers[peer].take() {
             self.live -= 1;
             self.timers.set(peer, entry.deadline, None);
             entry.ufrags.iter().for_each(|ufrag| self.routes.remove_ufrag(ufrag));
+            let routes: Vec<_> = self.routes.of_peer(peer).collect();
             self.routes.forget(peer);
+            self.forget_relayed(peer, now, &routes);
             self.free.push(peer);
         }
     }
@@ -403,6 +445,9 @@ impl Driver {
                 return Poll::Ready(());
             }
         }
+        if self.poll_streams(cx).is_ready() {
+            return Poll::Ready(());
+        }
         if let Some(blocked) = &self.blocked {
             // Nothing else can go on before there is room.
             return self.sockets[blocked.socket].poll_writable(cx).map(drop);
@@ -410,8 +455,9 @@ impl Driver {
         if self.shared.take_woken(cx.waker()) {
             return Poll::Ready(());
         }
-        let deadlines = [self.timers.next(), self.gathering.poll_timeout(), self.tcp.poll_timeout()];
-        let Some(next) = deadlines.into_iter().flatten().min() else {
+        let own = [self.timers.next(), self.gathering.poll_timeout()];
+        let deadlines = own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]);
+        let Some(next) = deadlines.flatten().min() else {
             self.sleep_until = None;
             return Poll::Pending;
         };
@@ -423,7 +469,7 @@ impl Driver {
     }
 
     fn is_done(&self) -> bool {
-        if self.live > 0 || self.tcp.has_last_words() {
+        if self.live > 0 || self.tcp.has_last_words() || !self.relays.is_idle() {
             return false;
         }
         let commands = self.shared.commands();

@@ -3,8 +3,8 @@
 //! A source address that a connection has sent to, or that has shown the connection's ufrag in a Binding request, is a
 //! route to it. Several connections may claim one address until ICE and DTLS have sorted them out; each is asked.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use super::links::Link;
 
@@ -65,6 +65,34 @@ impl Routes {
         {
             self.release(oldest, peer);
         }
+    }
+
+    /// What a connection claims.
+    pub(crate) fn of_peer(&self, peer: usize) -> impl Iterator<Item = Remote> + '_ {
+        self.by_peer.get(&peer).into_iter().flatten().copied()
+    }
+
+    /// How many hosts a connection reaches by this link.
+    pub(crate) fn ips_on(&self, link: Link, peer: usize) -> usize {
+        self.of_peer(peer)
+            .filter(|(by, _)| *by == link)
+            .map(|(_, remote)| remote.ip())
+            .collect::<HashSet<_>>()
+            .len()
+    }
+
+    /// Whether anybody reaches this host by this link.
+    pub(crate) fn reaches(&self, link: Link, ip: IpAddr) -> bool {
+        self.by_remote.keys().any(|(by, remote)| *by == link && remote.ip() == ip)
+    }
+
+    /// A link is gone, with all that is reached by it.
+    pub(crate) fn forget_link(&mut self, link: Link) {
+        self.by_remote.retain(|(by, _), _| *by != link);
+        self.by_peer.retain(|_, routes| {
+            routes.retain(|(by, _)| *by != link);
+            !routes.is_empty()
+        });
     }
 
     /// The connection is gone.

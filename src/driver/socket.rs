@@ -122,6 +122,18 @@ impl Socket {
                 && self.bound.is_ipv4() == local.is_ipv4())
     }
 
+    /// The address from which datagrams to `remote` leave: where the socket is bound to all, the one that the system chooses
+    /// at present. `None` where no way leads there.
+    pub(crate) fn source_for(&self, remote: SocketAddr) -> Option<SocketAddr> {
+        if !self.bound.ip().is_unspecified() {
+            return Some(self.bound);
+        }
+        let probe = std::net::UdpSocket::bind((self.bound.ip(), 0)).ok()?;
+        // Sends nothing.
+        probe.connect(remote).ok()?;
+        Some(SocketAddr::new(probe.local_addr().ok()?.ip(), self.bound.port()))
+    }
+
     /// The path of what was received.
     pub(crate) fn path(&self, meta: &RecvMeta) -> Path {
         let local = match meta.dst_ip {

@@ -7,6 +7,7 @@ use sinnet_peer::{Certificate, Config, IceConfig, Peer, SdpType};
 
 use super::{Driver, TcpListeners, open_sockets};
 use crate::config::EndpointConfig;
+use crate::ice_server::IceTransportPolicy;
 use crate::shared::{EndpointShared, PeerShared, now};
 
 /// How far an attempt comes before it fails.
@@ -53,7 +54,7 @@ async fn first_datagrams_are_known_by_every_username_fragment_of_a_restart_while
     let mut peer = Peer::new(config.clone(), now(), [1; 32]);
     let offer = offer(&mut peer, &bound.to_string());
     peer.set_remote_description(now(), SdpType::Answer, &answer(&config, &offer, true)).unwrap();
-    let connection = Arc::new(PeerShared::new(shared.clone(), peer));
+    let connection = Arc::new(PeerShared::new(shared.clone(), peer, IceTransportPolicy::All));
     shared.commands().added.push(connection.clone());
     let ufrags = || connection.lock().peer.local_ufrags().map(str::to_owned).collect::<Vec<_>>();
     let before = ufrags();
@@ -104,7 +105,7 @@ async fn a_thousand_failed_attempts_leave_no_peer_route_or_timer() {
                 peer.set_remote_description(now(), SdpType::Answer, &answer).unwrap();
             }
         }
-        let attempt = Arc::new(PeerShared::new(shared.clone(), peer));
+        let attempt = Arc::new(PeerShared::new(shared.clone(), peer, IceTransportPolicy::All));
         shared.commands().added.push(attempt.clone());
         if stage != 2 {
             driver.turn();

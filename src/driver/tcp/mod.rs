@@ -427,6 +427,9 @@ impl Driver {
             return !self.closing && self.newcomers.consider(&self.shared, now, path, datagram);
         };
         let Some(Some(entry)) = self.peers.get(peer) else { return false };
+        if entry.shared.relay_only {
+            return false;
+        }
         let taken = entry.shared.lock().peer.handle_datagram(now, path, datagram);
         self.concern(peer);
         taken && self.tcp.own(key, peer)

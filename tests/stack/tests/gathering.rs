@@ -106,7 +106,7 @@ async fn servers_that_are_of_no_use_are_named_and_gathering_ends() {
         };
         assert!(error(&silent).ends_with("the STUN server did not answer"), "{errors:?}");
         assert!(error(&unknown).starts_with("its name was not resolved"), "{errors:?}");
-        assert_eq!(error(&secure), "servers are asked over UDP only");
+        assert_eq!(error(&secure), "STUN servers are asked over UDP only");
     }
 }
 
