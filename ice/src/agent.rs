@@ -75,6 +75,7 @@ pub struct Agent {
     pub(crate) events: VecDeque<Event>,
     pub(crate) budget: Budget,
     pub(crate) next_ordinary_at: Instant,
+    pub(crate) last_ordinary_at: Option<Instant>,
     pub(crate) selected_at: Option<Instant>,
     /// When the peer's data came on the selected path last.
     pub(crate) data_at: Option<Instant>,
@@ -140,6 +141,7 @@ impl Agent {
             events: VecDeque::new(),
             budget: Budget { left: config.triggered_burst.max(1), since: now },
             next_ordinary_at: now,
+            last_ordinary_at: None,
             selected_at: None,
             data_at: None,
             doubt: None,

@@ -25,6 +25,8 @@ const ROLE_CONFLICT: u16 = 487;
 const MIN_RTO: Duration = Duration::from_millis(5);
 /// The number of checks under way makes no interval longer than this, so that failing takes under a minute.
 const MAX_GROWN_RTO: Duration = Duration::from_millis(500);
+/// However large the budget of triggered checks, after so many an ordinary one has its turn.
+const LONGEST_BURST: u32 = 8;
 /// Entries of the send queue beyond which those of forgotten checks are swept out.
 const SWEEP_OUT: usize = 512;
 /// RFC 8489 §6.2.2: how long an answer over TCP is waited for. The connection is opened in that time, too.
@@ -86,7 +88,20 @@ impl Agent {
         }
         self.held_until = None;
         let ta = self.config.pacing();
-        self.budget.refill(now, ta, self.config.triggered_burst.max(1));
+        let burst = self.config.triggered_burst.max(1);
+        self.budget.refill(now, ta, burst);
+        // Two translators that give each check another port trigger checks for ever. A relay, say, must have its turn all the same.
+        let overdue = self.last_ordinary_at.is_none_or(|at| now >= at + ta * burst.min(LONGEST_BURST));
+        if overdue
+            && self.budget.left > 0
+            && !self.triggered.is_empty()
+            && let Some(path) = self.next_ordinary()
+            && self.start_check(now, path, Purpose::Connectivity)
+        {
+            self.budget.left -= 1;
+            self.last_ordinary_at = Some(now);
+            self.next_ordinary_at = now + ta;
+        }
         while self.budget.left > 0 {
             let Some(path) = self.triggered.pop_front() else { break };
             // It may have succeeded meanwhile; then only a nomination is worth another check.
@@ -105,6 +120,7 @@ impl Agent {
             && let Some(path) = self.next_ordinary()
             && self.start_check(now, path, Purpose::Connectivity)
         {
+            self.last_ordinary_at = Some(now);
             self.next_ordinary_at = now + ta;
         }
     }

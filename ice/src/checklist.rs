@@ -8,6 +8,9 @@ use crate::candidate::{CandidateKind, TcpType, go_together, is_sendable};
 use crate::event::{Path, Protocol};
 use crate::pair::{Pair, PairState};
 
+/// Ports learned of one address that are checked from one base at a time.
+const MAX_CHASE: usize = 8;
+
 /// A remote candidate that can be tried.
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
@@ -131,7 +134,9 @@ impl Agent {
             Some(selected) if self.doubt.is_none() => Some(selected.priority),
             _ => None,
         };
-        let wanted = move |p: &&Pair| above.is_none_or(|above| p.priority > above);
+        // What the peer's checks have triggered has its own turn.
+        let wanted =
+            |p: &&Pair| above.is_none_or(|above| p.priority > above) && !self.triggered.contains(&p.path);
         let best = |state| self.pairs.iter().filter(wanted).filter(move |p| p.state == state);
         let waiting = best(PairState::Waiting).max_by_key(|p| p.priority);
         let busy = |foundation| {
@@ -176,6 +181,18 @@ impl Agent {
         let remote = Remote { protocol, addr, priority, foundation, signalled: None, seen: now };
         self.remotes.push(remote.clone());
         Some(remote)
+    }
+
+    /// Whether enough ports of that address are being checked from that base. A translator that gives every destination another port has the two
+    /// sides learn from each other's checks without end, none of which is ever answered from where it went.
+    pub(crate) fn is_chase(&self, path: Path) -> bool {
+        let near = |p: &&Pair| {
+            (p.path.protocol, p.path.local) == (path.protocol, path.local)
+                && p.path.remote.ip() == path.remote.ip()
+                && matches!(p.state, PairState::Waiting | PairState::InProgress)
+        };
+        let learned = |p: &&Pair| self.remotes.iter().any(|r| r.signalled.is_none() && r.is_at(p.path));
+        self.pairs.iter().filter(near).filter(learned).count() >= MAX_CHASE
     }
 
     /// Forgets a remote candidate and its pairs.

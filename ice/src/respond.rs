@@ -261,6 +261,10 @@ impl Agent {
         if self.pair(path).is_none() {
             let Some(local) = self.local_of(path) else { return };
             let (local_priority, local_foundation) = (local.priority, local.foundation);
+            if self.is_chase(path) {
+                self.stats.prflx_evicted += 1;
+                return;
+            }
             let Some(remote) = self.learn_prflx(now, path, early.priority) else { return };
             let foundation = (local_foundation, remote.foundation);
             if !self.add_pair(Pair::new(path, local_priority, remote.priority, foundation, self.role), true) {

@@ -41,7 +41,7 @@
 //! assert!(now <= start + Duration::from_millis(20 + 10 * 8));
 //! ```
 //!
-//! Addresses may be behind translators ([`NatConfig`]), which may be behind each other.
+//! Addresses may be behind translators ([`NatConfig`]), which may be behind each other, and reach each other through a [`RelayServer`].
 //!
 //! There is no limit on what is in flight on a link without a rate: a test sends what it sends.
 #![forbid(unsafe_code)]
@@ -50,11 +50,13 @@ mod link;
 mod nat;
 mod net;
 mod payload;
+mod relay;
 
 pub use link::{HEADERS, LinkConfig, LinkStats, Loss};
 pub use nat::{Dependence, NatConfig, NatStats};
 pub use net::{Datagram, Net};
 pub use payload::Payload;
+pub use relay::{RelayClient, RelayServer};
 
 /// The seed to use: `SINNET_SEED` from the environment (decimal, or hex after `0x`), else `default`. It is printed, so
 /// that the test runner shows it with a failure.

@@ -46,8 +46,10 @@ pub struct NatConfig {
     pub keeps_ports: bool,
     /// How long a mapping is kept after the last datagram from the inside.
     pub lifetime: Duration,
-    /// Nothing passes in either direction.
+    /// Nothing passes in either direction, but for what goes to and comes from `open_port`.
     pub blocks_udp: bool,
+    /// A port on the outside that is not blocked: what goes there stands for a TCP connection's segments.
+    pub open_port: Option<u16>,
 }
 
 impl NatConfig {
@@ -62,7 +64,12 @@ impl NatConfig {
             keeps_ports: false,
             lifetime: Duration::from_secs(30),
             blocks_udp: false,
+            open_port: None,
         }
+    }
+
+    fn blocks(&self, outside: SocketAddr) -> bool {
+        self.blocks_udp && self.open_port != Some(outside.port())
     }
 }
 
@@ -203,7 +210,7 @@ impl Nats {
             let Some(nat) = self.0.iter_mut().find(|nat| nat.holds(src.ip()) && !nat.holds(dst.ip())) else {
                 break;
             };
-            if nat.config.blocks_udp {
+            if nat.config.blocks(dst) {
                 nat.stats.blocked += 1;
                 return None;
             }
@@ -235,7 +242,7 @@ impl Nats {
     ) -> Option<SocketAddr> {
         for _ in 0..MAX_DEPTH {
             let Some(nat) = self.0.iter_mut().find(|nat| nat.config.external == dst.ip()) else { break };
-            if nat.config.blocks_udp {
+            if nat.config.blocks(src) {
                 nat.stats.blocked += 1;
                 return None;
             }
@@ -386,6 +393,17 @@ mod tests {
         assert_eq!(pass(&mut net, now, "192.168.1.2:5000", "198.51.100.1:1"), None);
         assert_eq!(pass(&mut net, now, "198.51.100.1:1", "203.0.113.1:5000"), None);
         assert_eq!(net.nat_stats(ip("203.0.113.1")).blocked, 2);
+    }
+
+    #[test]
+    fn a_firewall_may_have_one_port_open() {
+        let now = Instant::now();
+        let mut net = Net::new(1, now);
+        net.add_nat(NatConfig { blocks_udp: true, open_port: Some(443), ..home() });
+        assert_eq!(pass(&mut net, now, "192.168.1.2:5000", "198.51.100.1:3478"), None);
+        let (outer, _) = pass(&mut net, now, "192.168.1.2:5000", "198.51.100.1:443").unwrap();
+        assert_eq!(pass(&mut net, now, "198.51.100.1:3478", &outer.to_string()), None);
+        assert!(pass(&mut net, now, "198.51.100.1:443", &outer.to_string()).is_some());
     }
 
     #[test]
