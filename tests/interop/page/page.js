@@ -336,7 +336,7 @@ globalThis.sn = (() => {
     const remote = all.find((s) => s.id === pair.remoteCandidateId) ?? {};
     return {
       tlsVersion: transport?.tlsVersion ?? null, dtlsCipher: transport?.dtlsCipher ?? null,
-      local: local.candidateType ?? null, remote: remote.candidateType ?? null,
+      local: local.candidateType ?? null, remote: remote.candidateType ?? null, protocol: local.protocol ?? null,
     };
   }
 

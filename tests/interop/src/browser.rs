@@ -137,6 +137,20 @@ impl Browser {
         self.process.stderr.clone()
     }
 
+    /// Lets pages of this origin use a microphone: Chromium then gathers candidates of all addresses, and of TCP. Firefox always
+    /// does the latter, and isn't asked.
+    ///
+    /// # Errors
+    ///
+    /// The browser's refusal, as text.
+    pub async fn allow_microphone(&self, origin: &str) -> Result<(), String> {
+        if self.kind == Kind::Chromium {
+            let granted = json!({ "origin": origin, "permissions": ["audioCapture"] });
+            self.rpc.call(None, "Browser.grantPermissions", granted, SHORT).await?;
+        }
+        Ok(())
+    }
+
     /// Opens a page of its own at `url`.
     ///
     /// # Errors

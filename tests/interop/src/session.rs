@@ -77,7 +77,23 @@ impl Session {
         arguments: &[&str],
         tampering: Tampering,
     ) -> Self {
-        let mut tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
+        let tab = Tab::open(lab.browser(cell.kind, cell.privacy).await).await;
+        Self::start_in(tab, lab, cell, channels, arguments, tampering).await
+    }
+
+    /// As [`Session::start_tampered`], in a page that is open already.
+    ///
+    /// # Panics
+    ///
+    /// As [`Session::start`].
+    pub async fn start_in(
+        mut tab: Tab,
+        lab: &Lab,
+        cell: Cell,
+        channels: Value,
+        arguments: &[&str],
+        tampering: Tampering,
+    ) -> Self {
         let offer = cell.offers == Offers::TheBrowser;
         tab.ask("start", json!([{ "offer": offer, "open": channels }])).await;
         let mut all = arguments.to_vec();

@@ -26,7 +26,16 @@ impl Tab {
     ///
     /// When the browser cannot.
     pub async fn open(browser: &Browser) -> Self {
-        let page = browser.page("about:blank").await.unwrap_or_else(|e| panic!("a page: {e}"));
+        Self::open_at(browser, "about:blank").await
+    }
+
+    /// As [`Tab::open`], with a page that has an origin.
+    ///
+    /// # Panics
+    ///
+    /// As [`Tab::open`].
+    pub async fn open_at(browser: &Browser, url: &str) -> Self {
+        let page = browser.page(url).await.unwrap_or_else(|e| panic!("a page: {e}"));
         load(&page).await;
         let log = Log::new(&format!("{:?} page", browser.kind).to_lowercase());
         let (out, lines) = mpsc::unbounded_channel();

@@ -1,5 +1,6 @@
 //! `sinnet connect` against Chromium and Firefox: either one offering, with `.local` candidates and with plain ones.
-//! And the page of `sinnet serve` in both, and connections without signalling.
+//! And the page of `sinnet serve` in both, and connections without signalling,
+//! and over TCP.
 
 mod channels;
 mod closing;
@@ -9,6 +10,7 @@ mod fingerprint;
 mod messages;
 mod restart;
 mod serve;
+mod tcp;
 
 /// The tests of one cell of the matrix. They run sorted by name, so that four browsers are started in all.
 macro_rules! cell {
@@ -94,8 +96,34 @@ macro_rules! direct {
     };
 }
 
+/// Connections over TCP, with one browser.
+macro_rules! tcp {
+    ($kind:ident) => {
+        mod tcp {
+            use sinnet_interop::browser::{Kind, Privacy};
+            use sinnet_interop::lab;
+            use sinnet_interop::session::{Cell, Offers};
+
+            macro_rules! run {
+                ($test:ident, $offers:ident) => {
+                    #[test]
+                    fn $test() {
+                        let cell =
+                            Cell { kind: Kind::$kind, privacy: Privacy::Plain, offers: Offers::$offers };
+                        lab::run(async |lab| crate::tcp::$test(lab, cell).await);
+                    }
+                };
+            }
+
+            run!(it_connects_over_tcp_where_no_udp_gets_through, TheBrowser);
+            run!(it_takes_a_file_over_tcp, ThePeer);
+        }
+    };
+}
+
 mod chromium {
     direct!(Chromium);
+    tcp!(Chromium);
     mod mdns {
         page!(page, Chromium, Default);
         cell!(browser_answers, Chromium, Default, ThePeer);
@@ -109,6 +137,7 @@ mod chromium {
 
 mod firefox {
     direct!(Firefox);
+    tcp!(Firefox);
     mod mdns {
         page!(page, Firefox, Default);
         cell!(browser_answers, Firefox, Default, ThePeer);
