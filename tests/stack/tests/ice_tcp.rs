@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use sinnet::{
     Agreement, DataChannel, DataChannelOptions, DtlsRole, Endpoint, EndpointConfig, HashAlgorithm,
     IceCandidate, IceCredentials, IceTcp, IncomingConfig, Message, PeerConfig, PeerConnection, PeerEvent,
@@ -256,6 +258,40 @@ async fn strangers_that_show_nothing_or_something_else_are_closed_and_trouble_no
     assert_eq!(timeout(PATIENCE, channels[1].recv()).await.unwrap(), Some("still here".into()));
     assert_eq!(peers[0].selected_path(), Some(all_the_while));
     assert!(known.close_reason().is_none());
+}
+
+/// Pitfall I14, over TCP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_connections_that_end_at_random_moments_leave_nothing_and_trouble_nobody() {
+    let seed = std::env::var("SINNET_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    println!("SINNET_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (active, passive) = (endpoint(IceTcp::Active).await, endpoint(IceTcp::ActiveAndPassive).await);
+    let (peers, channels) = pair(&active, &passive).await;
+    let held = passive.held();
+    let to = passive.tcp_addrs()[0];
+    let known = peers[1].local_description().unwrap().sdp;
+    let value = |name: &str| known.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    let whole = request(&value("a=ice-ufrag:"), &value("a=ice-pwd:"));
+    for number in 0..2000 {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        let _ = stream.write_all(&whole[..rng.random_range(0..whole.len())]).await;
+        if rng.random() {
+            // With a reset instead of an orderly end.
+            stream.set_zero_linger().unwrap();
+        }
+        drop(stream);
+        if number % 100 == 0 {
+            channels[0].send("and on").await.unwrap();
+            assert_eq!(timeout(PATIENCE, channels[1].recv()).await.unwrap(), Some("and on".into()));
+        }
+    }
+    until("all are accepted and gone", || {
+        let stats = passive.ice_tcp_stats();
+        stats.accepted + stats.refused > 2000 && passive.held()[2] <= held[2]
+    })
+    .await;
+    assert!(peers.iter().all(|peer| peer.close_reason().is_none()));
 }
 
 #[tokio::test]
