@@ -36,6 +36,14 @@ impl Tab {
     /// As [`Tab::open`].
     pub async fn open_at(browser: &Browser, url: &str) -> Self {
         let page = browser.page(url).await.unwrap_or_else(|e| panic!("a page: {e}"));
+        // Chromium gives the page before it is there, and scripts that came before would be gone with the empty one.
+        let is_there = format!("location.href.startsWith({url:?}) && document.readyState === 'complete'");
+        let mut looks = 0;
+        while page.evaluate(&is_there, Duration::from_secs(30)).await != Ok(Value::Bool(true)) {
+            looks += 1;
+            assert!(looks < 300, "{url} was not loaded");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         load(&page).await;
         let log = Log::new(&format!("{:?} page", browser.kind).to_lowercase());
         let (out, lines) = mpsc::unbounded_channel();
