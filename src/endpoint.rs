@@ -58,6 +58,10 @@ impl Endpoint {
     pub async fn new(config: EndpointConfig) -> Result<Self, Error> {
         config.ice_servers.iter().try_for_each(IceServer::check)?;
         let sockets = driver::open_sockets(&config)?;
+        for socket in &sockets {
+            // Else what is sent first has no room yet as far as tokio knows, and would come a retransmission later.
+            let _ = socket.writable().await;
+        }
         let bound = sockets.iter().map(|socket| socket.bound()).collect();
         let listeners = driver::open_listeners(&config, &sockets)?;
         let shared = Arc::new(EndpointShared::new(config, bound, listeners.bound()));

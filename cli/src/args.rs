@@ -71,6 +71,10 @@ pub(crate) struct BindArgs {
         value_parser = crate::ice::ice_server
     )]
     pub(crate) ice_server: Vec<sinnet::IceServer>,
+
+    /// Show and use no address of this machine: only through TURN servers (--ice-server).
+    #[arg(long, requires = "ice_server")]
+    pub(crate) relay_only: bool,
 }
 
 /// What to write down of connections, for whoever looks for a fault.

@@ -1,6 +1,6 @@
 //! STUN and TURN servers, as they are written on the command line.
 
-use sinnet::{IceServer, ServerUri};
+use sinnet::{IceServer, IceTransportPolicy, ServerUri};
 
 use crate::args::BindArgs;
 
@@ -8,6 +8,11 @@ impl BindArgs {
     /// All servers that the arguments name.
     pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
         self.stun.iter().cloned().map(IceServer::stun).chain(self.ice_server.iter().cloned()).collect()
+    }
+
+    /// Which ways connections may take.
+    pub(crate) fn ice_transport_policy(&self) -> IceTransportPolicy {
+        if self.relay_only { IceTransportPolicy::Relay } else { IceTransportPolicy::All }
     }
 }
 

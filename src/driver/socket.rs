@@ -152,6 +152,11 @@ impl Socket {
         self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit))
     }
 
+    /// Waits until there is room.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
     /// Receives into `slabs`; returns how many have been filled.
     pub(crate) fn recv(&self, slabs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
         self.io.try_io(Interest::READABLE, || self.state.recv(UdpSockRef::from(&self.io), slabs, meta))

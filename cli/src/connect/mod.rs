@@ -67,7 +67,11 @@ pub(crate) async fn run(args: ConnectArgs, screen: &Screen) -> Result<(), Failur
     let mode = mode(&args).await?;
     let inspection = Inspection::start(&args.inspect, screen)?;
     let endpoint = crate::endpoint(&args.bind, false).await?;
-    let mut config = PeerConfig { congestion: args.congestion.into(), ..Default::default() };
+    let mut config = PeerConfig {
+        congestion: args.congestion.into(),
+        ice_transport_policy: args.bind.ice_transport_policy(),
+        ..Default::default()
+    };
     inspection.configure(&mut config);
     let peer = endpoint.peer_connection(config)?;
     inspection.watch(&peer);

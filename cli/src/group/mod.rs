@@ -48,6 +48,7 @@ fn member(args: &MemberArgs, kind: GroupKind) -> Result<WebRtcAlm, Failure> {
         options.bind.bind = args.bind.bind.clone();
     }
     options.bind.ice_servers = args.bind.ice_servers();
+    options.peer.ice_transport_policy = args.bind.ice_transport_policy();
     // Members on the server's machine may have no other way to each other.
     options.bind.include_loopback = args.bind.loopback || local;
     Ok(WebRtcAlm::new(kind, &url, options))

@@ -1,5 +1,6 @@
 //! Connections through TURN servers on loopback: ours, and ones that lie.
 
+mod hostile;
 mod rig;
 
 use rig::{Over, PATIENCE, Pair, Rig, candidates, endpoint, gather, ice_server, until};
