@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sinnet_netsim::{LinkConfig, Net};
+use sinnet_netsim::{LinkConfig, Net, RelayClient, RelayServer};
 use sinnet_peer::{
     Certificate, ChannelKey, ChannelOptions, ChannelState, CloseReason, Config, ConnectionState, Event, Path,
-    Peer, SdpType,
+    Peer, RelayProtocol, SdpType,
 };
 
 /// What the world gives the driver's place: as many segments as a real one asks for.
@@ -35,6 +35,8 @@ pub struct End {
     pub addr: SocketAddr,
     /// More of them, after its network has changed.
     pub more_addrs: Vec<SocketAddr>,
+    /// A client of the world's relay, and the address it has there.
+    relayed: Option<(RelayClient, SocketAddr)>,
     /// Events not yet asked for by a test.
     pub events: Vec<Event>,
     buf: Vec<u8>,
@@ -48,6 +50,8 @@ pub struct World {
     pub now: Instant,
     /// When it all began.
     pub start: Instant,
+    /// A relay, after [`World::allocate`].
+    relay: Option<RelayServer>,
     /// `a` offers, `b` answers.
     pub a: End,
     /// The answerer.
@@ -78,9 +82,15 @@ impl End {
             peer: Peer::new(Arc::new(config), now, rng.random()),
             addr: addr.parse().expect("an address"),
             more_addrs: Vec::new(),
+            relayed: None,
             events: Vec::new(),
             buf: vec![0; MAX_SEGMENTS * 1500],
         }
+    }
+
+    /// The address on the relay.
+    pub fn relayed(&self) -> Option<SocketAddr> {
+        self.relayed.as_ref().map(|(_, relayed)| *relayed)
     }
 
     fn has(&self, addr: SocketAddr) -> bool {
@@ -126,10 +136,40 @@ impl World {
             a: End::new(0, "10.0.0.1:5001", start, &mut rng, &tune),
             b: End::new(1, "10.0.0.2:5002", start, &mut rng, &tune),
             net,
+            relay: None,
             now: start,
             start,
             same_instant: 0,
         }
+    }
+
+    /// Puts up a relay, has both ends get an address on it, and makes candidates of these.
+    ///
+    /// # Panics
+    /// If the network lets nothing through.
+    pub fn allocate(&mut self) {
+        let server: SocketAddr = "198.51.100.7:3478".parse().expect("an address");
+        let mut relay = RelayServer::new(vec![server]);
+        for end in [&mut self.a, &mut self.b] {
+            let socket = SocketAddr::new(end.addr.ip(), 7000);
+            let mut client = RelayClient::new(socket, server, 2);
+            let (relayed, mapped) = loop {
+                client.ask(self.now, &mut self.net);
+                if let Some(given) = client.given {
+                    break given;
+                }
+                self.now = self.net.next_arrival().expect("the relay answers");
+                while let Some(datagram) = self.net.recv(self.now) {
+                    if !relay.handle(self.now, &mut self.net, &datagram) {
+                        client.take(&datagram);
+                    }
+                }
+            };
+            let by = RelayProtocol::Udp;
+            end.peer.add_relayed(self.now, relayed, mapped, server.ip(), by).expect("a candidate");
+            end.relayed = Some((client, relayed));
+        }
+        self.relay = Some(relay);
     }
 
     /// Offer and answer, with all candidates in them.
@@ -163,6 +203,13 @@ impl World {
                 let count = datagrams.chunks(size).len();
                 assert!(count <= MAX_SEGMENTS, "{count} segments");
                 assert!(count > 1 || transmit.segment_size.is_none(), "one datagram is no batch");
+                let relayed = end.relayed.as_ref().filter(|(_, relayed)| *relayed == transmit.path.local);
+                if let Some((client, _)) = relayed {
+                    for datagram in datagrams.chunks(size) {
+                        client.send(self.now, &mut self.net, transmit.path.remote, datagram);
+                    }
+                    continue;
+                }
                 assert!(end.has(transmit.path.local), "an address that we don't have");
                 for datagram in datagrams.chunks(size) {
                     self.net.send(self.now, transmit.path.local, transmit.path.remote, datagram.to_vec());
@@ -187,7 +234,17 @@ impl World {
             assert!(self.same_instant < STEPS_PER_INSTANT, "the world spins at {:?}", self.elapsed());
         }
         while let Some(mut datagram) = self.net.recv(self.now) {
+            if self.relay.as_mut().is_some_and(|relay| relay.handle(self.now, &mut self.net, &datagram)) {
+                continue;
+            }
             let path = Path::udp(datagram.dst, datagram.src);
+            for end in [&mut self.a, &mut self.b] {
+                if let Some((client, relayed)) = &mut end.relayed
+                    && let Some((peer, mut data)) = client.take(&datagram)
+                {
+                    end.peer.handle_datagram(self.now, Path::udp(*relayed, peer), &mut data);
+                }
+            }
             for end in [&mut self.a, &mut self.b] {
                 if end.has(datagram.dst) {
                     end.peer.handle_datagram(self.now, path, &mut datagram.payload);
