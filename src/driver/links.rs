@@ -28,20 +28,12 @@ pub(super) enum Link {
 pub(super) enum Sent {
     /// It is on its way, or lost.
     Away,
-    /// There is no room; it is kept in `send_buf` and nothing else can be sent before it.
+    /// There is no room; it is kept, and nothing else can be sent by that link before it.
     Blocked,
     /// It is on its way, and the connection should wait with the next.
     Held,
     /// Its datagrams are larger than the link takes.
     TooLarge,
-}
-
-/// A batch that its socket had no room for.
-pub(super) struct Blocked {
-    pub(super) socket: usize,
-    pub(super) transmit: Transmit,
-    /// It is not in `send_buf`, but where batches for relays are wrapped.
-    pub(super) wrapped: bool,
 }
 
 impl Driver {
@@ -77,7 +69,7 @@ impl Driver {
                 let (watch, size) = (&self.shared.watch, transmit.segment_size);
                 let sent = self.sockets[socket].send_batch(watch, transmit.path, contents, size);
                 if sent == Sent::Blocked {
-                    self.blocked = Some(Blocked { socket, transmit, wrapped: false });
+                    self.blocked.keep(socket, transmit, contents);
                 }
                 sent
             }
@@ -88,19 +80,6 @@ impl Driver {
                 Sent::Away
             }
         }
-    }
-
-    /// Sends what had no room before. False when there still is none.
-    pub(super) fn flush_blocked(&mut self) -> bool {
-        let Some(Blocked { socket, transmit, wrapped }) = &self.blocked else { return true };
-        let buf = if *wrapped { self.relays.wrapped() } else { &self.send_buf };
-        let contents = &buf[..transmit.size];
-        let (watch, size) = (&self.shared.watch, transmit.segment_size);
-        let sent = self.sockets[*socket].send_batch(watch, transmit.path, contents, size);
-        if sent != Sent::Blocked {
-            self.blocked = None;
-        }
-        sent != Sent::Blocked
     }
 }
 

@@ -11,6 +11,7 @@
 //! Per datagram there is no allocation, lock, task hop or clock reading: those happen per batch. The lock is not held
 //! during system calls.
 
+mod blocked;
 mod gathering;
 mod input;
 mod links;
@@ -35,9 +36,10 @@ use quinn_udp::RecvMeta;
 use sinnet_peer::Peer;
 use tokio::time::Sleep;
 
+use self::blocked::Blocked;
 use self::gathering::Gathering;
 pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
-use self::links::{Blocked, Link, Sent};
+use self::links::{Link, Sent};
 use self::newcomers::Queued;
 pub(crate) use self::relays::Connected;
 use self::relays::Relays;
@@ -65,6 +67,9 @@ const BATCHES_PER_TURN: usize = 8;
 /// Most bytes UDP_SEGMENT takes in one call: a UDP payload over IPv4.
 const MAX_BATCH: usize = 65_507;
 
+/// How soon a connection is looked at again whose socket has no room, if it has none by then.
+const HELD_UP_FOR: Duration = Duration::from_millis(5);
+
 /// Starts the driver on the current tokio runtime.
 pub(crate) fn spawn(shared: Arc<EndpointShared>, sockets: Vec<Socket>, listeners: TcpListeners) {
     tokio::spawn(Driver::new(shared, sockets, listeners).run());
@@ -86,8 +91,7 @@ struct Driver {
     concerned: Vec<usize>,
     recv_buf: Vec<u8>,
     send_buf: Vec<u8>,
-    /// A batch in `send_buf` that its socket had no room for.
-    blocked: Option<Blocked>,
+    blocked: Blocked,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Instant>,
     closing: bool,
@@ -100,6 +104,8 @@ struct Entry {
     deadline: Option<Instant>,
     /// Is in `concerned`.
     concerned: bool,
+    /// Is among those who wait for room at a socket.
+    waits_for_room: bool,
 }
 
 /// What first datagrams name a connection by.
@@ -124,7 +130,7 @@ impl Driver {
             relays: Relays::default(),
             newcomers: Queued::default(),
             concerned: Vec::new(),
-            blocked: None,
+            blocked: Blocked::default(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             sleep_until: None,
             closing: false,
@@ -165,20 +171,10 @@ impl Driver {
                 self.concern(peer);
             }
         }
-        if !self.flush_blocked() {
-            return false;
-        }
+        self.flush_blocked();
         self.gather(now);
-        if self.blocked.is_some() {
-            return false;
-        }
-        let concerned = std::mem::take(&mut self.concerned);
-        for (done, &peer) in concerned.iter().enumerate() {
+        for peer in std::mem::take(&mut self.concerned) {
             more |= self.serve(peer, now);
-            if self.blocked.is_some() {
-                self.concerned.extend_from_slice(&concerned[done + 1..]);
-                return false;
-            }
         }
         more | self.flush_relays(now)
     }
@@ -285,6 +281,7 @@ impl Driver {
                 ufrags_version,
                 deadline: None,
                 concerned: false,
+                waits_for_room: false,
             };
             let peer = match self.free.pop() {
                 Some(peer) => {
@@ -362,8 +359,9 @@ impl Driver {
         entry.concerned = false;
         let shared = entry.shared.clone();
         let limit = self.max_segments();
-        // A connection that waits for room in a server's stream goes on by itself.
-        let mut more = !self.is_held(peer);
+        let held_up = self.is_held_up(peer, now);
+        // A connection that waits for room, at a socket or in a server's stream, goes on by itself.
+        let mut more = !held_up && !self.is_held(peer);
         let batches = if more { BATCHES_PER_TURN } else { 0 };
         for _ in 0..batches {
             let transmit = shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf);
@@ -383,9 +381,17 @@ impl Driver {
             if !matches!(link, Link::Tcp(_)) {
                 self.routes.claim(link, transmit.path.remote, peer);
             }
+            if self.has_no_room(link) {
+                // A check, as data is not asked for then: it is repeated.
+                continue;
+            }
             match self.send(link, now, peer, transmit) {
                 Sent::Away => {}
-                Sent::Blocked => break,
+                Sent::Blocked => {
+                    self.wait_for_room(peer);
+                    more = false;
+                    break;
+                }
                 Sent::Held => {
                     more = false;
                     break;
@@ -415,6 +421,11 @@ impl Driver {
             shared.finished.set();
             return false;
         }
+        if held_up {
+            self.wait_for_room(peer);
+        }
+        // What it would send at once has to wait, and must not keep us awake.
+        let deadline = deadline.map(|at| if held_up { at.max(now + HELD_UP_FOR) } else { at });
         if let Some(Some(entry)) = self.peers.get_mut(peer) {
             self.timers.set(peer, entry.deadline, deadline);
             entry.deadline = deadline;
@@ -448,9 +459,10 @@ impl Driver {
         if self.poll_streams(cx).is_ready() {
             return Poll::Ready(());
         }
-        if let Some(blocked) = &self.blocked {
-            // Nothing else can go on before there is room.
-            return self.sockets[blocked.socket].poll_writable(cx).map(drop);
+        for socket in self.blocked.sockets() {
+            if self.sockets[socket].poll_writable(cx).is_ready() {
+                return Poll::Ready(());
+            }
         }
         if self.shared.take_woken(cx.waker()) {
             return Poll::Ready(());

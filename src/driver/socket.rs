@@ -21,6 +21,9 @@ pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     bound: SocketAddr,
+    /// As if the kernel had no room.
+    #[cfg(test)]
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
 }
 
 /// Binds what the configuration says.
@@ -102,7 +105,13 @@ impl Socket {
             gro = state.gro_segments(),
             "socket bound"
         );
-        Ok(Self { io, state, bound })
+        Ok(Self {
+            io,
+            state,
+            bound,
+            #[cfg(test)]
+            is_full: Default::default(),
+        })
     }
 
     pub(crate) fn bound(&self) -> SocketAddr {
@@ -146,6 +155,10 @@ impl Socket {
     /// Sends a batch. After `WouldBlock` the caller keeps it and waits; any other error (EMSGSIZE, ENOBUFS,
     /// ECONNREFUSED, ENETUNREACH …) is a loss to a transport that expects losses.
     pub(crate) fn send(&self, path: Path, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let src_ip: Option<IpAddr> = self.bound.ip().is_unspecified().then(|| path.local.ip());
         let transmit =
             quinn_udp::Transmit { destination: path.remote, ecn: None, contents, segment_size, src_ip };

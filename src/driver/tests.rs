@@ -1,6 +1,7 @@
 //! What attempts that fail leave behind in the driver: nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sinnet_peer::{Certificate, Config, IceConfig, Peer, SdpType};
@@ -135,4 +136,49 @@ async fn a_thousand_failed_attempts_leave_no_peer_route_or_timer() {
     assert!(shared.commands().touched.is_empty());
     drop(config);
     assert_eq!(Arc::strong_count(&certificate), 1, "no connection is left in memory");
+}
+
+#[tokio::test]
+async fn a_socket_without_room_holds_up_nobody_who_sends_by_another_one() {
+    let certificate = Arc::new(Certificate::generate(1_800_000_000).unwrap());
+    let config = Arc::new(Config::new(certificate));
+    let bind = vec!["127.0.0.1:0".parse().unwrap(); 2];
+    let endpoint = EndpointConfig { bind, ..EndpointConfig::default() };
+    let sockets = open_sockets(&endpoint).unwrap();
+    let bound = [0, 1].map(|at: usize| sockets[at].bound());
+    let shared = Arc::new(EndpointShared::new(endpoint, bound.to_vec(), Vec::new()));
+    let mut driver = Driver::new(shared.clone(), sockets, TcpListeners::default());
+    // A connection by each socket, to somebody who listens and says nothing.
+    let there = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    there.set_nonblocking(true).unwrap();
+    let candidate =
+        format!("candidate:1 1 udp 2130706431 127.0.0.1 {} typ host", there.local_addr().unwrap().port());
+    for (seed, addr) in [1, 2].into_iter().zip(bound) {
+        let mut peer = Peer::new(config.clone(), now(), [seed; 32]);
+        let offer = offer(&mut peer, &addr.to_string());
+        peer.set_remote_description(now(), SdpType::Answer, &answer(&config, &offer, false)).unwrap();
+        peer.add_remote_candidate(now(), &candidate, None, None).unwrap();
+        shared.commands().added.push(Arc::new(PeerShared::new(
+            shared.clone(),
+            peer,
+            IceTransportPolicy::All,
+        )));
+    }
+    let heard = || {
+        let mut buf = [0; 1500];
+        let froms = std::iter::from_fn(|| there.recv_from(&mut buf).ok().map(|(_, from)| from));
+        let froms: Vec<_> = froms.collect();
+        [0, 1].map(|at: usize| froms.contains(&bound[at]))
+    };
+    driver.sockets[0].is_full.store(true, Ordering::Relaxed);
+    turns(&mut driver).await;
+    assert_eq!(heard(), [false, true]);
+    assert!(driver.blocked.is_blocked(0) && !driver.blocked.is_blocked(1));
+    assert_eq!(driver.blocked.sockets().collect::<Vec<_>>(), [0]);
+    turns(&mut driver).await;
+    driver.sockets[0].is_full.store(false, Ordering::Relaxed);
+    turns(&mut driver).await;
+    assert!(heard()[0], "what had no room is sent");
+    assert!(!driver.blocked.is_blocked(0));
+    assert_eq!(driver.blocked.sockets().count(), 0);
 }

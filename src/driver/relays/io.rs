@@ -11,7 +11,7 @@ use sinnet_turn::{Batch, NotTurn, SendError, is_channel_data};
 
 use super::State;
 use super::relay::{Carrier, Relay};
-use crate::driver::links::{Blocked, Link, Sent};
+use crate::driver::links::{Link, Sent};
 use crate::driver::{Driver, RECEIVES_PER_TURN};
 
 /// Bytes read from a server's connection in one call.
@@ -70,9 +70,7 @@ impl Driver {
 
     /// Sends what has waited for a permission.
     pub(super) fn send_kept(&mut self, id: u32, now: Instant, remote: SocketAddr, datagram: &[u8]) {
-        if self.blocked.is_none()
-            && let Err(error) = self.wrap(id, now, remote, datagram, datagram.len())
-        {
+        if let Err(error) = self.wrap(id, now, remote, datagram, datagram.len()) {
             tracing::debug!(%error, %remote, "not relayed");
         }
     }
@@ -102,7 +100,7 @@ impl Driver {
                         let sent =
                             self.sockets[socket].send_batch(&self.shared.watch, path, contents, segment_size);
                         if sent == Sent::Blocked {
-                            self.blocked = Some(Blocked { socket, transmit, wrapped: true });
+                            self.blocked.keep(socket, transmit, contents);
                         }
                         (sent, on_channel)
                     });

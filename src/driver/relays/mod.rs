@@ -106,9 +106,12 @@ impl Relays {
         self.relays().next().is_none()
     }
 
-    /// A batch that was wrapped and had no room.
-    pub(super) fn wrapped(&self) -> &[u8] {
-        &self.wrapped
+    /// The UDP socket that a relay's server is reached from.
+    pub(super) fn socket_of(&self, id: u32) -> Option<usize> {
+        self.relays().find(|relay| relay.id == id).and_then(|relay| match relay.carrier {
+            Carrier::Udp { socket, .. } => Some(socket),
+            _ => None,
+        })
     }
 
     fn relays(&self) -> impl Iterator<Item = &Relay> {
