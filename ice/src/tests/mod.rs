@@ -8,6 +8,7 @@ mod hostile;
 mod lite;
 mod locals;
 mod nat;
+mod roles;
 mod stats;
 mod switch;
 mod wire;
