@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   host 192.168.1.2 ── gateway 192.168.1.1 │ 198.51.100.10 ──┐
-//!   host 192.168.1.2 ── gateway 192.168.1.1 │ 198.51.100.20 ──┼── 198.51.100.1, .2: STUN and TURN servers
+//!   host 192.168.1.2 ── gateway 192.168.1.1 │ 198.51.100.20 ──┼── 198.51.100.1 and .2: STUN and TURN servers
 //!   host 192.168.1.2 ── home 192.168.1.1 │ 100.64.0.10        │
 //!                         ── carrier 100.64.0.1 │ 198.51.100.30 ┤
 //!   host 198.51.100.40 ───────────────────────────────────────┘
@@ -62,8 +62,10 @@ impl Nat {
 /// The public network and the sites around it.
 #[derive(Debug)]
 pub struct NatLab {
-    /// Where servers run: [`SERVER`] and [`SECOND_SERVER`].
+    /// Where servers run: [`SERVER`].
     pub public: Host,
+    /// Another such place: [`SECOND_SERVER`].
+    pub second: Host,
     /// In the order in which they were asked for.
     pub sites: Vec<Site>,
     // The last to be dropped: the threads of the hosts end before their namespaces.
@@ -233,9 +235,11 @@ impl NatLab {
     pub fn new(wanted: &[(Nat, usize)]) -> Result<Self, String> {
         let mut plans = Plans(Vec::new());
         let public = plans.add("p");
-        plans.bridge(public, "net", &[SERVER, SECOND_SERVER]);
-        // What goes to private addresses is lost in silence, as in the real network: coturn takes a system that knows no way
-        // for an end of the allocation.
+        plans.bridge(public, "net", &[SERVER]);
+        let second = plans.add("q");
+        plans.attach(second, "eth", SECOND_SERVER, public, "net", SERVER);
+        // What goes to private addresses is lost in silence, as in the real network: coturn closes an allocation when its
+        // system knows no way to a peer.
         plans.0[public].links.push_str("route add default dev lo\n");
         let outside = (public, "net", SERVER);
         let mut sites = Vec::new();
@@ -291,7 +295,8 @@ impl NatLab {
             external,
         };
         let sites = sites.into_iter().map(site).collect();
-        Ok(Self { public: Host::new(namespaces.place(public)), sites, _namespaces: namespaces })
+        let [public, second] = [public, second].map(|at| Host::new(namespaces.place(at)));
+        Ok(Self { public, second, sites, _namespaces: namespaces })
     }
 }
 

@@ -6,19 +6,23 @@ use sinnet::ConnectionState;
 use sinnet_interop::coturn::Coturn;
 use sinnet_interop::nat_lab::{Nat, NatLab, SERVER};
 
-use crate::end::{End, Way, begin, settled, within};
+use crate::end::{End, PATIENCE, Way, begin, settled};
 use crate::flow::Flow;
 use crate::run;
 
-/// Waits until both sides have new credentials.
-async fn restarted(ends: &[End; 2], before: &[String; 2]) {
-    let old = || ends.iter().zip(before).any(|(end, before)| end.ufrag() == *before);
-    let exchange = async {
-        while old() {
+/// Restarts ICE, and waits until both sides use what that has found.
+pub(crate) async fn restart(ends: &[End; 2], restarter: usize) {
+    let restarts = || ends.each_ref().map(|end| end.connection.stats().ice_restarts);
+    let wanted = restarts().map(|count| count + 1);
+    ends[restarter].connection.restart_ice();
+    let done = async {
+        while restarts() != wanted {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    within("an offer and an answer", exchange).await;
+    if tokio::time::timeout(PATIENCE, done).await.is_err() {
+        panic!("no restart:\n{}\n{}", ends[0].describe(), ends[1].describe());
+    }
 }
 
 #[test]
@@ -32,16 +36,13 @@ fn ice_restarts_by_either_side_lose_nothing_of_a_transfer() {
         let mut flow = Flow::begin(&ends[0], &ends[1]);
         for restarter in [0, 1, 0] {
             flow.more(300).await;
-            let before = [ends[0].ufrag(), ends[1].ufrag()];
-            ends[restarter].connection.restart_ice();
-            restarted(&ends, &before).await;
-            let silence = flow.more(1000).await;
+            let (silence, ()) = tokio::join!(flow.more(1000), restart(&ends, restarter));
+            flow.more(100).await;
             println!("restarted by {restarter}: the longest silence was {silence:?}");
         }
         flow.end().await;
         for end in &ends {
             assert_eq!(end.states(), [ConnectionState::Connecting, ConnectionState::Connected]);
-            assert_eq!(end.connection.stats().ice_restarts, 3);
         }
     });
 }

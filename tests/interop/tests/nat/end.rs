@@ -9,12 +9,14 @@ use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
 use sinnet::{
     ConnectionState, DataChannel, DataChannelOptions, Endpoint, EndpointConfig, IceCandidate,
-    IceCandidateError, IceServer, PeerConfig, PeerConnection, PeerEvent, Politeness, Received,
-    SessionDescription,
+    IceCandidateError, IceServer, IceTransportPolicy, PeerConfig, PeerConnection, PeerEvent, Politeness,
+    Received, SessionDescription,
 };
 use sinnet_interop::nat_lab::{Host, SECOND_SERVER, SERVER};
 use sinnet_interop::tab::Tab;
 use tokio::sync::{mpsc, watch};
+
+use crate::servers::{By, Over, Servers, ice_server};
 
 /// How long anything may take on a machine under load.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +70,21 @@ impl Way {
             peer: PeerConfig::default(),
             offer_delay: Duration::ZERO,
         }
+    }
+}
+
+impl Way {
+    /// As now, with a TURN server besides.
+    pub(crate) fn and_turn(mut self, servers: &Servers, by: By, over: &[Over]) -> Self {
+        self.endpoint.ice_servers.push(ice_server(by, over));
+        self.endpoint.tls = Some(servers.tls.clone());
+        self
+    }
+
+    /// As now, by relays only.
+    pub(crate) fn relayed(mut self) -> Self {
+        self.peer.ice_transport_policy = IceTransportPolicy::Relay;
+        self
     }
 }
 
@@ -203,13 +220,6 @@ impl End {
     pub(crate) fn is_relayed(&self) -> bool {
         let path = self.connection.selected_path().expect("a path");
         [path.local.ip(), path.remote.ip()].iter().any(is_server)
-    }
-
-    /// The username fragment in force.
-    pub(crate) fn ufrag(&self) -> String {
-        let sdp = self.connection.local_description().expect("a description").sdp;
-        let line = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:"));
-        line.expect("a username fragment").to_owned()
     }
 
     pub(crate) fn states(&self) -> Vec<ConnectionState> {

@@ -11,6 +11,8 @@ mod change;
 mod direct;
 mod end;
 mod flow;
+mod relays;
+mod servers;
 mod table;
 
 /// A test on a runtime of two threads; the hosts have a thread each.

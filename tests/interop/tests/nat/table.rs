@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sinnet_interop::coturn::Coturn;
-use sinnet_interop::nat_lab::{Nat, NatLab, SERVER};
+use sinnet_interop::nat_lab::{Nat, NatLab};
 
 use crate::end::{Way, begin, now, transfer, within};
 use crate::run;
+use crate::servers::{By, Over, Servers};
 
 /// Messages each way over every path that was found: 1 MB.
 const MESSAGES: usize = 62;
@@ -28,10 +28,10 @@ struct Cell {
 }
 
 /// Connects and passes data both ways.
-async fn cell(lab: &NatLab, [a, b]: [usize; 2], way: &Way) -> Cell {
+async fn cell(lab: &NatLab, [a, b]: [usize; 2], ways: [Way; 2]) -> Cell {
     let began = now();
     let hosts = [lab.sites[a].host(), lab.sites[b].host()];
-    let mut ends = begin(hosts, [way.clone(), way.clone()]).await;
+    let mut ends = begin(hosts, ways).await;
     let [a, b] = &mut ends;
     let (outcome, took) = match tokio::join!(a.connected(), b.connected()) {
         (Some(one), Some(other)) => {
@@ -46,28 +46,43 @@ async fn cell(lab: &NatLab, [a, b]: [usize; 2], way: &Way) -> Cell {
     Cell { outcome, took, story: format!("offerer {}\nanswerer {}", a.describe(), b.describe()) }
 }
 
-/// The outcomes of all against all, a line for each kind of the offerer; with the times to connect, and what to say of the
-/// cells that are not as expected.
-async fn all_against_all(lab: &Arc<NatLab>, title: &str, way: Way) -> (String, Vec<Cell>) {
-    let count = Nat::ALL.len();
-    let pairs: Vec<[usize; 2]> = (0..count * count).map(|i| [i / count, count + i % count]).collect();
-    let tasks = pairs.iter().map(|pair| {
-        let (lab, way, pair) = (lab.clone(), way.clone(), *pair);
-        tokio::spawn(async move { cell(&lab, pair, &way).await })
+/// A part of the table.
+struct Section {
+    text: String,
+    /// The kinds of its rows and columns.
+    kinds: &'static [Nat],
+    /// Row by row.
+    cells: Vec<Cell>,
+}
+
+/// The outcomes of all against all, a line for each kind of the offerer.
+async fn all_against_all(lab: &Arc<NatLab>, title: &str, kinds: &'static [Nat], ways: [Way; 2]) -> Section {
+    let count = kinds.len();
+    let at = |kind: Nat| Nat::ALL.iter().position(|nat| *nat == kind).expect("a kind");
+    let pairs = kinds.iter().flat_map(|a| kinds.iter().map(move |b| [at(*a), Nat::ALL.len() + at(*b)]));
+    let tasks = pairs.map(|pair| {
+        let (lab, ways) = (lab.clone(), ways.clone());
+        tokio::spawn(async move { cell(&lab, pair, ways).await })
     });
     let cells: Vec<Cell> = join_all(tasks).await.into_iter().map(|done| done.expect("a cell")).collect();
     let mut text = format!("{title}\n{:<11}", "");
-    for nat in Nat::ALL {
-        let _ = write!(text, " {:<10}", name(nat));
+    for nat in kinds {
+        let _ = write!(text, " {:<10}", name(*nat));
     }
     for (i, cell) in cells.iter().enumerate() {
         if i % count == 0 {
-            let _ = write!(text, "\n{:<11}", name(Nat::ALL[i / count]));
+            let _ = write!(text, "\n{:<11}", name(kinds[i / count]));
         }
         let _ = write!(text, " {:<10}", cell.outcome);
     }
+    println!("{title}: ms to connect");
+    for (nat, row) in kinds.iter().zip(cells.chunks(count)) {
+        let times =
+            row.iter().map(|cell| cell.took.map_or("-".to_owned(), |took| took.as_millis().to_string()));
+        println!("{:<11} {}", name(*nat), times.map(|time| format!("{time:>6}")).collect::<String>());
+    }
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    (lines.join("\n") + "\n", cells)
+    Section { text: lines.join("\n") + "\n", kinds, cells }
 }
 
 fn name(nat: Nat) -> &'static str {
@@ -81,50 +96,50 @@ fn name(nat: Nat) -> &'static str {
     }
 }
 
-/// The times to connect, for the eye.
-fn print_times(title: &str, cells: &[Cell]) {
-    println!("{title}: ms to connect, by the offerer's kind of translator");
-    for (nat, row) in Nat::ALL.iter().zip(cells.chunks(Nat::ALL.len())) {
-        let times =
-            row.iter().map(|cell| cell.took.map_or("-".to_owned(), |took| took.as_millis().to_string()));
-        println!("{:<11} {}", name(*nat), times.map(|time| format!("{time:>6}")).collect::<String>());
-    }
-}
-
 #[test]
 fn who_reaches_whom_is_as_in_the_table() {
     run(async {
         let lab = Arc::new(two_of_each());
-        let _coturn = Coturn::start_in(&lab.public.place, SERVER.into(), &[]).await;
+        let servers = Servers::start(&lab).await;
         let mut way = Way::asking(&["stun:198.51.100.1"]);
         // Long enough for whoever gets through, on a machine under load.
-        way.peer.ice_patience = Some(Duration::from_secs(15));
-        let mut sections = Vec::new();
-        let (text, cells) = all_against_all(&lab, "with a STUN server", way).await;
-        print_times("with a STUN server", &cells);
-        sections.push((text, cells));
+        way.peer.ice_patience = Some(Duration::from_secs(30));
+        let mut wanted = vec![("with a STUN server".to_owned(), &Nat::ALL[..], [way.clone(), way.clone()])];
+        for over in Over::ALL {
+            let title = format!("with TURN over {over:?}, the offerer's server coturn, the answerer's ours");
+            let ways = [By::Coturn, By::Ours].map(|by| way.clone().and_turn(&servers, by, &[over]));
+            wanted.push((title, &Nat::ALL, ways));
+        }
+        for (over, by) in Over::ALL.into_iter().flat_map(|over| [(over, By::Coturn), (over, By::Ours)]) {
+            let title = format!("relays only, over {over:?}, both by {by:?}");
+            let way = way.clone().and_turn(&servers, by, &[over]).relayed();
+            wanted.push((title, &SOME, [way.clone(), way]));
+        }
+        // At once: who can't connect takes half a minute to say so.
+        let all = wanted.iter().map(|(title, kinds, ways)| all_against_all(&lab, title, kinds, ways.clone()));
+        let sections = join_all(all).await;
         compare(&sections);
     });
 }
 
+/// Where all goes by relays, these tell as much as all.
+const SOME: [Nat; 3] = [Nat::Public, Nat::Random, Nat::NoUdp];
+
 /// Holds what was found against the table.
-fn compare(sections: &[(String, Vec<Cell>)]) {
-    let table = sections.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("\n");
+fn compare(sections: &[Section]) {
+    let table = sections.iter().map(|section| section.text.as_str()).collect::<Vec<_>>().join("\n");
     if std::env::var("SINNET_NAT_TABLE").as_deref() == Ok("write") {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nat/table.txt"), &table).expect("a file");
         return;
     }
     let expected = include_str!("table.txt");
-    if table == expected {
-        return;
-    }
-    let rows = expected.lines().collect::<Vec<_>>();
-    for (text, cells) in sections {
-        for (row, line) in text.lines().skip(2).enumerate().filter(|(_, line)| !rows.contains(line)) {
-            println!("{}", text.lines().next().unwrap_or_default());
-            for (nat, cell) in Nat::ALL.iter().zip(cells.chunks(Nat::ALL.len()).nth(row).unwrap_or_default())
-            {
-                println!("{line}, to {}: {}", name(*nat), cell.story);
+    let mut parts = expected.split("\n\n");
+    for Section { text, kinds, cells } in sections {
+        let rows: Vec<&str> = parts.next().unwrap_or_default().lines().collect();
+        for (i, line) in text.lines().enumerate().skip(2).filter(|(i, line)| rows.get(*i) != Some(line)) {
+            println!("{}: {line}", text.lines().next().unwrap_or_default());
+            for (nat, cell) in kinds.iter().zip(cells.chunks(kinds.len()).nth(i - 2).unwrap_or_default()) {
+                println!("to {}: {}", name(*nat), cell.story);
             }
         }
     }
