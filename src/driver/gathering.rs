@@ -48,6 +48,10 @@ pub(super) struct Gathering {
     errors: Vec<(Option<Path>, IceCandidateError)>,
     /// When a name was not resolved.
     unresolved: Option<Instant>,
+    /// Servers that have answered and do so no more, and from where they were asked.
+    silent: Vec<Path>,
+    /// Who has answered.
+    answered: Vec<Path>,
     /// TURN servers have not answered yet.
     relays_pending: bool,
 }
@@ -224,6 +228,11 @@ impl Gathering {
         self.gatherer.as_ref()?.poll_timeout()
     }
 
+    /// Servers that have fallen silent since the last call.
+    pub(super) fn take_silent(&mut self) -> Vec<Path> {
+        std::mem::take(&mut self.silent)
+    }
+
     /// No connection is left: nothing is kept open, and the next one begins anew.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -235,12 +244,19 @@ impl Gathering {
             match event {
                 GatherEvent::Mapped { path, mapped } => {
                     self.errors.retain(|(failed, _)| *failed != Some(path));
+                    if !self.answered.contains(&path) {
+                        self.answered.push(path);
+                    }
                     for wanted in &self.waiting {
                         tell(&wanted.peer, &mut wanted.peer.lock(), now, path, mapped);
                         wanted.peer.touch();
                     }
                 }
                 GatherEvent::Failed { path, error } => {
+                    if let Some(at) = self.answered.iter().position(|answered| *answered == path) {
+                        self.answered.swap_remove(at);
+                        self.silent.push(path);
+                    }
                     let error_code = match error {
                         GatherError::Refused(code) => code,
                         _ => IceCandidateError::UNREACHABLE,

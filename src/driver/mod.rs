@@ -187,6 +187,9 @@ impl Driver {
             self.gathering.clear();
         } else if self.gathering.poll_timeout().is_some_and(|at| at <= now) {
             self.gathering.handle_timeout(now);
+            for path in self.gathering.take_silent() {
+                self.relays.doubt(now, path);
+            }
         }
         let mut request = [0; 64];
         while let Some((path, len)) = self.gathering.poll_transmit(now, &mut request) {

@@ -44,8 +44,8 @@ impl Driver {
         for at in 0..self.relays.slots.len() {
             self.drive_slot(at, now);
         }
-        if self.relays.users.is_empty() && self.relays.is_idle() {
-            // The next one begins anew.
+        if self.live == 0 && self.relays.is_idle() {
+            // The next one begins anew, with the names.
             self.relays.slots.clear();
         }
     }

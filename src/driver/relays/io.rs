@@ -108,10 +108,16 @@ impl Driver {
                 sent
             }
             Some(Relay { client, carrier: Carrier::Stream(stream), .. }) => {
-                client.send_batch(now, remote, data, size, stream.data_room()).map(|batch| {
-                    stream.commit(batch.written);
-                    (if stream.is_crowded() { Sent::Held } else { Sent::Away }, batch.on_channel)
-                })
+                match client.send_batch(now, remote, data, size, stream.data_room()) {
+                    Ok(batch) => {
+                        stream.commit(batch.written);
+                        let sent = if stream.is_crowded() { Sent::Held } else { Sent::Away };
+                        Ok((sent, batch.on_channel))
+                    }
+                    // There is no room at all.
+                    Err(SendError::TooLarge) => Ok((Sent::Held, true)),
+                    Err(error) => Err(error),
+                }
             }
             Some(Relay { carrier: Carrier::Connecting, .. }) | None => Err(SendError::NotAllocated),
         };

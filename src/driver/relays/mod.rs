@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sinnet_peer::RelayProtocol;
+use sinnet_peer::{Path, RelayProtocol};
 use sinnet_turn::{Client, ClientConfig, Credentials, Families, Host, ServerUri, Transport, UriTransport};
 use tokio::task::AbortHandle;
 
@@ -335,6 +335,13 @@ impl Relays {
         }
     }
 
+    /// A server doesn't answer Binding requests any more: it is asked for the allocation, instead of in some minutes.
+    pub(super) fn doubt(&mut self, now: Instant, path: Path) {
+        if let Some(relay) = self.slots.iter_mut().find_map(|slot| slot.relay_over(path)) {
+            relay.client.check(now);
+        }
+    }
+
     /// The machine has other addresses than before: a server doesn't know us at another one.
     pub(super) fn network_changed(&mut self, change: &NetworkChange) {
         for slot in &mut self.slots {
@@ -389,6 +396,17 @@ impl Slot {
             ..ClientConfig::new(self.credentials.clone())
         };
         Some(Client::new(Arc::new(config), transport, server, now, seed))
+    }
+
+    /// Its relay, if that is reached over UDP on this path.
+    fn relay_over(&mut self, path: Path) -> Option<&mut Relay> {
+        match &mut self.state {
+            State::Open(relay) => {
+                let over = matches!(relay.carrier, Carrier::Udp { local, .. } if local == path.local);
+                Some(&mut **relay).filter(|relay| over && relay.client.server() == path.remote)
+            }
+            _ => None,
+        }
     }
 
     fn is_connecting(&self, id: u32) -> bool {

@@ -199,6 +199,14 @@ impl Client {
         Ok(())
     }
 
+    /// Asks the server now whether it still has the allocation, by a Refresh: for an owner that has reason to doubt it.
+    pub fn check(&mut self, now: Instant) {
+        if let Some(at) = self.allocation.as_mut().and_then(|allocation| allocation.refresh_at.as_mut()) {
+            *at = now.min(*at);
+        }
+        self.settle(now);
+    }
+
     /// Lets the permission of an address end by itself, within five minutes. Channels to it stay.
     pub fn forget(&mut self, now: Instant, ip: IpAddr) {
         let ip = ip.to_canonical();

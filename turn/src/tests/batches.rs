@@ -103,3 +103,22 @@ fn a_channel_that_is_given_up_ends_and_its_number_is_used_again_five_minutes_lat
     let bound = Event::ChannelBound { peer: addr("192.0.2.1:3") };
     assert!(net.ends[0].events.contains(&bound), "{:?}", net.ends[0].events);
 }
+
+#[test]
+fn an_owner_in_doubt_has_the_allocation_refreshed_at_once_and_hears_of_its_end_in_a_minute() {
+    let mut net = Net::ready(server_config());
+    let before = net.datagrams;
+    let now = net.now;
+    net.ends[0].client.check(now);
+    net.ends[0].client.check(now);
+    net.run(secs(1));
+    assert_eq!(net.datagrams - before, 1, "one Refresh");
+    net.machines.clear();
+    let now = net.now;
+    net.ends[0].client.check(now);
+    net.run(secs(60));
+    assert!(matches!(net.ends[0].events.last(), Some(Event::Failed(_))), "{:?}", net.ends[0].events);
+    let now = net.now;
+    net.ends[0].client.check(now);
+    assert_eq!(net.ends[0].client.poll_timeout(), None, "it is over");
+}

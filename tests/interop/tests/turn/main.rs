@@ -4,6 +4,7 @@
 //! 127.0.0.1.
 
 mod browsers;
+mod connections;
 mod server;
 mod wire;
 
