@@ -186,6 +186,17 @@ impl Endpoint {
         *self.0.shared.tcp_stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Names other STUN and TURN servers, or the same with new credentials, for connections that gather from now on: W3C's
+    /// `setConfiguration`. What is allocated stays until nobody uses it any more.
+    ///
+    /// # Errors
+    /// [`Error::IceServer`] when a server lacks what it needs; nothing has changed then.
+    pub fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), Error> {
+        servers.iter().try_for_each(IceServer::check)?;
+        self.0.shared.set_ice_servers(servers);
+        Ok(())
+    }
+
     /// What the driver holds, as of its last turn: connections, deadlines and routes. For tests that nothing stays behind.
     #[doc(hidden)]
     pub fn held(&self) -> [usize; 3] {

@@ -124,7 +124,7 @@ impl PeerConnection {
             let mut core = shared.lock();
             core.peer.set_local_description(now, description.kind, &description.sdp)?;
             add_hosts(shared, &mut core, now, &hosts);
-            if shared.endpoint.config.ice_servers.is_empty() {
+            if shared.endpoint.ice_servers().is_empty() {
                 if core.peer.end_of_local_candidates(now) {
                     shared.enqueue(&mut core, Queued::Candidate(None));
                 }

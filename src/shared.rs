@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::config::EndpointConfig;
 use crate::description::{IceCandidate, IceCandidateError};
 use crate::driver::{Connected, IceTcpStats, Resolved, Wanted};
-use crate::ice_server::IceTransportPolicy;
+use crate::ice_server::{IceServer, IceTransportPolicy};
 use crate::incoming::{Newcomers, Place};
 use crate::mdns::MdnsShared;
 use crate::waiters::{WaitersByChannel, Want, wake_for_room};
@@ -41,6 +41,8 @@ pub(crate) struct EndpointShared {
     /// And what listens for TCP.
     pub(crate) bound_tcp: Vec<std::net::SocketAddr>,
     pub(crate) tcp_stats: Mutex<IceTcpStats>,
+    /// Those of the configuration, until others are named.
+    ice_servers: Mutex<Arc<[IceServer]>>,
     commands: Mutex<Commands>,
     driver: AtomicWaker,
     woken: AtomicBool,
@@ -75,6 +77,8 @@ pub(crate) struct Commands {
     pub(crate) touched: Vec<Arc<PeerShared>>,
     /// Connections that want candidates of servers.
     pub(crate) gather: Vec<Wanted>,
+    /// The servers are others than before.
+    pub(crate) servers_changed: bool,
     /// The servers' addresses, when they have been looked up.
     pub(crate) resolved: Option<Vec<Resolved>>,
     /// The machine's addresses, when they have changed.
@@ -103,6 +107,7 @@ impl EndpointShared {
         bound_tcp: Vec<std::net::SocketAddr>,
     ) -> Self {
         Self {
+            ice_servers: Mutex::new(config.ice_servers.as_slice().into()),
             config,
             bound,
             mdns: MdnsShared::default(),
@@ -116,6 +121,18 @@ impl EndpointShared {
             held: Held::default(),
             newcomers: Arc::default(),
         }
+    }
+
+    /// The servers at present.
+    pub(crate) fn ice_servers(&self) -> Arc<[IceServer]> {
+        self.ice_servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names others, for connections that gather from now on.
+    pub(crate) fn set_ice_servers(&self, servers: &[IceServer]) {
+        *self.ice_servers.lock().unwrap_or_else(PoisonError::into_inner) = servers.into();
+        self.commands().servers_changed = true;
+        self.wake_driver();
     }
 
     pub(crate) fn commands(&self) -> MutexGuard<'_, Commands> {

@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sinnet_peer::{GatherConfig, GatherError, GatherEvent, Gatherer, Path};
-use sinnet_turn::{Host, ServerUri, UriTransport};
+use sinnet_turn::{Credentials, Host, ServerUri, UriTransport};
 use tokio::net::lookup_host;
 
 use crate::description::IceCandidateError;
+use crate::ice_server::IceServer;
 use crate::shared::{EndpointShared, PeerCore, PeerShared, Queued};
 use crate::watch::NetworkChange;
 
 /// The addresses of one server, or why there are none.
 pub(crate) struct Resolved {
-    /// Its place in the configuration.
-    pub(super) server: usize,
+    /// Who we are to it.
+    pub(super) credentials: Credentials,
     pub(super) url: ServerUri,
     pub(super) addresses: Result<Vec<SocketAddr>, String>,
 }
@@ -64,6 +65,8 @@ enum Servers {
     #[default]
     Unknown,
     BeingResolved,
+    /// The same, but meanwhile others have been named.
+    Outdated,
     At(Vec<(ServerUri, SocketAddr)>),
 }
 
@@ -71,15 +74,17 @@ enum Servers {
 fn resolve(shared: Arc<EndpointShared>) {
     tokio::spawn(async move {
         let timeout = shared.config.gather_timeout;
-        let servers = shared.config.ice_servers.iter().enumerate();
-        let urls = servers.flat_map(|(at, server)| server.urls.iter().map(move |url| (at, url.clone())));
+        let servers = shared.ice_servers();
+        let urls = servers.iter().flat_map(|server| server.urls.iter().map(move |url| (server, url.clone())));
         let lookups = urls.map(|(server, url)| async move {
+            let IceServer { username, credential, .. } = server.clone();
+            let credentials = Credentials { username, password: credential };
             let host = match &url.host {
                 Host::Ip(ip) => ip.to_string(),
                 Host::Name(name) => name.clone(),
             };
             if let Err(error) = check(&url) {
-                return Resolved { server, url, addresses: Err(error.to_owned()) };
+                return Resolved { credentials, url, addresses: Err(error.to_owned()) };
             }
             let port = url.port_or_default();
             let found = tokio::time::timeout(timeout, lookup_host((host, port))).await;
@@ -88,7 +93,7 @@ fn resolve(shared: Arc<EndpointShared>) {
                 Ok(Err(error)) => Err(format!("its name was not resolved: {error}")),
                 Err(_) => Err("its name was not resolved in time".to_owned()),
             };
-            Resolved { server, url, addresses }
+            Resolved { credentials, url, addresses }
         });
         let resolved = futures_util::future::join_all(lookups).await;
         shared.commands().resolved = Some(resolved);
@@ -131,7 +136,7 @@ impl Gathering {
                 self.servers = Servers::BeingResolved;
                 resolve(shared.clone());
             }
-            Servers::BeingResolved => {}
+            Servers::BeingResolved | Servers::Outdated => {}
             Servers::At(_) => self.ask(shared, now, &wanted.bases),
         }
         let mut core = wanted.peer.lock();
@@ -144,6 +149,16 @@ impl Gathering {
         drop(core);
         self.waiting.push(wanted);
         self.settle(now);
+    }
+
+    /// Names have been resolved. False if they are those of servers that are no more: then the others' are looked up.
+    pub(super) fn is_up_to_date(&mut self, shared: &Arc<EndpointShared>) -> bool {
+        let outdated = matches!(self.servers, Servers::Outdated);
+        if outdated {
+            self.servers = Servers::BeingResolved;
+            resolve(shared.clone());
+        }
+        !outdated
     }
 
     /// The servers' names have been resolved.
@@ -228,6 +243,17 @@ impl Gathering {
         self.gatherer.as_ref()?.poll_timeout()
     }
 
+    /// There are other servers than before: the next connection has their names resolved.
+    pub(super) fn servers_changed(&mut self) {
+        self.errors.clear();
+        self.unresolved = None;
+        self.servers = match self.servers {
+            // What is on its way is of those before, and is asked again.
+            Servers::BeingResolved | Servers::Outdated => Servers::Outdated,
+            _ => Servers::Unknown,
+        };
+    }
+
     /// Servers that have fallen silent since the last call.
     pub(super) fn take_silent(&mut self) -> Vec<Path> {
         std::mem::take(&mut self.silent)
@@ -276,7 +302,7 @@ impl Gathering {
         let all_asked = match &self.servers {
             Servers::At(_) if self.relays_pending => false,
             Servers::At(_) => self.gatherer.as_ref().is_none_or(Gatherer::is_done),
-            Servers::Unknown | Servers::BeingResolved => false,
+            Servers::Unknown | Servers::BeingResolved | Servers::Outdated => false,
         };
         if all_asked {
             for Wanted { peer, .. } in self.waiting.drain(..) {

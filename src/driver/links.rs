@@ -10,7 +10,13 @@ use sinnet_peer::{Path, Protocol, Transmit};
 
 use crate::watch::{Watch, is_lost_address};
 
-use super::{Driver, Socket, socket};
+use super::{Driver, MAX_BATCH, Socket, socket};
+
+/// Most datagrams that any system takes in one call (Linux: UDP_MAX_SEGMENTS).
+const MAX_SEGMENTS: usize = 128;
+
+/// What a relay's channel adds to a datagram (RFC 8656 §12.4).
+const CHANNEL_HEADER: usize = 4;
 
 /// One way in and out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,6 +65,11 @@ impl Driver {
         // A socket whose network card refused a batch takes single datagrams from then on.
         let batch = self.sockets.iter().map(Socket::max_segments).min().unwrap_or(1);
         batch.min(self.shared.config.max_segments).max(1)
+    }
+
+    /// Bytes of the largest batch: with relays, their headers must have room in one call, too.
+    pub(super) fn batch_room(&self) -> usize {
+        if self.relays.is_idle() { MAX_BATCH } else { MAX_BATCH - MAX_SEGMENTS * CHANNEL_HEADER }
     }
 
     /// Sends the batch in `send_buf`, which is that of the connection `peer`.

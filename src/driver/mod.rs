@@ -258,7 +258,7 @@ impl Driver {
     // ---- commands ----
 
     fn take_commands(&mut self, now: Instant) {
-        let (added, touched, close, gather, resolved, network, connected) = {
+        let (added, touched, close, gather, resolved, network, connected, servers_changed) = {
             let mut commands = self.shared.commands();
             (
                 std::mem::take(&mut commands.added),
@@ -268,6 +268,7 @@ impl Driver {
                 commands.resolved.take(),
                 commands.network.take(),
                 std::mem::take(&mut commands.connected),
+                std::mem::take(&mut commands.servers_changed),
             )
         };
         for shared in added {
@@ -308,10 +309,14 @@ impl Driver {
         if let Some(change) = network {
             self.network_changed(now, &change);
         }
+        if servers_changed {
+            self.gathering.servers_changed();
+            self.relays.servers_changed();
+        }
         for connected in connected {
             self.relay_connected(now, connected);
         }
-        if let Some(resolved) = resolved {
+        if let Some(resolved) = resolved.filter(|_| self.gathering.is_up_to_date(&self.shared)) {
             self.relays.resolved(&self.shared, &self.sockets, now, &resolved);
             self.gathering.relays_settled(now, self.relays.is_settled(now));
             self.gathering.resolved(&self.shared, now, resolved);
@@ -347,7 +352,7 @@ impl Driver {
                 continue;
             }
             let new = change.apply(&shared, now);
-            if !new.is_empty() && !self.shared.config.ice_servers.is_empty() {
+            if !new.is_empty() && !self.shared.ice_servers().is_empty() {
                 self.gathering.want(&self.shared, now, Wanted { peer: shared, bases: new });
             }
             self.concern(peer);
@@ -361,13 +366,13 @@ impl Driver {
         let Some(Some(entry)) = self.peers.get_mut(peer) else { return false };
         entry.concerned = false;
         let shared = entry.shared.clone();
-        let limit = self.max_segments();
+        let (limit, room) = (self.max_segments(), self.batch_room());
         let held_up = self.is_held_up(peer, now);
         // A connection that waits for room, at a socket or in a server's stream, goes on by itself.
         let mut more = !held_up && !self.is_held(peer);
         let batches = if more { BATCHES_PER_TURN } else { 0 };
         for _ in 0..batches {
-            let transmit = shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf);
+            let transmit = shared.lock().peer.poll_transmit(now, limit, &mut self.send_buf[..room]);
             let Some(transmit) = transmit else {
                 more = false;
                 break;

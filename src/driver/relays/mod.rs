@@ -91,6 +91,8 @@ struct Slot {
     pending_until: Option<Instant>,
     /// What went wrong last, until there is an allocation.
     error: Option<IceCandidateError>,
+    /// The server is named no more.
+    retired: bool,
 }
 
 enum State {
@@ -161,6 +163,11 @@ impl Relays {
         self.start_idle(shared, sockets, now);
     }
 
+    /// There are other servers than before, which will be known by [`resolved`](Self::resolved).
+    pub(super) fn servers_changed(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.error = None);
+    }
+
     /// The servers' addresses are known.
     pub(super) fn resolved(
         &mut self,
@@ -169,24 +176,28 @@ impl Relays {
         now: Instant,
         resolved: &[Resolved],
     ) {
-        for Resolved { server, url, addresses } in resolved {
-            let (Ok(addresses), Some(server)) = (addresses, shared.config.ice_servers.get(*server)) else {
+        self.slots.iter_mut().for_each(|slot| slot.retired = true);
+        for Resolved { credentials, url, addresses } in resolved {
+            let Ok(addresses) = addresses else {
+                // They may be known from before.
+                let same = |slot: &&mut Slot| slot.url == *url && slot.credentials == *credentials;
+                self.slots.iter_mut().filter(same).for_each(|slot| slot.retired = false);
                 continue;
             };
             if !url.scheme.is_turn() {
                 continue;
             }
-            let credentials =
-                Credentials { username: server.username.clone(), password: server.credential.clone() };
             for v4 in [true, false] {
                 let addresses: Vec<_> =
                     addresses.iter().copied().filter(|addr| addr.is_ipv4() == v4).collect();
                 let Some(first) = addresses.first() else { continue };
                 for way in ways(url, *first, sockets) {
-                    self.add_slot(url, &credentials, way, addresses.clone());
+                    self.add_slot(url, credentials, way, addresses.clone());
                 }
             }
         }
+        // What is allocated on a server that is named no more stays for as long as it is used.
+        self.slots.retain(|slot| !slot.retired || matches!(slot.state, State::Open(_)));
         if !self.users.is_empty() {
             self.start_idle(shared, sockets, now);
         }
@@ -200,11 +211,24 @@ impl Relays {
         };
         if let Some(slot) = self.slots.iter_mut().find(known) {
             slot.addresses = addresses;
+            slot.retired = false;
             return;
         }
         // Two URLs of one server, or two names of it: one 5-tuple has one allocation (RFC 8656 §2.2).
-        let taken = |slot: &Slot| slot.way == way && slot.addresses.first() == addresses.first();
-        if self.slots.len() >= MAX_SLOTS || self.slots.iter().any(taken) {
+        let taken = |slot: &&mut Slot| slot.way == way && slot.addresses.first() == addresses.first();
+        if let Some(slot) = self.slots.iter_mut().find(taken) {
+            tracing::debug!(%url, known = %slot.url, "one server twice");
+            if std::mem::take(&mut slot.retired) {
+                // New credentials, for the next time.
+                slot.credentials = credentials.clone();
+                slot.url = url.clone();
+                if matches!(slot.state, State::Waiting { .. }) {
+                    (slot.state, slot.failures, slot.error) = (State::Idle, 0, None);
+                }
+            }
+            return;
+        }
+        if self.slots.len() >= MAX_SLOTS {
             tracing::debug!(%url, "this server is left out");
             return;
         }
@@ -218,12 +242,13 @@ impl Relays {
             failures: 0,
             pending_until: None,
             error: None,
+            retired: false,
         });
     }
 
     fn start_idle(&mut self, shared: &Arc<EndpointShared>, sockets: &[Socket], now: Instant) {
         for at in 0..self.slots.len() {
-            if matches!(self.slots[at].state, State::Idle) {
+            if matches!(self.slots[at].state, State::Idle) && !self.slots[at].retired {
                 self.slots[at].pending_until = Some(now + shared.config.gather_timeout);
                 self.start(at, shared, sockets, now);
             }
@@ -235,6 +260,10 @@ impl Relays {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let Some(slot) = self.slots.get_mut(at) else { return };
+        if slot.retired {
+            slot.state = State::Idle;
+            return;
+        }
         let timeout = shared.config.gather_timeout;
         let Some(&server) = slot.addresses.get(slot.next_address % slot.addresses.len().max(1)) else {
             return;

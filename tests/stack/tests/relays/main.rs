@@ -3,8 +3,8 @@
 mod hostile;
 mod rig;
 
-use rig::{Over, PATIENCE, Pair, Rig, candidates, endpoint, gather, ice_server, until};
-use sinnet::{IceServer, IceTransportPolicy, PeerConfig, PeerEvent};
+use rig::{Gate, Over, PATIENCE, Pair, Rig, candidates, endpoint, gather, ice_server, until};
+use sinnet::{CandidateKind, DataChannelOptions, IceServer, IceTransportPolicy, PeerConfig, PeerEvent};
 
 #[tokio::test]
 async fn two_ends_that_may_only_be_relayed_exchange_data_over_udp_tcp_and_tls() {
@@ -19,7 +19,7 @@ async fn two_ends_that_may_only_be_relayed_exchange_data_over_udp_tcp_and_tls() 
             let path = connection.selected_path().unwrap();
             let relayed = connection.local_candidates();
             let [mine] = &relayed[..] else { panic!("{over:?}: {relayed:?}") };
-            assert_eq!(mine.kind, sinnet::CandidateKind::Relayed);
+            assert_eq!(mine.kind, CandidateKind::Relayed);
             assert_eq!(path.local, mine.address, "{over:?}");
         }
         pair.close().await;
@@ -95,6 +95,29 @@ async fn a_wrong_password_is_an_error_with_its_code_and_everything_else_goes_on(
 }
 
 #[tokio::test]
+async fn new_credentials_are_used_at_once_and_new_servers_by_the_next_connection() {
+    let rig = Rig::new(|_| {}).await;
+    let wrong = IceServer { credential: "looking-glass".to_owned(), ..rig.ice_server(Over::Udp) };
+    let endpoint = endpoint(vec![wrong], |_| {}).await;
+    let relays = async || {
+        let connection = endpoint.peer_connection(PeerConfig::default()).unwrap();
+        let (lines, errors) = gather(&connection).await;
+        (connection, candidates(&lines, "relay"), errors.len())
+    };
+    let (_first, found, failed) = relays().await;
+    assert_eq!((found, failed), (0, 1));
+    endpoint.set_ice_servers(&[rig.ice_server(Over::Udp)]).unwrap();
+    let (_second, found, failed) = relays().await;
+    assert_eq!((found, failed), (1, 0));
+    endpoint.set_ice_servers(&[rig.ice_server(Over::Tcp)]).unwrap();
+    let (_third, found, _) = relays().await;
+    assert_eq!((found, rig.allocations()), (2, 2), "the other one is in use");
+    assert!(endpoint.set_ice_servers(&[IceServer::stun("turn:192.0.2.1".parse().unwrap())]).is_err());
+    endpoint.close().await;
+    assert_eq!(rig.allocations(), 0);
+}
+
+#[tokio::test]
 async fn a_certificate_of_nobody_we_trust_is_an_error_that_says_so() {
     let rig = Rig::new(|_| {}).await;
     let strangers = Rig::new(|_| {}).await;
@@ -131,7 +154,7 @@ async fn a_server_that_ends_its_connection_costs_the_relay_and_not_the_others() 
     pair.connect().await;
     pair.bulk(100_000).await;
     assert_eq!(rig.allocations(), 2);
-    gate.send(false).unwrap();
+    gate.send(Gate::Shut).unwrap();
     let error = loop {
         let event = tokio::time::timeout(PATIENCE, pair.a.next_event()).await.expect("an error comes");
         if let Some(PeerEvent::IceCandidateError(error)) = event {
@@ -142,9 +165,37 @@ async fn a_server_that_ends_its_connection_costs_the_relay_and_not_the_others() 
     assert!(error.error_text.contains("closed the connection"), "{error}");
     pair.bulk(100_000).await;
     // The gate opens, and the relay comes back.
-    gate.send(true).unwrap();
+    gate.send(Gate::Open).unwrap();
     until("it is made anew", || rig.allocations() == 2).await;
     pair.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_reading_holds_up_nobody_else_and_its_end_is_noticed() {
+    let rig = Rig::new(|_| {}).await;
+    let (proxy, gate) = rig.tcp_proxy().await;
+    let through = ice_server(format!("turn:{proxy}?transport=tcp").parse().unwrap());
+    let a = endpoint(vec![through], |_| {}).await;
+    let [b, c] = [endpoint(vec![], |_| {}).await, endpoint(vec![], |_| {}).await];
+    let relayed = Pair::of(a.clone(), b, IceTransportPolicy::Relay, IceTransportPolicy::All);
+    let direct = Pair::of(a, c, IceTransportPolicy::All, IceTransportPolicy::All);
+    relayed.connect().await;
+    relayed.bulk(300_000).await;
+    direct.connect().await;
+    gate.send(Gate::Stalled).unwrap();
+    // More than all buffers on the way hold.
+    let channel = relayed.a.create_data_channel("stalled", DataChannelOptions::default()).unwrap();
+    let flood = tokio::spawn(async move { while channel.send(vec![0; 16_000]).await.is_ok() {} });
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    direct.bulk(5_000_000).await;
+    gate.send(Gate::Shut).unwrap();
+    until("the relay is lost", || {
+        !relayed.a.local_candidates().iter().any(|c| c.kind == CandidateKind::Relayed)
+    })
+    .await;
+    relayed.a.abort("done").await;
+    flood.await.unwrap();
+    direct.close().await;
 }
 
 #[tokio::test]

@@ -28,6 +28,15 @@ pub(crate) enum Over {
     Tls,
 }
 
+/// What a way to a server does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gate {
+    Open,
+    /// Nothing is read any more.
+    Stalled,
+    Shut,
+}
+
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
@@ -115,23 +124,28 @@ impl Rig {
         self.server.stats().allocations
     }
 
-    /// A way to the server that is closed, with what goes through it, when `false` is sent.
-    pub(crate) async fn tcp_proxy(&self) -> (SocketAddr, watch::Sender<bool>) {
-        let (gate, open) = watch::channel(true);
+    /// A way to the server that can be closed, and stopped.
+    pub(crate) async fn tcp_proxy(&self) -> (SocketAddr, watch::Sender<Gate>) {
+        let (gate, state) = watch::channel(Gate::Open);
         let listener = TcpListener::bind((LOCAL, 0)).await.unwrap();
         let proxy = listener.local_addr().unwrap();
         let server = self.server.tcp_addrs()[0];
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let mut open = open.clone();
+                let mut state = state.clone();
                 tokio::spawn(async move {
-                    if !*open.borrow() {
-                        return;
-                    }
                     let mut server = TcpStream::connect(server).await.unwrap();
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                        _ = open.wait_for(|open| !open) => {}
+                    loop {
+                        let now = *state.borrow_and_update();
+                        match now {
+                            Gate::Shut => return,
+                            Gate::Stalled => state.changed().await.unwrap(),
+                            // What is in its buffers when it is stopped is lost, so between messages only.
+                            Gate::Open => tokio::select! {
+                                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                                _ = state.changed() => {}
+                            },
+                        }
                     }
                 });
             }
