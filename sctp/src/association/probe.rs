@@ -20,9 +20,9 @@ pub(super) const PROBE_INFO_LEN: usize = 12;
 impl Association {
     /// The layers below send on another path now, as when ICE has changed the pair: congestion control and the search for
     /// the packet size start over (RFC 8261 §6.1).
-    pub fn path_changed(&mut self, _now: Instant) {
+    pub fn path_changed(&mut self, now: Instant) {
         if self.state.has_peer() {
-            self.tx.path_changed(&self.config);
+            self.tx.path_changed(now, &self.config);
         }
     }
 

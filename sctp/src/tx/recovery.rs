@@ -139,6 +139,8 @@ impl Recovery {
 
     /// The path is another one: what was measured on the old one is forgotten.
     pub(super) fn path_changed(&mut self) {
+        // What the old path did deliver of it doesn't show that the rest is on its way.
+        self.episode = None;
         self.min_rtt = None;
         self.reordering = false;
         self.window_quarters = 0;

@@ -17,7 +17,7 @@ impl Sender {
 
     /// The path is another one: RFC 8261 §6.1 has the size tested again and congestion control start anew. What is in
     /// flight stays so, until it is acknowledged or a timer takes it for lost.
-    pub(crate) fn path_changed(&mut self, config: &Config) {
+    pub(crate) fn path_changed(&mut self, now: Instant, config: &Config) {
         self.path_mtu.start_over();
         self.packet_size = self.path_mtu.size();
         self.outstanding.forget_large();
@@ -27,6 +27,12 @@ impl Sender {
         // What is in flight samples the old path.
         self.delivery = self.congestion.wants_rate().then(Box::default);
         self.rto = RetransmissionTimeout::new(config);
+        // Time-out and back-off were the old path's (RFC 9260 §6.3), which may have been dead for long. What is sent again now must not be
+        // taken for lost a moment later, and then for delivered with all the rest when its acknowledgement comes.
+        self.t3.reset_backoff();
+        if self.t3.deadline().is_some() {
+            self.t3.start(now, self.rto.rto(), self.backoff);
+        }
         self.rtt_probe = None;
         self.recover_until = None;
         self.fast_retransmit_now = false;
