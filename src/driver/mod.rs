@@ -223,7 +223,10 @@ impl Driver {
                 let mut slabs: [IoSliceMut<'_>; SLABS] =
                     std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
                 match self.sockets[socket].recv(&mut slabs, &mut metas) {
-                    Ok(filled) => filled,
+                    Ok((filled, maybe_more)) => {
+                        more = maybe_more;
+                        filled
+                    }
                     Err(error) => {
                         if error.kind() != io::ErrorKind::WouldBlock {
                             // ICMP errors of datagrams that we sent; ICE and SCTP see the loss themselves.
@@ -237,6 +240,9 @@ impl Driver {
             };
             for (meta, slab) in metas[..filled].iter().zip(buf.chunks_mut(SLAB)) {
                 self.receive_slab(socket, now, meta, slab);
+            }
+            if !more {
+                break;
             }
         }
         self.recv_buf = buf;

@@ -170,9 +170,28 @@ impl Socket {
         self.io.writable().await
     }
 
-    /// Receives into `slabs`; returns how many have been filled.
-    pub(crate) fn recv(&self, slabs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
-        self.io.try_io(Interest::READABLE, || self.state.recv(UdpSockRef::from(&self.io), slabs, meta))
+    /// Receives into `slabs`; returns how many have been filled, and whether there may be more.
+    pub(crate) fn recv(
+        &self,
+        slabs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> io::Result<(usize, bool)> {
+        let enough = slabs.len().min(quinn_udp::BATCH_SIZE);
+        let mut last = None;
+        let received = self.io.try_io(Interest::READABLE, || {
+            let filled = self.state.recv(UdpSockRef::from(&self.io), slabs, meta)?;
+            if filled < enough {
+                // The socket is empty. tokio has to hear of that from here, before it is asked to wait: what it has noted
+                // since this call began stays noted. A call that finds nothing would cost as much as one that finds something.
+                last = Some(filled);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(filled)
+        });
+        match last {
+            Some(filled) => Ok((filled, false)),
+            None => received.map(|filled| (filled, true)),
+        }
     }
 
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
