@@ -143,6 +143,10 @@ pub struct PeerConfig {
     pub congestion: Congestion,
     /// Which ways it may take. All by default.
     pub ice_transport_policy: IceTransportPolicy,
+    /// Be a lite agent (RFC 8445 §2.5): answer checks and make none, with host candidates only. False by default. For servers with an
+    /// address that everybody reaches: who names a false address gets one answer sent there and not the checks of a full agent. Only
+    /// what the peer sends keeps the connection alive then.
+    pub ice_lite: bool,
     /// How long the peer may take to show an address that answers before ICE fails (RFC 8863).
     pub ice_patience: Option<Duration>,
     /// Gets the DTLS secrets in the NSS key log format, a line a call. **Whoever reads them reads the connection.**
@@ -163,6 +167,7 @@ impl Default for PeerConfig {
             max_mtu: 1452,
             congestion: Congestion::default(),
             ice_transport_policy: IceTransportPolicy::All,
+            ice_lite: false,
             ice_patience: None,
             key_log: None,
         }

@@ -120,6 +120,7 @@ impl Endpoint {
             max_mtu,
             congestion,
             ice_transport_policy: _,
+            ice_lite,
             ice_patience,
             key_log,
         } = config;
@@ -140,6 +141,7 @@ impl Endpoint {
         core.key_log = key_log;
         let ice = sinnet_peer::IceConfig {
             resolve_names: self.0.shared.config.mdns != Mdns::Off,
+            lite: ice_lite,
             ..Default::default()
         };
         let patience = ice_patience.unwrap_or(ice.patience);

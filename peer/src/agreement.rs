@@ -39,6 +39,8 @@ pub struct Agreement {
     pub danger_public_password: bool,
     /// Who nominates. By default the DTLS client, who is the one that calls.
     pub ice_role: Role,
+    /// The peer is a lite agent (RFC 8445 §2.5), so it falls to us to control. False by default.
+    pub remote_lite: bool,
     /// Who sends the ClientHello. Channel ids follow from it (RFC 8832 §6).
     pub dtls_role: DtlsRole,
     /// By what the peer's certificate is judged.
@@ -60,6 +62,7 @@ impl Agreement {
             remote,
             danger_public_password: false,
             ice_role: if dtls_role == DtlsRole::Client { Role::Controlling } else { Role::Controlled },
+            remote_lite: false,
             dtls_role,
             identity,
             remote_addrs: Vec::new(),
@@ -119,6 +122,7 @@ impl Peer {
             agreement;
         remote.check()?;
         self.ice.begin_with(ice_role, now, self.rng.random(), local)?;
+        self.ice.negotiated_mut().set_remote_lite(agreement.remote_lite);
         self.ice.negotiated_mut().set_remote_credentials(now, remote)?;
         self.negotiator.close();
         let largest = if max_message_size == 0 { u64::MAX } else { max_message_size };

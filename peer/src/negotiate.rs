@@ -19,8 +19,8 @@ use rand::RngExt;
 /// SCTP runs on one port pair here, the one all browsers name (RFC 8841 §5).
 pub(crate) const SCTP_PORT: u16 = 5000;
 
-/// ICE's patience (RFC 8863) and as much again.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the handshake may take at least, counted from before ICE has found a path.
+const LEAST_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What [`Peer::receive_description`] has done with a description.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -412,8 +412,9 @@ impl Peer {
         let mut dtls_config = sinnet_dtls::Config::new(self.config.certificate.clone());
         dtls_config.mtu = self.config.datagram_size();
         dtls_config.retransmit.initial = self.config.dtls_initial_timeout;
-        // Counted from here, while ICE has yet to find a path.
-        dtls_config.handshake_timeout = Some(HANDSHAKE_TIMEOUT);
+        // ICE's patience (RFC 8863) and as much again; counted from here, while ICE has yet to find a path.
+        let twice = self.config.ice.patience.saturating_mul(2);
+        dtls_config.handshake_timeout = Some(twice.max(LEAST_HANDSHAKE_TIMEOUT));
         if let Some(suites) = &self.config.cipher_suites {
             dtls_config.suites.clone_from(suites);
         }

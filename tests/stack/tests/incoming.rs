@@ -55,9 +55,13 @@ fn dial(endpoint: &Endpoint, ufrag: String, to: SocketAddr, server: &Endpoint) -
 }
 
 fn accept(incoming: Incoming) -> Result<PeerConnection, Error> {
+    accept_as(incoming, PeerConfig::default())
+}
+
+fn accept_as(incoming: Incoming, config: PeerConfig) -> Result<PeerConnection, Error> {
     let mut agreement = incoming.agreement(incoming.remote_ufrag(), PeerIdentity::DangerAnyCertificate);
     agreement.danger_public_password = true;
-    incoming.accept(PeerConfig::default(), agreement)
+    incoming.accept(config, agreement)
 }
 
 /// Takes everybody and sends back what comes on channel 0.
@@ -136,6 +140,46 @@ async fn a_client_that_nobody_has_announced_connects_and_both_certificates_can_b
     endpoint.close().await;
     assert!(endpoint.accept().await.is_none(), "a closed endpoint takes nobody");
     assert!(client.accept().await.is_none(), "nor does one without the hook");
+}
+
+/// Whoever sends a request with a false address has us send there.
+#[tokio::test]
+async fn a_lite_server_sends_one_answer_for_one_request() {
+    let mut sent = Vec::new();
+    for ice_lite in [true, false] {
+        let (endpoint, addr) = server(|_| {}).await;
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut out = [0; 1200];
+        let len = request(&ufrag(1), &ufrag(1), 1, &mut out);
+        socket.send_to(&out[..len], addr).await.unwrap();
+        let incoming = timeout(PATIENCE, endpoint.accept()).await.unwrap().unwrap();
+        let ice_patience = Some(Duration::from_secs(1));
+        let config = PeerConfig { ice_lite, ice_patience, ..Default::default() };
+        let connection = accept_as(incoming, config).unwrap();
+        assert!(timeout(PATIENCE, connection.connected()).await.unwrap().is_err(), "nobody is there");
+        let mut buf = [0; 1500];
+        let mut bytes = Vec::new();
+        while let Ok(len) = socket.try_recv(&mut buf) {
+            bytes.push(len);
+        }
+        println!("lite {ice_lite}: {bytes:?} bytes for {len}");
+        sent.push(bytes.len());
+    }
+    assert_eq!(sent[0], 1);
+    assert!(sent[1] < 12, "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_nobody_has_announced_connects_to_a_lite_server_too() {
+    let (endpoint, addr) = server(|_| {}).await;
+    let client = Endpoint::bind("127.0.0.1:0").await.unwrap();
+    let near = dial(&client, ufrag(1), addr, &endpoint);
+    let ours = channel(&near);
+    let incoming = timeout(PATIENCE, endpoint.accept()).await.unwrap().unwrap();
+    let far = accept_as(incoming, PeerConfig { ice_lite: true, ..Default::default() }).unwrap();
+    let theirs = channel(&far);
+    ours.send("hello").await.unwrap();
+    assert_eq!(timeout(PATIENCE, theirs.recv()).await.unwrap(), Some("hello".into()));
 }
 
 #[tokio::test]

@@ -35,7 +35,10 @@ async fn serve(bound: oneshot::Sender<(SocketAddr, String)>) -> String {
     let mut agreement = incoming.agreement(password(&incoming), PeerIdentity::DangerAnyCertificate);
     agreement.danger_public_password = true;
     agreement.max_message_size = 16_384;
-    let connection = incoming.accept(PeerConfig::default(), agreement).unwrap();
+    // As libp2p wants it, and as a full agent.
+    let ice_lite = incoming.local_ufrag().starts_with(V1);
+    let config = PeerConfig { ice_lite, ..Default::default() };
+    let connection = incoming.accept(config, agreement).unwrap();
     let options = DataChannelOptions { negotiated: Some(0), ..Default::default() };
     let channel = connection.create_data_channel("", options).unwrap();
     let message = channel.recv().await.expect("a message");
