@@ -1,0 +1,5 @@
+//! What is gathered on real interfaces, and what becomes of connections when these go and come; names in place of addresses.
+
+mod change;
+mod end;
+mod two_ways;
