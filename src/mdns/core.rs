@@ -82,7 +82,7 @@ impl Core {
             self.found.push_back((name.to_owned(), None));
         } else {
             self.queries.insert(name.to_owned(), Query { again: now + ASK_AGAIN, until: now + PATIENCE });
-            self.send(Target::Everywhere, message::query(name));
+            message::queries(name).into_iter().for_each(|query| self.send(Target::Everywhere, query));
         }
     }
 
@@ -109,7 +109,7 @@ impl Core {
             Some(Message::Query { id, questions, known }) => {
                 for question in &questions {
                     let Some(ip) = names.ip_of(&question.name) else { continue };
-                    // Who asks for both families is told of the one that there is.
+                    // Who asks for both families at once is told of the one that there is.
                     let both = |other: &Question| other.name == question.name && other.asks_for(ip);
                     if !question.asks_for(ip) && questions.iter().any(both) {
                         continue;
@@ -184,7 +184,7 @@ impl Core {
             } else if query.again <= now {
                 // Twice in the time that there is.
                 query.again = query.until;
-                repeated.push(message::query(name));
+                repeated.extend(message::queries(name));
             }
             goes_on
         });
@@ -213,8 +213,8 @@ impl Core {
         self.late.clear();
         self.out.clear();
         // Those that have just been asked nobody may have heard.
-        for name in self.queries.keys() {
-            self.out.push_back((Target::Everywhere, message::query(name)));
+        for query in self.queries.keys().flat_map(|name| message::queries(name)) {
+            self.out.push_back((Target::Everywhere, query));
         }
     }
 
@@ -279,13 +279,14 @@ mod tests {
         let begun = now;
         while core.is_asking() {
             while let Some((target, bytes)) = core.poll_transmit() {
-                assert_eq!((target, bytes), (Target::Everywhere, message::query(&name(1))));
+                assert_eq!(target, Target::Everywhere);
+                assert!(message::queries(&name(1)).contains(&bytes));
                 asked.push(now - begun);
             }
             now = core.poll_timeout().expect("something to wait for");
             core.handle_timeout(now, &Names::default());
         }
-        assert_eq!(asked, [Duration::ZERO, ASK_AGAIN]);
+        assert_eq!(asked, [Duration::ZERO, Duration::ZERO, ASK_AGAIN, ASK_AGAIN]);
         assert_eq!(now - begun, PATIENCE);
         assert_eq!(core.poll_found(), Some((name(1), None)));
         assert_eq!((core.poll_found(), core.poll_timeout()), (None, None));
@@ -296,6 +297,7 @@ mod tests {
         let (mut core, now) = (Core::default(), start());
         core.ask(now, &name(1), None);
         let query = core.poll_transmit().unwrap().1;
+        assert!(core.poll_transmit().is_some(), "the other family");
         let answer = answer_to(&query, &owner_of(&name(1)));
         core.handle_input(now, 0, peer(4000), &answer, &Names::default());
         assert_eq!(core.poll_found(), None, "not from port 5353");
@@ -314,7 +316,7 @@ mod tests {
     fn what_nobody_asked_for_is_not_remembered() {
         let (mut core, now) = (Core::default(), start());
         for n in 0..1_000 {
-            let answer = answer_to(&message::query(&name(n)), &owner_of(&name(n)));
+            let answer = answer_to(&message::queries(&name(n))[0], &owner_of(&name(n)));
             core.handle_input(now, 0, peer(PORT), &answer, &Names::default());
         }
         assert!(core.remembered.is_empty() && core.found.is_empty());
@@ -329,7 +331,7 @@ mod tests {
         let mut sent = std::iter::from_fn(|| core.poll_transmit()).count();
         core.handle_timeout(now + ASK_AGAIN, &Names::default());
         sent += std::iter::from_fn(|| core.poll_transmit()).count();
-        assert_eq!(sent, 2 * MAX_QUERIES);
+        assert_eq!(sent, 2 * 2 * MAX_QUERIES);
         core.handle_timeout(now + PATIENCE, &Names::default());
         assert_eq!(std::iter::from_fn(|| core.poll_found()).filter(|(_, ip)| ip.is_none()).count(), 1_000);
         assert_eq!(core.poll_timeout(), None);
@@ -339,18 +341,17 @@ mod tests {
     fn only_our_own_names_are_answered_and_only_once_a_second_on_a_link() {
         let (mut core, now) = (Core::default(), start());
         let names = owner_of(&name(1));
-        core.handle_input(now, 0, peer(PORT), &message::query(&name(2)), &names);
+        core.handle_input(now, 0, peer(PORT), &message::queries(&name(2))[0], &names);
         assert_eq!(core.poll_transmit(), None);
-        // Both families are asked for; one is there.
-        core.handle_input(now, 0, peer(PORT), &message::query(&name(1)), &names);
+        core.handle_input(now, 0, peer(PORT), &message::queries(&name(1))[0], &names);
         let (target, answer) = core.poll_transmit().expect("an answer");
         assert_eq!(target, Target::Link(0));
         assert!(matches!(message::read(&answer), Some(Message::Response(records)) if records[0].ip == ip()));
         for _ in 0..1_000 {
-            core.handle_input(now, 0, peer(PORT), &message::query(&name(1)), &names);
+            core.handle_input(now, 0, peer(PORT), &message::queries(&name(1))[0], &names);
         }
         assert_eq!(core.poll_transmit(), None);
-        core.handle_input(now, 1, peer(PORT), &message::query(&name(1)), &names);
+        core.handle_input(now, 1, peer(PORT), &message::queries(&name(1))[0], &names);
         assert_eq!(core.poll_transmit().map(|(target, _)| target), Some(Target::Link(1)));
         let due = core.poll_timeout().expect("late answers");
         assert_eq!(due, now + ANSWER_AGAIN);
@@ -368,13 +369,13 @@ mod tests {
         let (mut core, now) = (Core::default(), start());
         let names = owner_of(&name(1));
         // A query with the answer in it.
-        let mut query = message::query(&name(1));
+        let mut query = message::queries(&name(1))[0].clone();
         let known = answer_to(&query, &names);
         query[7] = 1;
         query.extend(&known[12..]);
         core.handle_input(now, 0, peer(PORT), &query, &names);
         assert_eq!(core.poll_transmit(), None);
-        core.handle_input(now, 0, peer(4000), &message::query(&name(1)), &names);
+        core.handle_input(now, 0, peer(4000), &message::queries(&name(1))[0], &names);
         assert_eq!(core.poll_transmit().map(|(target, _)| target), Some(Target::Host(0, peer(4000))));
     }
 
