@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use crate::channel_spec::{ChannelSpec, DcmapSpec};
+use crate::network::NetworkArgs;
 use crate::serve::Settings;
 
 /// WebRTC data channels from the command line: with a browser, or between two machines.
@@ -75,6 +76,9 @@ pub(crate) struct BindArgs {
     /// Show and use no address of this machine: only through TURN servers (--ice-server).
     #[arg(long, requires = "ice_server")]
     pub(crate) relay_only: bool,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// What to write down of connections, for whoever looks for a fault.

@@ -26,6 +26,7 @@ mod ice;
 mod inspect;
 mod load;
 mod negotiation;
+mod network;
 mod open_files;
 mod serve;
 mod terminal;
@@ -98,5 +99,6 @@ async fn endpoint(args: &BindArgs, include_loopback: bool) -> Result<sinnet::End
     if args.ice_tcp {
         config.ice_tcp = sinnet::IceTcp::ActiveAndPassive;
     }
+    args.network.configure(&mut config);
     Ok(sinnet::Endpoint::new(config).await?)
 }

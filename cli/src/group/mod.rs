@@ -49,6 +49,7 @@ fn member(args: &MemberArgs, kind: GroupKind) -> Result<WebRtcAlm, Failure> {
     }
     options.bind.ice_servers = args.bind.ice_servers();
     options.peer.ice_transport_policy = args.bind.ice_transport_policy();
+    args.bind.network.configure(&mut options.bind);
     // Members on the server's machine may have no other way to each other.
     options.bind.include_loopback = args.bind.loopback || local;
     Ok(WebRtcAlm::new(kind, &url, options))
