@@ -192,6 +192,51 @@ impl PeerConnection {
         Some(SessionDescription { kind, sdp })
     }
 
+    /// Our description with all candidates, when they have been gathered: for signalling that carries one description each way and
+    /// no candidates. [`EndpointConfig::gather_timeout`](crate::EndpointConfig::gather_timeout) bounds the wait after
+    /// [`PeerConnection::set_local_description`], which has to come first. Candidates that a change of the network brings later are
+    /// events still. (Half trickle, RFC 8838 §16, is an offerer that waits for this and an answerer that doesn't.)
+    ///
+    /// Candidates of servers are the endpoint's, and known at once to its next connection for as long as one lives. So one that
+    /// has gathered and is kept, never to be used, is a pool:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sinnet::Error> {
+    /// # let endpoint = sinnet::Endpoint::bind("127.0.0.1:0").await?;
+    /// let pool = endpoint.peer_connection(Default::default())?;
+    /// pool.set_local_description(pool.create_offer()?)?;
+    /// pool.gathered().await?;
+    ///
+    /// let peer = endpoint.peer_connection(Default::default())?;
+    /// peer.set_local_description(peer.create_offer()?)?;
+    /// let offer = peer.gathered().await?;
+    /// assert!(offer.sdp.contains("a=end-of-candidates"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Cancel safe: a future that is dropped has changed nothing.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection ends instead.
+    pub async fn gathered(&self) -> Result<SessionDescription, Error> {
+        let shared = &self.0.shared;
+        loop {
+            let notified = shared.events.notified();
+            {
+                let core = shared.lock();
+                if let Some(reason) = &core.closed {
+                    return Err(Error::Closed(reason.clone()));
+                }
+                if core.peer.has_all_local_candidates()
+                    && let Some((kind, sdp)) = core.peer.local_description()
+                {
+                    return Ok(SessionDescription { kind, sdp });
+                }
+            }
+            notified.await;
+        }
+    }
+
     /// Adds a candidate of the peer. An empty `candidate` says that there will be no more.
     pub fn add_ice_candidate(&self, candidate: IceCandidate) -> Result<(), Error> {
         self.0.shared.lock().peer.add_remote_candidate(

@@ -87,6 +87,28 @@ async fn what_a_stun_server_sees_is_a_candidate_of_all_connections_of_the_endpoi
 }
 
 #[tokio::test]
+async fn who_signals_no_candidates_waits_for_all_of_them_and_a_connection_that_is_kept_is_a_pool() {
+    let (addr, asked) = server().await;
+    let endpoint = endpoint(&[format!("stun:{addr}")]).await;
+    let pool = endpoint.peer_connection(PeerConfig::default()).unwrap();
+    let early = timeout(Duration::from_millis(50), pool.gathered()).await;
+    assert!(early.is_err(), "nothing is gathered before there is a description");
+    let mut kept = Vec::new();
+    for connection in [pool, endpoint.peer_connection(PeerConfig::default()).unwrap()] {
+        connection.create_data_channel("any", DataChannelOptions::default()).unwrap();
+        connection.set_local_description(connection.create_offer().unwrap()).unwrap();
+        let whole = timeout(PATIENCE, connection.gathered()).await.expect("gathering ends").unwrap().sdp;
+        assert!(whole.contains(" typ host") && whole.contains(" typ srflx "), "{whole}");
+        assert!(whole.contains("a=end-of-candidates\r\n"), "{whole}");
+        kept.push(connection);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "the second one knows at once");
+    let waiting = endpoint.peer_connection(PeerConfig::default()).unwrap();
+    let (ended, ()) = tokio::join!(timeout(PATIENCE, waiting.gathered()), waiting.abort("no more"));
+    assert!(ended.expect("an end").is_err());
+}
+
+#[tokio::test]
 async fn servers_that_are_of_no_use_are_named_and_gathering_ends() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("stun:{}", silent.local_addr().unwrap());
