@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sinnet_netsim::{LinkConfig, seed};
-use sinnet_peer::{ChannelKey, ChannelOptions, ConnectionState, Path, Protocol, SdpType};
+use sinnet_peer::{Address, ChannelKey, ChannelOptions, ConnectionState, Path, Protocol, SdpType, TcpType};
 use sinnet_stack_tests::{End, World};
 
 fn ms(ms: u64) -> Duration {
@@ -266,4 +266,51 @@ fn ice_restarts_under_load_with_relays_to_the_relay_and_away_from_it() {
         println!("ICE restart, direct {direct}: {silence:?}");
         assert!(silence.iter().all(|time| *time < ms(1_500)), "{silence:?}");
     }
+}
+
+#[test]
+fn a_restart_offers_what_there_is_now_and_nothing_that_has_gone() {
+    let mut world = World::new(seed(0x0ffe), link());
+    world.allocate();
+    let now = world.now;
+    let server = addr("198.51.100.7:3478").ip();
+    world.a.more_addrs.extend([addr("10.2.0.1:1"), addr("10.3.0.1:1")]);
+    let peer = &mut world.a.peer;
+    let name = Address::Name { host: "90d0c6a0-4209-41e1-81f2-b20684468535.local".into(), port: 0 };
+    peer.add_local_host_as(now, addr("10.2.0.1:1"), name).unwrap();
+    peer.add_local_host_as(now, addr("10.3.0.1:1"), Address::Ip(addr("203.0.113.3:1"))).unwrap();
+    peer.add_server_reflexive(now, addr("10.2.0.1:1"), addr("203.0.113.2:1"), server).unwrap();
+    peer.add_local_tcp(now, addr("10.4.0.1:0"), TcpType::Active).unwrap();
+    peer.add_local_tcp(now, addr("10.4.0.1:443"), TcpType::Passive).unwrap();
+    world.connect();
+    let restart = |world: &mut World| {
+        let now = world.now;
+        let peer = &mut world.a.peer;
+        peer.restart_ice(now);
+        peer.create_offer().unwrap();
+        peer.set_local_description(now, SdpType::Offer, "").unwrap();
+        let (_, offer) = peer.local_description().unwrap();
+        peer.rollback(now).unwrap();
+        offer
+    };
+    let all =
+        [".local ", " 203.0.113.3 ", " 203.0.113.2 ", " typ relay ", "tcptype active", "tcptype passive"];
+    let offer = restart(&mut world);
+    assert!(all.iter().all(|part| offer.contains(part)), "{offer}");
+    let relayed = world.a.relayed().unwrap();
+    let now = world.now;
+    for (protocol, base) in [
+        (Protocol::Udp, addr("10.2.0.1:1")),
+        (Protocol::Udp, addr("10.3.0.1:1")),
+        (Protocol::Udp, relayed),
+        (Protocol::Tcp, addr("10.4.0.1:9")),
+        (Protocol::Tcp, addr("10.4.0.1:443")),
+    ] {
+        world.a.peer.remove_local(now, protocol, base);
+    }
+    let offer = restart(&mut world);
+    assert!(all.iter().all(|part| !offer.contains(part)), "{offer}");
+    assert!(offer.contains(" 10.0.0.1 5001 typ host"));
+    world.run_for(ms(1_000));
+    assert_eq!(world.a.peer.connection_state(), ConnectionState::Connected);
 }
