@@ -148,6 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_goes_takes_its_routes_with_it() {
+        let mut routes = Routes::default();
+        let remote = |ip, port| SocketAddr::from(([10, 0, 0, ip], port));
+        let relay = Link::Relay(3);
+        for (ip, port) in [(1, 1), (1, 2), (2, 1)] {
+            routes.claim(relay, remote(ip, port), 5);
+        }
+        routes.claim(HERE, remote(1, 1), 5);
+        assert_eq!((routes.ips_on(relay, 5), routes.ips_on(HERE, 5), routes.ips_on(relay, 6)), (2, 1, 0));
+        assert!(routes.reaches(relay, remote(2, 9).ip()) && !routes.reaches(HERE, remote(2, 9).ip()));
+        routes.forget_link(relay);
+        assert_eq!(routes.of_peer(5).collect::<Vec<_>>(), [(HERE, remote(1, 1))]);
+        assert!(routes.of_remote(relay, remote(1, 1)).is_empty());
+        routes.forget_link(HERE);
+        assert!(routes.is_empty(), "nothing is kept");
+    }
+
+    #[test]
     fn a_peer_that_shows_itself_from_everywhere_keeps_a_limited_number_of_routes() {
         let mut routes = Routes::default();
         let remote = |port| SocketAddr::from(([10, 0, 0, 1], port));

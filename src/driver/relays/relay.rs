@@ -187,3 +187,73 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sinnet_turn::{ClientConfig, Credentials, Transport};
+
+    use super::*;
+    use crate::shared::now;
+
+    fn relay(now: Instant) -> Relay {
+        let user = Credentials { username: "alice".to_owned(), password: "wonderland".to_owned() };
+        let config = ClientConfig { max_channels: 3, ..ClientConfig::new(user) };
+        let server = "192.0.2.1:3478".parse().unwrap();
+        let client = Client::new(Arc::new(config), Transport::Datagram, server, now, [1; 32]);
+        let carrier = Carrier::Udp { socket: 0, local: "192.0.2.9:1".parse().unwrap() };
+        Relay::new(7, client, carrier, RelayProtocol::Udp)
+    }
+
+    #[test]
+    fn few_datagrams_wait_for_a_permission_and_those_of_a_refused_address_are_dropped() {
+        let start = now();
+        let mut relay = relay(start);
+        let peer = |i: u8| SocketAddr::from(([203, 0, 113, i], 9));
+        relay.permit(start, peer(1), &[0; MAX_WAITING_SIZE + 1], true);
+        relay.permit(start, peer(1), &[0; 10], false);
+        relay.permit(start, "0.0.0.0:0".parse().unwrap(), &[0; 10], true);
+        assert!(relay.waiting.is_empty());
+        for i in 0..=MAX_WAITING as u8 {
+            relay.permit(start, peer(i), &[i], true);
+        }
+        assert_eq!(relay.waiting.len(), MAX_WAITING);
+        assert!(relay.permitted(start, peer(0).ip(), true).is_empty(), "the oldest has made room");
+        assert_eq!(relay.permitted(start, peer(1).ip(), true), [(peer(1), vec![1])]);
+        assert!(relay.permitted(start, peer(2).ip(), false).is_empty());
+        let waiting = relay.waiting.len();
+        relay.permit(start, peer(2), &[2], true);
+        assert_eq!(relay.waiting.len(), waiting, "refused a moment ago");
+        relay.permit(start + ASK_AGAIN, peer(2), &[2], true);
+        assert_eq!(relay.waiting.len(), waiting + 1);
+        for i in 0..=u8::MAX {
+            relay.permitted(start, peer(i).ip(), false);
+        }
+        assert_eq!((relay.refused.len(), relay.waiting.len()), (MAX_REFUSED, 0));
+    }
+
+    #[test]
+    fn a_channel_is_asked_for_once_and_given_up_with_its_peer() {
+        let start = now();
+        let mut relay = relay(start);
+        let peer = |i: u16| SocketAddr::from(([203, 0, 113, 1], i));
+        for i in 1..=5 {
+            relay.want_channel(start, peer(i));
+            relay.want_channel(start, peer(i));
+        }
+        assert_eq!(relay.asked.len(), 5, "two of them can't have one");
+        relay.release_peer(start, peer(1), false);
+        relay.release_peer(start, peer(1), true);
+        assert!(!relay.asked.contains(&peer(1)));
+        relay.want_channel(start, peer(6));
+        assert!(
+            relay.client.bind_channel(start, peer(6)).is_ok(),
+            "its number is free: nobody else knew of it"
+        );
+        for i in 0..=u16::MAX {
+            relay.want_channel(start, peer(i));
+        }
+        assert_eq!(relay.asked.len(), MAX_ASKED);
+    }
+}

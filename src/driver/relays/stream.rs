@@ -178,3 +178,52 @@ impl Write for Writer<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_server_does_not_take_is_bounded_and_comes_out_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        tcp.writable().await.unwrap();
+        let mut stream = Stream::new(tcp, None);
+        let mut sent = Vec::new();
+        let mut next = 0u8;
+        // As much as the kernel takes, and then as much as there is room for.
+        loop {
+            let room = stream.data_room();
+            let len = room.len().min(10_007);
+            if len == 0 {
+                break;
+            }
+            room[..len].fill(next);
+            sent.extend_from_slice(&room[..len]);
+            stream.commit(len);
+            stream.flush().unwrap();
+            next = next.wrapping_add(1);
+            assert!(stream.end - stream.start <= OUT);
+            // The kernel's buffers grow while they are filled.
+            assert!(sent.len() < 256 * 1024 * 1024);
+        }
+        assert!(stream.is_crowded());
+        assert!(stream.room().len() >= RESERVE, "a request has room all the same");
+        let expected = sent.len();
+        let reading = tokio::spawn(async move {
+            let mut got = vec![0; expected];
+            server.read_exact(&mut got).await.unwrap();
+            got
+        });
+        while stream.has_output() {
+            std::future::poll_fn(|cx| stream.tcp.poll_write_ready(cx)).await.unwrap();
+            stream.flush().unwrap();
+        }
+        assert!(!stream.is_crowded());
+        assert!(reading.await.unwrap() == sent);
+    }
+}

@@ -95,6 +95,31 @@ async fn a_wrong_password_is_an_error_with_its_code_and_everything_else_goes_on(
 }
 
 #[tokio::test]
+async fn a_server_with_both_families_gives_an_address_of_each() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("no IPv6 here, so nothing is tested");
+        return;
+    }
+    let rig = Rig::new(|config| {
+        config.core.ipv6 = true;
+        config.relay.push("::1".parse().unwrap());
+    })
+    .await;
+    // The peer has IPv6 only, and the way to the server is IPv4.
+    let a = endpoint(vec![rig.ice_server(Over::Udp)], |_| {}).await;
+    let b = endpoint(vec![], |config| config.bind = vec!["[::1]:0".parse().unwrap()]).await;
+    let pair = Pair::of(a, b, IceTransportPolicy::Relay, IceTransportPolicy::All);
+    pair.connect().await;
+    pair.bulk(500_000).await;
+    assert_eq!(pair.a.local_candidates().len(), 2);
+    let path = pair.a.selected_path().unwrap();
+    assert!(path.local.is_ipv6(), "{path:?}");
+    assert_eq!(rig.allocations(), 1, "one for both");
+    pair.close().await;
+    until("it is given back", || rig.allocations() == 0).await;
+}
+
+#[tokio::test]
 async fn new_credentials_are_used_at_once_and_new_servers_by_the_next_connection() {
     let rig = Rig::new(|_| {}).await;
     let wrong = IceServer { credential: "looking-glass".to_owned(), ..rig.ice_server(Over::Udp) };
