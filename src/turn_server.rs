@@ -18,6 +18,7 @@ use sinnet_turn::{
     AddressFamily, FiveTuple, MAX_OVERHEAD, RelayId, Server, ServerConfig, ServerEvent, ServerStats,
     Transport,
 };
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, watch};
@@ -31,6 +32,10 @@ use connections::Connections;
 const MAX_DATAGRAM: usize = 65_535;
 /// Datagrams taken from one socket before others have a turn.
 const BURST: usize = 64;
+/// The kernel's buffer of a socket that clients send to: clients send in batches, and what has no room is lost.
+const LISTENING_BUFFER: usize = 4 * 1024 * 1024;
+/// The same of one relayed address.
+const RELAYING_BUFFER: usize = 1024 * 1024;
 /// Random ports tried for a relayed address.
 const PORT_TRIES: usize = 32;
 /// The longest realm, in bytes: with a longer one a challenge outgrows what the core sends, and nobody gets in.
@@ -130,6 +135,7 @@ impl TurnServer {
         let mut listeners = HashMap::new();
         for &addr in &config.udp {
             let socket = UdpSocket::bind(addr).await?;
+            enlarge(SockRef::from(&socket), LISTENING_BUFFER);
             listeners.insert(socket.local_addr()?, Arc::new(socket));
         }
         let mut accepting = Vec::new();
@@ -185,6 +191,13 @@ impl TurnServer {
     {
         let tuple = FiveTuple { client, server, transport: Transport::Stream };
         connections::serve(&self.shared, stream, tuple).await;
+    }
+}
+
+/// Asks for room for what comes. Systems give as much as they like.
+fn enlarge(socket: SockRef<'_>, bytes: usize) {
+    if let Err(error) = socket.set_recv_buffer_size(bytes) {
+        debug!(%error, "receive buffer left as it is");
     }
 }
 
@@ -274,6 +287,7 @@ impl Shared {
             match std::net::UdpSocket::bind((ip, port)) {
                 Ok(socket) => {
                     socket.set_nonblocking(true)?;
+                    enlarge(SockRef::from(&socket), RELAYING_BUFFER);
                     let announced = of_family(&self.config.external).unwrap_or(ip);
                     return Ok((UdpSocket::from_std(socket)?, SocketAddr::new(announced, port)));
                 }
