@@ -16,7 +16,8 @@ use std::net::SocketAddr;
 
 use sinnet::{
     Agreement, DataChannel, DataChannelOptions, DtlsRole, Endpoint, EndpointConfig, Fingerprint,
-    HashAlgorithm, IceCredentials, IncomingConfig, Message, PeerConfig, PeerConnection, PeerIdentity,
+    HashAlgorithm, IceCredentials, Incoming, IncomingConfig, Message, PeerConfig, PeerConnection,
+    PeerIdentity,
 };
 
 type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -53,24 +54,34 @@ fn seen(connection: &PeerConnection) -> Done<Fingerprint> {
     Ok(Fingerprint::of(HashAlgorithm::Sha256, &der))
 }
 
-/// Takes whoever comes, one after the other; a server would spawn a task for each.
+/// Takes whoever comes, each in a task: who calls and then says nothing holds up nobody else.
 async fn serve(endpoint: Endpoint) -> Done<()> {
     let ours = endpoint.certificate()?.fingerprint(HashAlgorithm::Sha256);
     while let Some(incoming) = endpoint.accept().await {
-        println!("server: {} calls as {}", incoming.remote_addr(), incoming.local_ufrag());
-        // Both sides have one ufrag, which is the password, too.
-        let password = incoming.remote_ufrag().to_owned();
-        let mut agreement = incoming.agreement(password, PeerIdentity::DangerAnyCertificate);
-        agreement.danger_public_password = true;
-        agreement.max_message_size = MAX_MESSAGE as u64;
-        let connection = incoming.accept(config(), agreement)?;
-        let channel = noise_channel(&connection)?;
-        connection.connected().await?;
-        // Noise XX would begin here, from this side, and nothing else be believed before it is through.
-        channel.send(prologue(&seen(&connection)?, &ours)).await?;
-        channel.closed().await;
-        connection.close().await;
+        let (caller, ours) = (incoming.remote_addr(), ours.clone());
+        println!("server: {caller} calls as {}", incoming.local_ufrag());
+        tokio::spawn(async move {
+            if let Err(error) = greet(incoming, ours).await {
+                println!("server: {caller}: {error}");
+            }
+        });
     }
+    Ok(())
+}
+
+async fn greet(incoming: Incoming, ours: Fingerprint) -> Done<()> {
+    // Both sides have one ufrag, which is the password, too.
+    let password = incoming.remote_ufrag().to_owned();
+    let mut agreement = incoming.agreement(password, PeerIdentity::DangerAnyCertificate);
+    agreement.danger_public_password = true;
+    agreement.max_message_size = MAX_MESSAGE as u64;
+    let connection = incoming.accept(config(), agreement)?;
+    let channel = noise_channel(&connection)?;
+    connection.connected().await?;
+    // Noise XX would begin here, from this side, and nothing else be believed before it is through.
+    channel.send(prologue(&seen(&connection)?, &ours)).await?;
+    channel.closed().await;
+    connection.close().await;
     Ok(())
 }
 

@@ -18,8 +18,11 @@ use crate::error::Error;
 /// Connections that the system keeps for us until we take them.
 const BACKLOG: i32 = 256;
 
-/// After an error, such as that there are no more file descriptors, nobody is accepted for so long.
+/// When there are no more file descriptors, or after [`FAILURES`], nobody is accepted for so long.
 const REST: Duration = Duration::from_secs(1);
+
+/// Errors in a row that may be those of single connections, which were gone before they were taken.
+const FAILURES: u32 = 16;
 
 /// What has become of ICE's TCP connections ([`Endpoint::ice_tcp_stats`](crate::Endpoint::ice_tcp_stats)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,12 +88,14 @@ pub(super) struct Listener {
     io: TcpListener,
     pub(super) wakes: Arc<Wakes>,
     resting_until: Option<Instant>,
+    /// Errors since a connection was last accepted.
+    failures: u32,
 }
 
 impl Listener {
     pub(super) fn new(io: TcpListener, wakes: Arc<Wakes>) -> Self {
         wakes.list();
-        Self { io, wakes, resting_until: None }
+        Self { io, wakes, resting_until: None, failures: 0 }
     }
 
     pub(super) fn is_resting(&self) -> bool {
@@ -112,6 +117,7 @@ impl Listener {
         match self.io.poll_accept(&mut Context::from_waker(&waker)) {
             Poll::Pending => None,
             Poll::Ready(Ok((stream, remote))) => {
+                self.failures = 0;
                 set_options(&stream);
                 let Ok(local) = stream.local_addr() else {
                     // Gone again already.
@@ -123,9 +129,29 @@ impl Listener {
             }
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "accept");
-                self.resting_until = Some(now + REST);
+                self.failures += 1;
+                if is_exhausted(&error) || self.failures >= FAILURES {
+                    self.failures = 0;
+                    self.resting_until = Some(now + REST);
+                } else {
+                    self.wakes.list();
+                }
                 None
             }
         }
     }
+}
+
+/// Whether the process or the system has no more of something (EMFILE, ENFILE, ENOBUFS, ENOMEM): the next try fails, too. Other
+/// errors are those of the connection that was to be accepted.
+fn is_exhausted(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: [i32; 2] = [105, 55];
+    const WINDOWS: [i32; 2] = [10_024, 10_055];
+    let code = error.raw_os_error().unwrap_or(0);
+    error.kind() == io::ErrorKind::OutOfMemory
+        || [ENFILE, EMFILE].contains(&code)
+        || ENOBUFS.contains(&code)
+        || WINDOWS.contains(&code)
 }

@@ -61,6 +61,9 @@ const ENDING_FOR: Duration = Duration::from_secs(1);
 /// How often the times above are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// Frames taken under one lock of a connection, so that its handles get their turn: a read may have 131,072 empty ones.
+const FRAMES_PER_LOCK: usize = 256;
+
 /// Reads a turn from one connection, and connections accepted by one listener, so that the others get their turn.
 const READS_PER_TURN: usize = 4;
 const ACCEPTS_PER_TURN: usize = 32;
@@ -298,6 +301,7 @@ impl Driver {
                 self.close_stream(key, now);
             }
             self.tcp.listeners.iter_mut().for_each(|listener| listener.handle_timeout(now));
+            self.tcp.streams.iter_mut().flatten().for_each(|stream| stream.give_back(now));
             let wanted = self.tcp.live > 0 || self.tcp.listeners.iter().any(Listener::is_resting);
             self.tcp.sweep_at = wanted.then(|| now + SWEEP_EVERY);
         }
@@ -307,6 +311,7 @@ impl Driver {
         }
         let mut buf = std::mem::take(&mut self.recv_buf);
         let listeners = self.tcp.listeners.len();
+        let mut any = false;
         for key in ready {
             let wakes = match key.checked_sub(listeners) {
                 None => {
@@ -331,10 +336,11 @@ impl Driver {
             };
             if let Some(wakes) = wakes {
                 wakes.list();
+                any = true;
             }
         }
         self.recv_buf = buf;
-        false
+        any
     }
 
     /// Takes what has come on a connection. Returns whether there may be more.
@@ -400,7 +406,8 @@ impl Driver {
                     let Some(Some(entry)) = self.peers.get(peer) else { return false };
                     let shared = entry.shared.clone();
                     let mut core = shared.lock();
-                    while let Some(frame) = framing::first(&bytes[at..]) {
+                    for _ in 0..FRAMES_PER_LOCK {
+                        let Some(frame) = framing::first(&bytes[at..]) else { break };
                         core.peer.handle_datagram(now, path, &mut bytes[at + frame.start..at + frame.end]);
                         at += frame.end;
                     }

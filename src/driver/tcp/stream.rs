@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sinnet_peer::Path;
 use socket2::SockRef;
@@ -25,6 +25,9 @@ const MAX_WAITING_BEFORE: usize = 8 * 1024;
 
 /// Of memory that is not in use at present, this much is kept.
 const KEPT: usize = 4096;
+
+/// What was not used for so long is not in use, of what batches are written into.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Which connections have something to do. Their wakers put them here, so that nobody has to look at all of them.
 pub(super) struct Ready {
@@ -246,6 +249,16 @@ impl Stream {
             let _ = SockRef::from(stream).shutdown(Shutdown::Write);
         }
         Ok(())
+    }
+
+    /// Gives back the memory of a batch when nothing has gone on for a while.
+    pub(super) fn give_back(&mut self, now: Instant) {
+        if self.out.is_empty()
+            && self.out.capacity() > KEPT
+            && now.saturating_duration_since(self.used) >= QUIET
+        {
+            self.out = Vec::new();
+        }
     }
 
     /// Its owner has gone: the rest is sent, and then our end.
