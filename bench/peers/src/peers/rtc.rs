@@ -3,7 +3,7 @@
 //! - Its loop as documented: `poll_write`, `poll_event`, `poll_read` until there is no more, after each burst of datagrams;
 //!   `handle_timeout` when `poll_timeout` is due.
 //! - Back-pressure by `outstanding_bytes`, as `webrtc` has it on top of this library: 1 MiB, its receive window, which is also
-//!   the threshold of its example `data-channels-flow-control`. On paths with a delay limit and window are 8 MiB.
+//!   the threshold of its example `data-channels-flow-control`. On paths with a delay limit and window are 16 MiB, as ours.
 //! - Messages of 256 KiB are allowed by `with_sctp_max_message_size` (its default is 64 KiB).
 //! - Certificates are made once per process.
 
@@ -55,7 +55,7 @@ pub fn certificate() -> RTCCertificate {
 
 /// The send buffer's limit and the receive window.
 pub fn buffer(setup: Setup) -> u32 {
-    if setup.is_delayed { 8 * 1024 * 1024 } else { 1024 * 1024 }
+    if setup.is_delayed { 16 * 1024 * 1024 } else { 1024 * 1024 }
 }
 
 /// Settings that are said to be for throughput.

@@ -15,7 +15,8 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::SockRef;
 
@@ -173,16 +174,13 @@ pub fn run(rtt_ms: u32, loss_percent: f64) {
         forward(a, b);
         forward(b, a);
         let due = [&*a, &*b].into_iter().filter_map(|port| port.queue.front()).map(|piece| piece.due).min();
-        let timeout = due.map_or(PollTimeout::NONE, |due| {
-            // Whole milliseconds; the rest by looking again.
-            let millis = due.saturating_duration_since(Instant::now()).as_millis();
-            PollTimeout::try_from(i32::try_from(millis).unwrap_or(1000)).expect("not negative")
-        });
+        // With nanoseconds: rounded down to milliseconds it would look all the time, and take a core from who is measured.
+        let timeout = due.map(|due| TimeSpec::from_duration(due.saturating_duration_since(Instant::now())));
         let mut readable = [
             PollFd::new(a.socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(b.socket.as_fd(), PollFlags::POLLIN),
         ];
-        let _ = poll(&mut readable, timeout);
+        let _ = ppoll(&mut readable, timeout, None);
         a.receive(delay, loss);
         b.receive(delay, loss);
     }
