@@ -13,6 +13,8 @@
 mod framing;
 mod listener;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;
