@@ -12,6 +12,7 @@ mod interleaving;
 mod lock;
 mod malformed;
 mod memory;
+mod outage;
 mod partial;
 mod partial_delivery;
 mod path_mtu;

@@ -36,7 +36,7 @@ fn is_probe(packet: &[u8]) -> bool {
 }
 
 /// Keeps a stream full for so long; returns the bytes that arrived and the longest time without any.
-fn bulk(pair: &mut Pair, time: Duration) -> (usize, Duration) {
+pub(super) fn bulk(pair: &mut Pair, time: Duration) -> (usize, Duration) {
     let end = pair.now + time;
     let (mut got, mut last, mut gap) = (0, pair.now, Duration::ZERO);
     while pair.now < end {

@@ -71,6 +71,8 @@ pub(super) struct Recovery {
     /// What it was asked last: a batch has one time.
     asked: Option<(Instant, u32)>,
     min_rtt: Option<(Duration, Instant)>,
+    /// What was sent before measures no round trip: it went another way.
+    not_before: Option<u32>,
     /// When the most recently sent chunk of all acknowledged ones was sent (`RACK.xmit_ts`), and its round
     /// trip.
     newest: Option<(u32, Duration)>,
@@ -138,9 +140,12 @@ impl Recovery {
     }
 
     /// The path is another one: what was measured on the old one is forgotten.
-    pub(super) fn path_changed(&mut self) {
+    pub(super) fn path_changed(&mut self, now: Instant) {
+        self.not_before = Some(self.micros(now));
         // What the old path did deliver of it doesn't show that the rest is on its way.
         self.episode = None;
+        self.newest = None;
+        self.probe = None;
         self.min_rtt = None;
         self.reordering = false;
         self.window_quarters = 0;
@@ -164,8 +169,11 @@ impl Sender {
     ) -> Option<Duration> {
         let micros = self.recovery.micros(now);
         let age = |sent_at: u32| Duration::from_micros(u64::from(micros.wrapping_sub(sent_at)));
-        let rtt = summary.newest_sent_once.map(age);
+        let on_this_path = |at: &u32| self.recovery.not_before.is_none_or(|since| is_not_after(since, *at));
+        let rtt = summary.newest_sent_once.filter(on_this_path).map(age);
         if let Some(rtt) = rtt {
+            // The clock wraps, and all that was sent before is soon settled.
+            self.recovery.not_before = None;
             self.recovery.rtt_sample(now, rtt);
         }
         // An acknowledgement that comes sooner than any round trip is of the first transmission.

@@ -36,7 +36,7 @@ impl Sender {
         self.rtt_probe = None;
         self.recover_until = None;
         self.fast_retransmit_now = false;
-        self.recovery.path_changed();
+        self.recovery.path_changed(now);
         self.pacer.reset();
     }
 
