@@ -138,7 +138,10 @@ impl Agent {
             let others = self.pairs.iter().filter(|p| p.is_valid() && p.path != path);
             let mut others: Vec<_> = others.map(|p| (p.priority, p.path)).collect();
             others.sort_unstable_by_key(|(priority, _)| std::cmp::Reverse(*priority));
-            let others = others.into_iter().map(|(_, path)| path).take(self.config.reserve.max(1));
+            // The best may all have died of the same thing, as the paths over one relay do: each time twice as many are asked.
+            let times = now.saturating_duration_since(doubt.since).as_secs().min(6);
+            let many = self.config.reserve.max(1).saturating_mul(1 << times);
+            let others = others.into_iter().map(|(_, path)| path).take(many);
             for path in std::iter::once(path).chain(others) {
                 self.start_check(now, path, Purpose::Probe);
             }

@@ -103,6 +103,28 @@ fn a_silent_path_is_left_for_one_that_answers() {
 }
 
 #[test]
+fn the_last_path_that_works_is_found_among_many_that_died_at_once() {
+    let mut net = Net::new(ROLES);
+    for (end, count) in [(0, 5), (1, 2)] {
+        for i in 0..count {
+            net.host(end, &format!("10.{i}.0.{}:{}", end + 1, end + 1));
+        }
+    }
+    exchange(&mut net, true);
+    net.run(Duration::from_secs(5));
+    assert_agreed(&net, "at first");
+    let pairs: Vec<_> = net.ends[0].agent.pairs().filter(|pair| pair.responses_received > 0).collect();
+    assert!(pairs.len() > 5, "{}", pairs.len());
+    let last = pairs.iter().min_by_key(|pair| pair.priority).map(|pair| pair.path).expect("a pair");
+    net.drop = Box::new(move |_, path, _| path != last && path != Path::udp(last.remote, last.local));
+    net.run(ms(500));
+    let now = net.now;
+    net.ends[0].agent.doubt_path(now);
+    net.run(Duration::from_secs(4));
+    assert_eq!(net.ends[0].agent.selected_path(), Some(last));
+}
+
+#[test]
 fn a_path_that_loses_a_fifth_is_hardly_ever_left() {
     let mut changes = 0;
     for seed in 1..=30 {
