@@ -329,7 +329,9 @@ impl Driver {
         }
         for wanted in gather {
             let index = wanted.peer.index.load(Ordering::Acquire);
-            if self.peers.get(index).is_some_and(Option::is_some) {
+            // It may have ended meanwhile, and its place be another's.
+            let is_it = |entry: &Entry| Arc::ptr_eq(&entry.shared, &wanted.peer);
+            if self.peers.get(index).and_then(Option::as_ref).is_some_and(is_it) {
                 self.relays.want(&self.shared, &self.sockets, now, index, &wanted.peer);
                 self.gathering.relays_settled(now, self.relays.is_settled(now));
                 self.gathering.want(&self.shared, now, wanted);
