@@ -16,7 +16,13 @@ use crate::config::EndpointConfig;
 /// The host addresses of sockets that are bound to `bound`: themselves, and those of all interfaces where they are bound to
 /// the unspecified address. The best come first.
 pub(crate) fn host_addresses(config: &EndpointConfig, bound: &[SocketAddr]) -> Vec<SocketAddr> {
-    Hosts::now(config, bound).preferred
+    match Hosts::now(config, bound) {
+        Ok(hosts) => hosts.preferred,
+        Err(error) => {
+            tracing::warn!(%error, "can't list the network interfaces; no host candidates of them");
+            Hosts::named(config, bound, Hosts::default()).preferred
+        }
+    }
 }
 
 /// The host addresses at one moment.
@@ -29,16 +35,17 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    pub(crate) fn now(config: &EndpointConfig, bound: &[SocketAddr]) -> Self {
+    /// An error says nothing about the addresses: without a free file descriptor none can be listed.
+    pub(crate) fn now(config: &EndpointConfig, bound: &[SocketAddr]) -> std::io::Result<Self> {
         let mut hosts = Self::default();
         if bound.iter().any(|bound| bound.ip().is_unspecified()) {
-            match interfaces::list() {
-                Ok(listed) => hosts = Self::of(&listed, config, bound),
-                Err(error) => {
-                    tracing::warn!(%error, "can't list the network interfaces; no host candidates of them");
-                }
-            }
+            hosts = Self::of(&interfaces::list()?, config, bound);
         }
+        Ok(Self::named(config, bound, hosts))
+    }
+
+    /// With the addresses that were bound by name, which come first.
+    fn named(config: &EndpointConfig, bound: &[SocketAddr], mut hosts: Self) -> Self {
         let explicit = bound.iter().filter(|bound| !bound.ip().is_unspecified()).copied();
         hosts.preferred.splice(..0, explicit);
         hosts.preferred.truncate(config.hosts.max);
@@ -101,14 +108,8 @@ impl Subnet {
 }
 
 /// The networks of those interfaces and families that have an address which is gathered.
-pub(crate) fn subnets(config: &EndpointConfig) -> Vec<Subnet> {
-    match interfaces::list() {
-        Ok(listed) => subnets_of(&listed, config),
-        Err(error) => {
-            tracing::warn!(%error, "can't list the network interfaces");
-            Vec::new()
-        }
-    }
+pub(crate) fn subnets(config: &EndpointConfig) -> std::io::Result<Vec<Subnet>> {
+    Ok(subnets_of(&interfaces::list()?, config))
 }
 
 fn subnets_of(listed: &[Listed], config: &EndpointConfig) -> Vec<Subnet> {

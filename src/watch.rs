@@ -73,7 +73,10 @@ async fn watch(shared: Arc<EndpointShared>) {
                 () = watch.wake.notified() => {}
             }
         }
-        let hosts = Hosts::now(&shared.config, &shared.bound);
+        let hosts = Hosts::now(&shared.config, &shared.bound).unwrap_or_else(|error| {
+            tracing::debug!(%error, "can't list the network interfaces");
+            known.clone()
+        });
         if hosts != known {
             tracing::debug!(addresses = ?hosts.preferred, "the network");
             let mut gone: Vec<_> =

@@ -132,3 +132,27 @@ fn the_filter_is_obeyed() {
     config.hosts.ipv6 = false;
     assert_eq!(ips(&hosts(&listed, &config).preferred), ["10.0.0.1"]);
 }
+
+#[test]
+fn links_are_those_of_gathered_addresses_with_all_their_networks() {
+    let listed = [
+        address("lo", 1, "127.0.0.1"),
+        address("eth0", 2, "10.0.0.1"),
+        address("eth0", 2, "fe80::1"),
+        address("eth0", 2, "fd00::1"),
+        address("docker0", 3, "172.17.0.1"),
+        address("docker0", 3, "fe80::3"),
+    ];
+    let mut config = EndpointConfig::default();
+    config.hosts.except_interfaces = vec!["docker0".to_owned()];
+    let found = |config: &EndpointConfig| {
+        subnets_of(&listed, config).iter().map(|subnet| subnet.ip.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&config), ["10.0.0.1", "fe80::1", "fd00::1"]);
+    config.hosts.ipv6 = false;
+    assert_eq!(found(&config), ["10.0.0.1"], "a family that isn't gathered has no link");
+    let named = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
+    assert_eq!(found(&named), ["127.0.0.1"]);
+    let subnet = &subnets_of(&listed, &named)[0];
+    assert!(subnet.contains("127.0.0.9".parse().unwrap()) && !subnet.contains("10.0.0.1".parse().unwrap()));
+}

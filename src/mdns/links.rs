@@ -40,7 +40,13 @@ struct Link {
 impl Links {
     /// Makes the sockets anew if the interfaces have changed. Returns whether that is so.
     pub(super) fn update(&mut self, config: &EndpointConfig) -> bool {
-        let subnets = crate::gather::subnets(config);
+        let subnets = match crate::gather::subnets(config) {
+            Ok(subnets) => subnets,
+            Err(error) => {
+                tracing::debug!(%error, "can't list the network interfaces");
+                return false;
+            }
+        };
         if subnets == self.made_for {
             return false;
         }
