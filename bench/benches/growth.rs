@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sinnet_bench::stack::{Pair, Work, certificate};
+use sinnet_bench::stack::{Buffer, Pair, Work, certificate};
 use sinnet_bench::svg::{Line, lines, number};
 use sinnet_peer::Certificate;
 
@@ -22,6 +22,7 @@ type Points = Vec<(f64, f64)>;
 
 /// The least nanoseconds per message of all turns, over all pairs.
 fn best(pairs: &mut [Pair], payload: &Bytes, queue: usize) -> f64 {
+    let mut buffer = Buffer::default();
     let mut best = f64::INFINITY;
     for turn in 0..=TURNS {
         pairs.iter_mut().for_each(|pair| pair.work = Work::default());
@@ -29,7 +30,7 @@ fn best(pairs: &mut [Pair], payload: &Bytes, queue: usize) -> f64 {
         let seconds = |pairs: &[Pair]| sum(pairs, |work| work.total().as_secs_f64());
         // All pairs equally often, and each at least once.
         while seconds(pairs) < TURN.as_secs_f64() {
-            pairs.iter_mut().for_each(|pair| pair.turn(payload, queue));
+            pairs.iter_mut().for_each(|pair| pair.turn(&mut buffer, payload, queue));
         }
         // The first warms up.
         if turn > 0 {
@@ -79,7 +80,8 @@ fn against_flight(certificate: &Arc<Certificate>, size: usize) -> Points {
         // A round trip of a millisecond, at which nothing is paced.
         let mut pairs = [Pair::new(certificate, 1, 1, Some(Duration::from_millis(1)), tune)];
         // Until the window is as large as the buffer.
-        (0..200).for_each(|_| pairs[0].turn(&payload(size), flight / size));
+        let mut buffer = Buffer::default();
+        (0..200).for_each(|_| pairs[0].turn(&mut buffer, &payload(size), flight / size));
         (flight as f64, best(&mut pairs, &payload(size), flight / size))
     };
     [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20].map(cost).into()
@@ -92,14 +94,27 @@ fn main() {
             .map(|(name, size)| (name.to_owned(), of(&certificate, size)))
             .into()
     };
-    let charts: [(&str, &str, &str, Vec<Line>); 4] = [
-        ("size", "message size", "bytes", vec![("one message".to_owned(), against_size(&certificate))]),
-        ("channels", "number of channels in use", "channels", with_sizes(against_channels)),
-        ("connections", "number of connections in use", "connections", with_sizes(against_connections)),
-        ("flight", "what is in flight", "bytes", with_sizes(against_flight)),
+    // As they are measured, so that each is shown at once.
+    type Chart<'a> = (&'a str, &'a str, &'a str, Box<dyn Fn() -> Vec<Line> + 'a>);
+    let charts: [Chart<'_>; 4] = [
+        (
+            "size",
+            "message size",
+            "bytes",
+            Box::new(|| vec![("one message".to_owned(), against_size(&certificate))]),
+        ),
+        ("channels", "number of channels in use", "channels", Box::new(|| with_sizes(against_channels))),
+        (
+            "connections",
+            "number of connections in use",
+            "connections",
+            Box::new(|| with_sizes(against_connections)),
+        ),
+        ("flight", "what is in flight", "bytes", Box::new(|| with_sizes(against_flight))),
     ];
     let is_for_docs = std::env::args().any(|argument| argument == "--write");
-    for (file, what, unit, chart) in charts {
+    for (file, what, unit, measure) in charts {
+        let chart = measure();
         println!("\n### Nanoseconds per message against {what}\n");
         let points: Vec<String> = chart[0].1.iter().map(|point| number(point.0)).collect();
         println!("| {unit} | {} |\n|---{}|", points.join(" | "), "|---".repeat(points.len()));

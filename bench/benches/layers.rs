@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sinnet_bench::cpu_time;
-use sinnet_bench::stack::{Pair, STEPS, Work, certificate};
+use sinnet_bench::stack::{Buffer, Pair, STEPS, Work, certificate};
 use sinnet_dtls::{Certificate, CipherSuite, Config, Connection, HashAlgorithm, Role};
 use sinnet_peer::classify;
 use sinnet_stun::{Builder, Class, IntegrityKey, Message, Method, TransactionId};
@@ -113,6 +113,7 @@ fn parts(certificate: &Arc<Certificate>) {
 
 /// The steps of a whole connection.
 fn steps(certificate: &Arc<Certificate>) {
+    let mut buffer = Buffer::default();
     for (name, size, queue) in [("64 KiB", 65_536, 64), ("1 KiB", 1024, 512), ("100 bytes", 100, 2048)] {
         let mut pair = Pair::new(certificate, 1, 1, None, |config| config.max_mtu = 0);
         let payload = Bytes::from(vec![7; size]);
@@ -120,7 +121,7 @@ fn steps(certificate: &Arc<Certificate>) {
         for turn in 0..TURNS {
             pair.work = Work::default();
             while pair.work.total() < Duration::from_millis(50) {
-                pair.turn(&payload, queue);
+                pair.turn(&mut buffer, &payload, queue);
             }
             let cost = |work: &Work| work.total().as_secs_f64() / work.bytes as f64;
             // The first warms up.

@@ -19,6 +19,9 @@ use crate::cpu_time;
 /// Segments in a batch, as the driver has them by default.
 const SEGMENTS: usize = 54;
 
+/// Batches that a driver sends of one connection before it looks at what has come.
+const BATCHES: usize = 8;
+
 /// Largest thing that the kernel takes.
 const BATCH: usize = 65_507;
 
@@ -70,11 +73,19 @@ struct End {
     channels: Vec<ChannelKey>,
 }
 
+/// What a driver has for all of its connections: room for one batch.
+pub struct Buffer(Vec<u8>);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self(vec![0; BATCH])
+    }
+}
+
 /// A sender and a receiver that are connected.
 pub struct Pair {
     a: End,
     z: End,
-    buffer: Vec<u8>,
     now: Instant,
     /// Whether time is turned on by hand; how far at each turn.
     step: Option<Duration>,
@@ -126,14 +137,14 @@ impl Pair {
             peer: Peer::new(config.clone(), now, std::array::from_fn(|i| number.to_le_bytes()[i % 4] ^ seed)),
             channels: Vec::new(),
         };
-        let mut pair =
-            Self { a: end(1), z: end(2), buffer: vec![0; BATCH], now, step, next: 0, work: Work::default() };
+        let mut pair = Self { a: end(1), z: end(2), now, step, next: 0, work: Work::default() };
         pair.connect(number, channels);
         pair
     }
 
     fn connect(&mut self, number: u32, channels: usize) {
         let now = self.now;
+        let Buffer(mut buffer) = Buffer::default();
         let (a, z) = (&mut self.a.peer, &mut self.z.peer);
         for _ in 0..channels {
             self.a.channels.push(a.open_channel(now, ChannelOptions::default()).expect("a channel"));
@@ -152,8 +163,8 @@ impl Pair {
         a.set_remote_description(now, SdpType::Answer, &answer).expect("a good answer");
         for _ in 0..10_000 {
             self.tick(Duration::from_micros(500));
-            carry(&mut self.a, &mut self.z, self.now, &mut self.buffer);
-            carry(&mut self.z, &mut self.a, self.now, &mut self.buffer);
+            carry(&mut self.a, &mut self.z, self.now, &mut buffer);
+            carry(&mut self.z, &mut self.a, self.now, &mut buffer);
             while let Some(event) = self.z.peer.poll_event() {
                 if let Event::ChannelOpened(key) = event {
                     self.z.channels.push(key);
@@ -185,7 +196,7 @@ impl Pair {
     }
 
     /// Keeps up to `queue` messages for each channel on their way, and moves what there is to move once in each direction.
-    pub fn turn(&mut self, payload: &Bytes, queue: usize) {
+    pub fn turn(&mut self, Buffer(buffer): &mut Buffer, payload: &Bytes, queue: usize) {
         self.go_on();
         let now = self.now;
         let mut lap = Lap::start(self.work.steps);
@@ -197,12 +208,14 @@ impl Pair {
             }
         }
         lap.end(Step::Send);
-        while let Some(transmit) = self.a.peer.poll_transmit(now, SEGMENTS, &mut self.buffer) {
+        // With a time of our own, all that the windows allow is on its way at once.
+        let batches = if self.step.is_some() { usize::MAX } else { BATCHES };
+        for _ in 0..batches {
+            let Some(transmit) = self.a.peer.poll_transmit(now, SEGMENTS, buffer) else { break };
             lap.end(Step::TransmitData);
             self.work.datagrams += datagrams(&transmit);
             let path = Path::udp(transmit.path.remote, transmit.path.local);
-            for datagram in
-                self.buffer[..transmit.size].chunks_mut(transmit.segment_size.unwrap_or(transmit.size))
+            for datagram in buffer[..transmit.size].chunks_mut(transmit.segment_size.unwrap_or(transmit.size))
             {
                 self.z.peer.handle_datagram(now, path, datagram);
             }
@@ -217,12 +230,11 @@ impl Pair {
             }
         }
         lap.end(Step::Read);
-        while let Some(transmit) = self.z.peer.poll_transmit(now, SEGMENTS, &mut self.buffer) {
+        while let Some(transmit) = self.z.peer.poll_transmit(now, SEGMENTS, buffer) {
             lap.end(Step::TransmitAcks);
             self.work.answers += datagrams(&transmit);
             let path = Path::udp(transmit.path.remote, transmit.path.local);
-            for datagram in
-                self.buffer[..transmit.size].chunks_mut(transmit.segment_size.unwrap_or(transmit.size))
+            for datagram in buffer[..transmit.size].chunks_mut(transmit.segment_size.unwrap_or(transmit.size))
             {
                 self.a.peer.handle_datagram(now, path, datagram);
             }

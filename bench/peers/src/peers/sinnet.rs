@@ -3,7 +3,8 @@
 //! - An endpoint for all that is answered, as a server has it; an endpoint for each connection that is offered, as clients
 //!   have them: two connections from one port to one port can't be told apart in DTLS 1.2.
 //! - Both sides in one process ([`Layout::Together`]): a square of endpoints, sixteen of each side for 256 pairs, each pair of
-//!   endpoints with one connection; two worker threads. Otherwise one thread: an endpoint is one task.
+//!   endpoints with one connection, and all endpoints with equally many; two worker threads. Otherwise one thread: an endpoint
+//!   is one task.
 //! - Back-pressure is `DataChannel::send`'s own. Kernel buffers are asked for as for everybody.
 
 use std::collections::HashMap;
@@ -61,7 +62,7 @@ impl Sinnet {
             (Layout::Apart, true) => return self.endpoint(),
             (Layout::Apart, false) => 0,
             (Layout::Together, true) => number % SIDE,
-            (Layout::Together, false) => number / SIDE,
+            (Layout::Together, false) => (number / SIDE + number) % SIDE,
         } as usize;
         let of_side = |this: &Self| if is_offerer { this.offering.len() } else { this.answering.len() };
         while of_side(self) <= index {
