@@ -28,7 +28,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Events kept for an application that does not ask for them; beyond it, older state changes are forgotten first.
+/// Events kept for an application that does not ask for them; beyond it, older state changes and errors of servers
+/// are forgotten first.
 const QUEUED_EVENTS: usize = 4096;
 
 /// What the handles of an endpoint and its driver share.
@@ -307,7 +308,10 @@ impl PeerShared {
     pub(crate) fn enqueue(&self, core: &mut PeerCore, event: Queued) {
         if core.queue.len() >= QUEUED_EVENTS {
             let stale = core.queue.iter().position(|queued| {
-                matches!(queued, Queued::Core(Event::ConnectionState(_) | Event::IceState(_)))
+                matches!(
+                    queued,
+                    Queued::Core(Event::ConnectionState(_) | Event::IceState(_)) | Queued::CandidateError(_)
+                )
             });
             match stale {
                 Some(at) => drop(core.queue.remove(at)),

@@ -51,6 +51,16 @@ impl Driver {
     }
 
     fn drive_slot(&mut self, at: usize, now: Instant) {
+        let slot = &mut self.relays.slots[at];
+        slot.pending_until = slot.pending_until.filter(|until| *until > now);
+        if let State::Connecting { server, deadline, task, .. } = &slot.state
+            && *deadline <= now
+        {
+            task.abort();
+            let error_text = format!("{server}: the server did not take the connection in time");
+            let (delay, error) = (slot.back_off(), slot.unreachable(error_text));
+            self.relays.give_up(at, now, delay, error);
+        }
         if let State::Waiting { until } = self.relays.slots[at].state
             && until <= now
         {
@@ -76,8 +86,6 @@ impl Driver {
             tracing::debug!(url = %self.relays.slots[at].url, "allocation not given back in time");
             self.end_relay(at, now);
         }
-        let slot = &mut self.relays.slots[at];
-        slot.pending_until = slot.pending_until.filter(|until| *until > now);
     }
 
     fn on_relay_event(&mut self, at: usize, now: Instant, event: Event) {
@@ -197,7 +205,7 @@ impl Driver {
                 self.relays.give_up(at, now, LAST_BACK_OFF, error);
             }
             _ => {
-                slot.state = State::Idle;
+                (slot.state, slot.pending_until) = (State::Idle, None);
                 if !self.relays.users.is_empty() {
                     // Somebody has come while it was given back.
                     self.relays.start_idle(&self.shared, &self.sockets, now);

@@ -15,6 +15,8 @@ mod events;
 mod io;
 mod relay;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -154,10 +156,13 @@ impl Relays {
         peer: &Arc<PeerShared>,
     ) {
         self.users.insert(index, peer.clone());
-        for slot in &self.slots {
+        for slot in &mut self.slots {
             match &slot.state {
                 State::Open(relay) => events::tell(peer, now, relay),
                 _ => slot.error.iter().for_each(|error| events::tell_error(peer, error)),
+            }
+            if let Some(soon) = slot.asked_soon(now).filter(|_| !slot.retired) {
+                slot.pending_until = slot.pending_until.max(soon.checked_add(shared.config.gather_timeout));
             }
         }
         self.start_idle(shared, sockets, now);
@@ -249,7 +254,7 @@ impl Relays {
     fn start_idle(&mut self, shared: &Arc<EndpointShared>, sockets: &[Socket], now: Instant) {
         for at in 0..self.slots.len() {
             if matches!(self.slots[at].state, State::Idle) && !self.slots[at].retired {
-                self.slots[at].pending_until = Some(now + shared.config.gather_timeout);
+                self.slots[at].pending_until = now.checked_add(shared.config.gather_timeout);
                 self.start(at, shared, sockets, now);
             }
         }
@@ -324,17 +329,25 @@ impl Relays {
         None
     }
 
-    /// Tells everybody that a way leads nowhere, and tries again later, at the next address.
+    /// Tries a way that leads nowhere again later, at the next address. Everybody is told of the first failure, and of each
+    /// while somebody gathers.
     fn give_up(&mut self, at: usize, now: Instant, delay: Duration, error: IceCandidateError) {
         tracing::debug!(%error, "no relay");
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.next_address = (slot.next_address + 1) % slot.addresses.len().max(1);
+        if self.users.is_empty() {
+            (slot.state, slot.pending_until) = (State::Idle, None);
+            return;
+        }
+        let gathering = slot.pending_until.is_some_and(|until| until > now);
         // One that has another address is asked there at once, and gathering waits for that.
-        let at_once = slot.pending_until.is_some() && slot.next_address != 0;
+        let at_once = gathering && slot.next_address != 0;
         slot.pending_until = slot.pending_until.filter(|_| at_once);
         slot.state = State::Waiting { until: if at_once { now } else { now + delay } };
-        slot.error = Some(error.clone());
-        self.users.values().for_each(|peer| events::tell_error(peer, &error));
+        let known = slot.error.replace(error.clone()).is_some();
+        if gathering || !known {
+            self.users.values().for_each(|peer| events::tell_error(peer, &error));
+        }
     }
 
     /// A connection has gone. The last one's going gives everything back.
@@ -391,8 +404,8 @@ impl Relays {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let of_slot = |slot: &Slot| {
             let own = match &slot.state {
-                State::Idle | State::Connecting { .. } => None,
-                State::Waiting { until } => Some(*until),
+                State::Idle => None,
+                State::Connecting { deadline: until, .. } | State::Waiting { until } => Some(*until),
                 State::Open(relay) => [relay.client.poll_timeout(), relay.closing_until, relay.held_until]
                     .into_iter()
                     .flatten()
@@ -435,6 +448,16 @@ impl Slot {
                 Some(&mut **relay).filter(|relay| over && relay.client.server() == path.remote)
             }
             _ => None,
+        }
+    }
+
+    /// When the server is asked for an allocation, if that is now or in a moment: gathering waits for the answer.
+    fn asked_soon(&self, now: Instant) -> Option<Instant> {
+        match &self.state {
+            State::Open(relay) => relay.closing_until.or(relay.allocated_at.is_none().then_some(now)),
+            State::Connecting { .. } => Some(now),
+            State::Waiting { until } => Some(*until).filter(|until| *until <= now + FIRST_BACK_OFF),
+            State::Idle => None,
         }
     }
 
