@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 use crate::end::{End, PATIENCE, now, within};
 
 const MESSAGE: usize = 16_000;
+/// Bytes of each message.
+pub(crate) const BYTES: u64 = MESSAGE as u64;
 
 /// A transfer under way.
 pub(crate) struct Flow {
@@ -65,6 +67,11 @@ impl Flow {
                 return gap;
             }
         }
+    }
+
+    /// How many messages have arrived.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived.borrow().0
     }
 
     /// Stops it: what was sent has arrived, whole and in order.

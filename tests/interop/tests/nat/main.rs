@@ -5,7 +5,10 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `SINNET_NAT_TABLE=write` | writes `table.txt` anew |
+//!
+//! A benchmark of relays is in `bench.rs`, by hand.
 
+mod bench;
 mod browsers;
 mod change;
 mod direct;
