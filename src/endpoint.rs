@@ -172,10 +172,15 @@ impl Endpoint {
     }
 
     /// The addresses of this endpoint that are gathered, as of now, the best first: one for each socket, or one for each
-    /// address of the machine that [`EndpointConfig::hosts`] lets pass where a socket is bound to the unspecified address.
+    /// address of the machine that [`EndpointConfig::hosts`] lets pass where a socket is bound to the unspecified address. The
+    /// latter are missing while the process has no file descriptor left.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let shared = &self.0.shared;
-        host_addresses(&shared.config, &shared.bound)
+        let (addrs, listed) = host_addresses(&shared.config, &shared.bound);
+        if let Err(error) = listed {
+            tracing::warn!(%error, "can't list the network interfaces");
+        }
+        addrs
     }
 
     /// Where the endpoint listens for TCP ([`IceTcp::ActiveAndPassive`](crate::IceTcp)): what the sockets are bound to.

@@ -5,6 +5,7 @@ mod filter;
 mod interfaces;
 mod offer;
 
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub use self::external::{ExternalAddress, ExternalAddressError};
@@ -14,13 +15,17 @@ pub(crate) use self::offer::{HostOffer, add_hosts, offers, tcp_bases};
 use crate::config::EndpointConfig;
 
 /// The host addresses of sockets that are bound to `bound`: themselves, and those of all interfaces where they are bound to
-/// the unspecified address. The best come first.
-pub(crate) fn host_addresses(config: &EndpointConfig, bound: &[SocketAddr]) -> Vec<SocketAddr> {
+/// the unspecified address. The best come first. Where the interfaces can't be listed, themselves, and why.
+pub(crate) fn host_addresses(
+    config: &EndpointConfig,
+    bound: &[SocketAddr],
+) -> (Vec<SocketAddr>, io::Result<()>) {
     match Hosts::now(config, bound) {
-        Ok(hosts) => hosts.preferred,
+        Ok(hosts) => (hosts.preferred, Ok(())),
         Err(error) => {
-            tracing::warn!(%error, "can't list the network interfaces; no host candidates of them");
-            Hosts::named(config, bound, Hosts::default()).preferred
+            let mut hosts = Hosts::default();
+            hosts.add_named(config, bound);
+            (hosts.preferred, Err(error))
         }
     }
 }
@@ -30,26 +35,30 @@ pub(crate) fn host_addresses(config: &EndpointConfig, bound: &[SocketAddr]) -> V
 pub(crate) struct Hosts {
     /// To be candidates, the best first.
     pub(crate) preferred: Vec<SocketAddr>,
-    /// Still there, for those that use them already: deprecated ones, and those that a temporary one has taken the place of.
+    /// Still there, for those that use them already: deprecated ones, those that a temporary one has taken the place of, and those
+    /// over [`HostFilter::max`].
     pub(crate) kept: Vec<SocketAddr>,
 }
 
 impl Hosts {
-    /// An error says nothing about the addresses: without a free file descriptor none can be listed.
-    pub(crate) fn now(config: &EndpointConfig, bound: &[SocketAddr]) -> std::io::Result<Self> {
+    /// # Errors
+    /// When the interfaces can't be listed, as with no file descriptor left: nothing is known then, and nothing has gone.
+    pub(crate) fn now(config: &EndpointConfig, bound: &[SocketAddr]) -> io::Result<Self> {
         let mut hosts = Self::default();
         if bound.iter().any(|bound| bound.ip().is_unspecified()) {
             hosts = Self::of(&interfaces::list()?, config, bound);
         }
-        Ok(Self::named(config, bound, hosts))
+        hosts.add_named(config, bound);
+        Ok(hosts)
     }
 
-    /// With the addresses that were bound by name, which come first.
-    fn named(config: &EndpointConfig, bound: &[SocketAddr], mut hosts: Self) -> Self {
-        let explicit = bound.iter().filter(|bound| !bound.ip().is_unspecified()).copied();
-        hosts.preferred.splice(..0, explicit);
-        hosts.preferred.truncate(config.hosts.max);
-        hosts
+    /// Adds the sockets that are bound to one address, and heeds the limit.
+    fn add_named(&mut self, config: &EndpointConfig, bound: &[SocketAddr]) {
+        let named = bound.iter().filter(|bound| !bound.ip().is_unspecified()).copied();
+        self.preferred.splice(..0, named);
+        // The rest is there still: the best of today may not be those of yesterday.
+        let rest = self.preferred.split_off(config.hosts.max.min(self.preferred.len()));
+        self.kept.extend(rest);
     }
 
     /// Those of sockets that are bound to the unspecified address.
@@ -108,7 +117,7 @@ impl Subnet {
 }
 
 /// The networks of those interfaces and families that have an address which is gathered.
-pub(crate) fn subnets(config: &EndpointConfig) -> std::io::Result<Vec<Subnet>> {
+pub(crate) fn subnets(config: &EndpointConfig) -> io::Result<Vec<Subnet>> {
     Ok(subnets_of(&interfaces::list()?, config))
 }
 

@@ -115,8 +115,8 @@ impl PeerConnection {
         let shared = &self.0.shared;
         let now = now();
         // System calls, so not under the lock.
-        let addrs = match shared.relay_only {
-            true => Vec::new(),
+        let (addrs, listed) = match shared.relay_only {
+            true => (Vec::new(), Ok(())),
             false => host_addresses(&shared.endpoint.config, &shared.endpoint.bound),
         };
         let hosts = offers(&shared.endpoint, &addrs);
@@ -124,6 +124,9 @@ impl PeerConnection {
             let mut core = shared.lock();
             core.peer.set_local_description(now, description.kind, &description.sdp)?;
             add_hosts(shared, &mut core, now, &hosts);
+            if let Err(error) = listed {
+                shared.endpoint.watch.missed(&error);
+            }
             if shared.endpoint.ice_servers().is_empty() {
                 if core.peer.end_of_local_candidates(now) {
                     shared.enqueue(&mut core, Queued::Candidate(None));

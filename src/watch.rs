@@ -7,10 +7,11 @@
 //! Looking is a few system calls without any rights (0.1 ms with a dozen addresses). The system's own notices would come sooner, but differ
 //! on every system and need a crate for each; an address that goes shows by the first datagram that can't be sent.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sinnet_peer::Protocol;
@@ -31,6 +32,8 @@ pub(crate) struct Watch {
     connections: AtomicUsize,
     wake: Notify,
     refused: Notify,
+    /// A connection has done without the addresses of interfaces.
+    missed: AtomicBool,
 }
 
 impl Watch {
@@ -44,6 +47,46 @@ impl Watch {
     /// The system can't send from an address.
     pub(crate) fn look(&self) {
         self.refused.notify_one();
+    }
+
+    /// A connection has not got the addresses of interfaces, as they couldn't be listed. It gets them once they can.
+    pub(crate) fn missed(&self, error: &io::Error) {
+        if !self.missed.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "can't list the network interfaces; no host candidates of them");
+        }
+    }
+}
+
+/// What is known of the machine's addresses.
+#[derive(Default)]
+struct Looks {
+    known: Hosts,
+    /// The last look has failed.
+    failed: bool,
+}
+
+impl Looks {
+    /// What was found. Gives the addresses that have gone, if connections are to hear of something. They do, too, when one of them
+    /// has `missed` a list.
+    fn take(&mut self, found: io::Result<Hosts>, missed: &AtomicBool) -> Option<Vec<SocketAddr>> {
+        match found {
+            Ok(hosts) => {
+                self.failed = false;
+                if !missed.swap(false, Ordering::Relaxed) && hosts == self.known {
+                    return None;
+                }
+                let before = self.known.preferred.iter().chain(&self.known.kept);
+                let gone = before.filter(|base| hosts.lacks(**base)).copied().collect();
+                self.known = hosts;
+                Some(gone)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    tracing::warn!(%error, "can't list the network interfaces; changes of the network aren't seen");
+                }
+                None
+            }
+        }
     }
 }
 
@@ -65,7 +108,7 @@ pub(crate) fn spawn(shared: &Arc<EndpointShared>) {
 async fn watch(shared: Arc<EndpointShared>) {
     let mut end = pin!(shared.finished.wait());
     let watch = &shared.watch;
-    let mut known = Hosts::default();
+    let mut looks = Looks::default();
     loop {
         if watch.connections.load(Ordering::Relaxed) == 0 {
             tokio::select! {
@@ -73,15 +116,10 @@ async fn watch(shared: Arc<EndpointShared>) {
                 () = watch.wake.notified() => {}
             }
         }
-        let hosts = Hosts::now(&shared.config, &shared.bound).unwrap_or_else(|error| {
-            tracing::debug!(%error, "can't list the network interfaces");
-            known.clone()
-        });
-        if hosts != known {
+        let found = Hosts::now(&shared.config, &shared.bound);
+        if let Some(mut gone) = looks.take(found, &watch.missed) {
+            let hosts = looks.known.clone();
             tracing::debug!(addresses = ?hosts.preferred, "the network");
-            let mut gone: Vec<_> =
-                known.preferred.iter().filter(|base| hosts.lacks(**base)).copied().collect();
-            known = hosts.clone();
             let offers = offers(&shared, &hosts.preferred);
             {
                 let mut commands = shared.commands();
@@ -189,6 +227,36 @@ mod tests {
         let none = change(&endpoint, &[]);
         assert!(none.apply(shared, now).is_empty());
         assert_eq!(first.apply(shared, now).len(), 2, "an address that has come back is new");
+    }
+
+    fn hosts(preferred: &[&str], kept: &[&str]) -> Hosts {
+        let parsed = |addrs: &[&str]| addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+        Hosts { preferred: parsed(preferred), kept: parsed(kept) }
+    }
+
+    #[test]
+    fn an_address_that_was_deprecated_before_it_went_has_gone_too() {
+        let (mut looks, missed) = (Looks::default(), AtomicBool::new(false));
+        let [old, new] = ["[2001:db8::aaaa]:1", "[2001:db8::bbbb]:1"];
+        assert_eq!(looks.take(Ok(hosts(&[old], &[])), &missed), Some(vec![]));
+        assert_eq!(looks.take(Ok(hosts(&[new], &[old])), &missed), Some(vec![]));
+        assert_eq!(looks.take(Ok(hosts(&[new], &[])), &missed), Some(vec![old.parse().unwrap()]));
+        assert_eq!(looks.take(Ok(hosts(&[new], &[])), &missed), None);
+    }
+
+    #[test]
+    fn a_list_that_fails_takes_nothing_away_and_who_missed_it_gets_the_next() {
+        let (mut looks, missed) = (Looks::default(), AtomicBool::new(false));
+        let there = hosts(&["10.0.0.1:1"], &[]);
+        let no_descriptors = || Err(io::Error::from_raw_os_error(24));
+        assert_eq!(looks.take(Ok(there.clone()), &missed), Some(vec![]));
+        assert_eq!(looks.take(no_descriptors(), &missed), None);
+        assert_eq!(looks.known, there);
+        assert_eq!(looks.take(Ok(there.clone()), &missed), None);
+        missed.store(true, Ordering::Relaxed);
+        assert_eq!(looks.take(no_descriptors(), &missed), None);
+        assert_eq!(looks.take(Ok(there.clone()), &missed), Some(vec![]));
+        assert_eq!(looks.take(Ok(there), &missed), None, "once");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the system says of its interfaces, in the form in which it is judged.
 
+use std::io;
 use std::net::IpAddr;
 
 /// One address of one interface.
@@ -28,10 +29,13 @@ pub(crate) struct Flags {
 
 /// Every address of every interface that the calling thread can see, in the system's order. Some tens of microseconds, as
 /// these are system calls.
-pub(crate) fn list() -> std::io::Result<Vec<Listed>> {
+///
+/// # Errors
+/// As a rule those of a process without file descriptors left.
+pub(crate) fn list() -> io::Result<Vec<Listed>> {
     let interfaces = if_addrs::get_if_addrs()?;
     let v6 = interfaces.iter().any(|interface| interface.ip().is_ipv6());
-    let flags = if v6 { ipv6_flags() } else { Vec::new() };
+    let flags = if v6 { ipv6_flags()? } else { Vec::new() };
     let listed = interfaces.into_iter().map(|interface| {
         let (ip, index) = (interface.ip(), interface.index.unwrap_or(0));
         let flags = flags.iter().find(|(i, of, _)| (*i, IpAddr::V6(*of)) == (index, ip));
@@ -52,19 +56,30 @@ pub(crate) fn list() -> std::io::Result<Vec<Listed>> {
 
 /// Linux lists IPv6 addresses with their flags in a file. `/proc/net` is that of the process's first thread.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn ipv6_flags() -> Vec<(u32, std::net::Ipv6Addr, Flags)> {
-    match std::fs::read_to_string("/proc/thread-self/net/if_inet6") {
-        Ok(text) => text.lines().filter_map(line).collect(),
-        Err(error) => {
+fn ipv6_flags() -> io::Result<Vec<(u32, std::net::Ipv6Addr, Flags)>> {
+    flags_in(std::fs::read_to_string("/proc/thread-self/net/if_inet6"))
+}
+
+/// No file and no right to read it is how some systems are. Anything else passes, and without the flags every address would seem to
+/// have changed.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "Linux's format")
+)]
+fn flags_in(file: io::Result<String>) -> io::Result<Vec<(u32, std::net::Ipv6Addr, Flags)>> {
+    match file {
+        Ok(text) => Ok(text.lines().filter_map(line).collect()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
             tracing::debug!(%error, "temporary IPv6 addresses can't be told from others");
-            Vec::new()
+            Ok(Vec::new())
         }
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn ipv6_flags() -> Vec<(u32, std::net::Ipv6Addr, Flags)> {
-    Vec::new()
+fn ipv6_flags() -> io::Result<Vec<(u32, std::net::Ipv6Addr, Flags)>> {
+    Ok(Vec::new())
 }
 
 /// Address, interface, prefix length, scope and flags (`IFA_F_…` of `linux/if_addr.h`), all in hexadecimal, and a name.
@@ -101,6 +116,15 @@ mod tests {
         assert!(read("fe800000000000000000000000000001 02 40 20 08 eth0").2.tentative);
         for text in ["", "zz 02 40 00 80 eth0", "fd09 02 40 00", "1 100000000 40 00 80 eth0"] {
             assert!(line(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn flags_that_cannot_be_read_for_once_are_an_error_and_those_of_a_system_without_are_not_known() {
+        let no_descriptors = || io::Error::from_raw_os_error(24);
+        assert!(flags_in(Err(no_descriptors())).is_err());
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            assert_eq!(flags_in(Err(kind.into())).unwrap(), []);
         }
     }
 

@@ -16,6 +16,10 @@ fn hosts(listed: &[Listed], config: &EndpointConfig) -> Hosts {
     Hosts::of(listed, config, &unspecified())
 }
 
+fn host_addresses(config: &EndpointConfig, bound: &[SocketAddr]) -> Vec<SocketAddr> {
+    Hosts::now(config, bound).expect("a list").preferred
+}
+
 fn ips(addrs: &[SocketAddr]) -> Vec<String> {
     assert!(addrs.iter().all(|addr| addr.port() == PORT));
     addrs.iter().map(|addr| addr.ip().to_string()).collect()
@@ -121,6 +125,29 @@ fn the_limit_leaves_the_best_and_counts_what_is_bound_by_name() {
     assert_eq!(host_addresses(&config, &bound), [named]);
     config.hosts.max = 0;
     assert!(host_addresses(&config, &bound).is_empty());
+}
+
+#[test]
+fn what_the_limit_leaves_out_has_not_gone() {
+    let mut config = EndpointConfig::default();
+    config.hosts.max = 1;
+    let limited = |listed: &[Listed]| {
+        let mut hosts = hosts(listed, &config);
+        hosts.add_named(&config, &unspecified());
+        hosts
+    };
+    let v4 = address("eth0", 2, "10.0.0.1");
+    let first = limited(std::slice::from_ref(&v4));
+    assert_eq!(ips(&first.preferred), ["10.0.0.1"]);
+    // One that ranks first has come, and then another.
+    let second = limited(&[v4.clone(), address("eth0", 2, "2001:db8::1")]);
+    assert_eq!(ips(&second.preferred), ["2001:db8::1"]);
+    let third = limited(&[v4, address("eth0", 2, "2001:db8::1"), address("eth1", 1, "2001:db8:1::1")]);
+    assert_eq!(ips(&third.preferred), ["2001:db8:1::1"]);
+    for base in first.preferred.iter().chain(&second.preferred) {
+        assert!(!third.lacks(*base), "{base} is there still");
+    }
+    assert!(limited(&[]).lacks(first.preferred[0]));
 }
 
 #[test]

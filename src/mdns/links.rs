@@ -43,6 +43,7 @@ impl Links {
         let subnets = match crate::gather::subnets(config) {
             Ok(subnets) => subnets,
             Err(error) => {
+                // What there was is there still, as far as is known.
                 tracing::debug!(%error, "can't list the network interfaces");
                 return false;
             }

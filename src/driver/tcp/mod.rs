@@ -35,8 +35,9 @@ use crate::shared::EndpointShared;
 /// How long a connection that was accepted may take to show whose it is.
 const STRANGER_FOR: Duration = Duration::from_secs(5);
 
-/// Connections that have not, at the most. The oldest makes room, so that those who say nothing keep nobody out for long.
-const MAX_STRANGERS: usize = 1024;
+/// Connections that have not, at the most. The oldest makes room, so that those who say nothing keep nobody out for long. A process
+/// has 1024 file descriptors as a rule, and strangers leave most of them.
+const MAX_STRANGERS: usize = 256;
 
 /// The same of one IPv4 address or IPv6 network of 64 bits. One more is refused.
 const MAX_STRANGERS_PER_HOST: usize = 64;
