@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use tracing::debug;
+
 use crate::agent::Agent;
 use crate::candidate::{CandidateKind, TcpType, go_together, is_sendable};
 use crate::event::{Path, Protocol};
+use crate::local::Local;
 use crate::pair::{Pair, PairState};
 
 /// Ports learned of one address that are checked from one base at a time.
@@ -77,6 +80,11 @@ impl Agent {
     /// Pairs one remote candidate with every local one (RFC 8838 §10). Over TCP we connect and the peer listens; where it is the other way
     /// round, there is no pair before the peer's check has come (RFC 6544 §6.2).
     pub(crate) fn pair_with_locals(&mut self, remote: &Remote) {
+        self.pair_with_new_local(remote, |_| true);
+    }
+
+    /// The same when a local candidate `is_new`. Pairs of the others that had to give way before come back only as long as there is room.
+    pub(crate) fn pair_with_new_local(&mut self, remote: &Remote, is_new: impl Fn(&Local) -> bool) {
         if !self.makes_pairs() {
             return;
         }
@@ -85,16 +93,19 @@ impl Agent {
             .iter()
             .filter(|local| local.protocol == remote.protocol && local.begins())
             .filter(|local| go_together(local.base, remote.addr))
-            .map(|l| (l.path_to(remote_from(l.base, remote.addr)), l.priority, l.foundation))
+            .map(|l| (l.path_to(remote_from(l.base, remote.addr)), l.priority, l.foundation, is_new(l)))
             .collect();
-        for (path, priority, foundation) in made {
+        for (path, priority, foundation, is_new) in made {
+            if !is_new && self.pairs.len() >= self.config.max_pairs {
+                continue;
+            }
             let foundation = (foundation, remote.foundation);
             self.add_pair(Pair::new(path, priority, remote.priority, foundation, self.role), false);
         }
     }
 
-    /// Adds a pair unless it exists; at the limit the lowest idle one gives way (RFC 8445 §6.1.2.5). `urgent`
-    /// pairs, which the peer has just used, displace any idle one.
+    /// Adds a pair unless it exists; at the limit one that has failed gives way, or else the lowest idle one if it is lower (RFC 8445
+    /// §6.1.2.5). `urgent` pairs, which the peer has just used, displace any idle one.
     pub(crate) fn add_pair(&mut self, pair: Pair, urgent: bool) -> bool {
         if self.pair(pair.path).is_some() {
             return true;
@@ -104,14 +115,19 @@ impl Agent {
         }
         if self.pairs.len() >= self.config.max_pairs.max(1) {
             self.stats.pairs_dropped += 1;
-            let lowest = self
-                .pairs
-                .iter()
-                .filter(|p| !matches!(p.state, PairState::Succeeded | PairState::InProgress))
-                .min_by_key(|p| p.priority);
-            match lowest.map(|p| (p.path, p.priority)) {
-                Some((path, priority)) if urgent || priority < pair.priority => self.remove_pair(path),
-                _ => return false,
+            let idle = |p: &&Pair| {
+                !matches!(p.state, PairState::Succeeded | PairState::InProgress)
+                    && self.selected != Some(p.path)
+            };
+            // What has failed was tried, however high it stands: a relay that comes late is of more use.
+            let has_failed = |p: &Pair| p.state == PairState::Failed;
+            let least = self.pairs.iter().filter(idle).min_by_key(|p| (!has_failed(p), p.priority));
+            match least.map(|p| (p.path, has_failed(p) || p.priority < pair.priority)) {
+                Some((path, gives_way)) if urgent || gives_way => self.remove_pair(path),
+                _ => {
+                    debug!(local = %pair.path.local, remote = %pair.path.remote, "no room for another pair");
+                    return false;
+                }
             }
         }
         self.pairs.push(pair);

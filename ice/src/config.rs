@@ -43,16 +43,18 @@ pub struct Config {
     /// Only relayed candidates: the agent takes no other of ours, shows no address in `raddr`, and answers nothing that comes
     /// another way. `iceTransportPolicy: "relay"` in browsers. False.
     pub relay_only: bool,
+    /// No `raddr` shows an address of ours, not even before one of ours was signalled as a name. False.
+    pub hide_addresses: bool,
     /// The owner resolves `.local` names of the peer's candidates ([`Agent::poll_name`](crate::Agent::poll_name)); without that they are
     /// ignored. False.
     pub resolve_names: bool,
-    /// Local candidates that are bases, whatever their kind: 32.
+    /// Local candidates that are bases, of each sort: UDP, TCP that connects, TCP that listens, relayed: 32.
     pub max_local_candidates: usize,
     /// Remote candidates taken from signalling: 64. More are refused.
     pub max_remote_candidates: usize,
     /// Remote candidates learned from checks: 32. The oldest idle one makes room for a new one.
     pub max_prflx_candidates: usize,
-    /// Candidate pairs (RFC 8445 §6.1.2.5): 100. The pair of lowest priority gives way.
+    /// Candidate pairs (RFC 8445 §6.1.2.5): 100. Those that have failed give way, and then the pair of lowest priority.
     pub max_pairs: usize,
     /// Authenticated checks remembered until our side can answer with a check of its own: 16.
     pub max_early_checks: usize,
@@ -74,6 +76,7 @@ impl Default for Config {
             reserve_interval: Duration::from_secs(15),
             lite: false,
             relay_only: false,
+            hide_addresses: false,
             resolve_names: false,
             max_local_candidates: 32,
             max_remote_candidates: 64,

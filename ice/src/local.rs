@@ -93,8 +93,8 @@ impl Agent {
     /// [`Config::max_local_candidates`](crate::Config::max_local_candidates) is reached.
     pub fn add_local_host(&mut self, now: Instant, base: SocketAddr) -> Option<Candidate> {
         let base = normal(base);
-        self.new_base(Protocol::Udp, base)?;
         let likeness = Likeness::host(Protocol::Udp, base);
+        self.new_base(likeness, base)?;
         self.add_base(now, base, likeness, Address::Ip(base), None)
     }
 
@@ -118,7 +118,7 @@ impl Agent {
         }
         let likeness = Likeness::host(Protocol::Udp, base);
         let Some(local) = self.local(Protocol::Udp, base) else {
-            self.new_base(Protocol::Udp, base)?;
+            self.new_base(likeness, base)?;
             return self.add_base(now, base, likeness, shown, None);
         };
         let preference = local_preference(base.ip(), self.next_view(local.index, base)?);
@@ -174,13 +174,13 @@ impl Agent {
         by: RelayProtocol,
     ) -> Option<Candidate> {
         let relayed = normal(relayed);
-        self.new_base_of(CandidateKind::Relayed, Protocol::Udp, relayed)?;
         let likeness = Likeness {
             kind: CandidateKind::Relayed,
             server: Some(server.to_canonical()),
             by: Some(by),
             ..Likeness::host(Protocol::Udp, relayed)
         };
+        self.new_base(likeness, relayed)?;
         self.add_base(now, relayed, likeness, Address::Ip(relayed), Some(normal(related)))
     }
 
@@ -219,8 +219,8 @@ impl Agent {
         if !is_sendable(shown) || shown.is_ipv4() != base.is_ipv4() {
             return None;
         }
-        self.new_base(Protocol::Tcp, base)?;
         let likeness = Likeness { tcp_type: Some(tcp_type), ..Likeness::host(Protocol::Tcp, base) };
+        self.new_base(likeness, base)?;
         self.add_base(now, base, likeness, Address::Ip(shown), None)
     }
 
@@ -283,21 +283,26 @@ impl Agent {
         self.local(path.protocol, path.local)
     }
 
-    /// Whether there is room for another base, which that one would be.
-    fn new_base(&self, protocol: Protocol, base: SocketAddr) -> Option<()> {
-        self.new_base_of(CandidateKind::Host, protocol, base)
-    }
-
-    fn new_base_of(&self, kind: CandidateKind, protocol: Protocol, base: SocketAddr) -> Option<()> {
+    /// Whether there is room for another base of its sort, which that one would be.
+    fn new_base(&self, likeness: Likeness, base: SocketAddr) -> Option<()> {
         let possible = !self.is_over()
-            && match kind {
+            && match likeness.kind {
                 CandidateKind::Relayed => !self.config.lite,
                 _ => !self.config.relay_only,
             }
             && is_sendable(base)
-            && self.locals.len() < self.config.max_local_candidates
-            && self.local(protocol, base).is_none();
-        possible.then_some(())
+            && self.local(likeness.protocol, base).is_none();
+        if !possible {
+            return None;
+        }
+        // Each sort has its own room: many host addresses don't keep the relay out, which comes last.
+        let sort = (likeness.protocol, likeness.tcp_type, likeness.by.is_some());
+        let same = |l: &&Local| (l.sort.0, l.sort.1, l.sort.2.is_some()) == sort;
+        if self.locals.iter().filter(same).count() >= self.config.max_local_candidates {
+            debug!(%base, "no room for another local candidate of its sort");
+            return None;
+        }
+        Some(())
     }
 
     fn is_known(&self, shown: &Address, protocol: Protocol) -> bool {
@@ -335,7 +340,7 @@ impl Agent {
         let sort = (protocol, tcp_type, likeness.by, class);
         self.locals.push(Local { protocol, tcp_type, base, priority, foundation, sort, index });
         for remote in self.remotes.clone() {
-            self.pair_with_locals(&remote);
+            self.pair_with_new_local(&remote, |local| (local.protocol, local.base) == (protocol, base));
         }
         self.follow_early(now);
         self.settle(now);
@@ -383,6 +388,7 @@ impl Agent {
     /// (draft-ietf-mmusic-mdns-ice-candidates §3.1.2.2).
     fn hides_addresses(&self) -> bool {
         self.config.relay_only
+            || self.config.hide_addresses
             || self.candidates.iter().any(|own| matches!(own.candidate.address, Address::Name { .. }))
     }
 

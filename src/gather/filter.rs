@@ -38,7 +38,7 @@ pub struct HostFilter {
     pub ipv4: bool,
     /// Whether IPv6 addresses are gathered.
     pub ipv6: bool,
-    /// Most addresses, all sockets together: 32 by default, which is also what a connection takes. The first addresses of all
+    /// Most addresses, all sockets together: 32 by default, which is also what a connection takes over UDP, and over TCP of each type. The first addresses of all
     /// interfaces, in the system's order, come before the second ones, and IPv6 and IPv4 take turns (RFC 8421 §4).
     pub max: usize,
 }

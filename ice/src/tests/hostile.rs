@@ -250,6 +250,7 @@ fn a_config_of_extremes_neither_panics_nor_spins() {
                 reserve_interval: extreme,
                 lite: false,
                 relay_only: false,
+                hide_addresses: false,
                 resolve_names: true,
                 ta: extreme,
                 triggered_burst: small,

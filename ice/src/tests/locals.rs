@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::harness::{Net, addr, ms};
 use super::wire::chromium_check;
-use crate::{Address, Candidate, Config, FailReason, Path, Protocol, RelayProtocol, Role, State, TcpType};
+use crate::{
+    Address, Candidate, Config, FailReason, PairState, Path, Protocol, RelayProtocol, Role, State, TcpType,
+};
 
 const ROLES: [Role; 2] = [Role::Controlling, Role::Controlled];
 
@@ -321,4 +323,60 @@ fn a_base_may_come_and_go_a_thousand_times() {
     let agent = &net.ends[0].agent;
     assert_eq!((agent.locals.len(), agent.candidates.len(), agent.stats().pairs), (1, 1, 1));
     assert_eq!(net.states(), [State::Completed; 2]);
+}
+
+#[test]
+fn many_host_addresses_over_udp_and_tcp_leave_room_for_relays() {
+    let mut net = Net::new(ROLES);
+    for i in 1..=32 {
+        net.host(0, &format!("10.0.0.{i}:1000"));
+        tcp(&mut net, 0, &format!("10.0.0.{i}:9"), TcpType::Active);
+        tcp(&mut net, 0, &format!("10.0.0.{i}:1000"), TcpType::Passive);
+    }
+    for i in 0..32 {
+        relay(&mut net, 0, &format!("198.51.100.7:{}", 6000 + i), RelayProtocol::Udp);
+    }
+    let now = net.now;
+    let agent = &mut net.ends[0].agent;
+    assert_eq!(agent.add_local_host(now, addr("10.0.0.33:1000")), None);
+    assert_eq!(agent.add_local_tcp(now, addr("10.0.0.33:1000"), TcpType::Passive), None);
+    assert_eq!(agent.add_local_tcp(now, addr("10.0.0.33:9"), TcpType::Active), None);
+    assert_eq!(agent.local_candidates().count(), 4 * 32);
+}
+
+#[test]
+fn a_relay_that_comes_after_a_hundred_pairs_have_failed_is_checked() {
+    let config = Config { max_sends: 1, patience: Duration::from_secs(300), ..Config::default() };
+    let mut net = Net::with([config.clone(), config], ROLES);
+    for i in 1..=10 {
+        net.host(0, &format!("10.0.0.{i}:1000"));
+        net.host(1, &format!("10.0.1.{i}:2000"));
+    }
+    net.drop = Box::new(|_, path, _| {
+        let is_relay = |addr: std::net::SocketAddr| addr.port() == 6000;
+        !is_relay(path.local) && !is_relay(path.remote)
+    });
+    exchange(&mut net);
+    let tried = |net: &Net| {
+        let pairs: Vec<_> = net.ends[0].agent.pairs().map(|pair| pair.state).collect();
+        assert_eq!(pairs.len(), 100);
+        pairs.iter().all(|state| *state == PairState::Failed)
+    };
+    while !tried(&net) {
+        assert!(net.elapsed() < Duration::from_secs(299), "before ICE's patience ends");
+        net.run(ms(100));
+    }
+    let candidate = relay(&mut net, 0, "198.51.100.7:6000", RelayProtocol::Udp);
+    net.tell(1, &candidate);
+    net.run_until(State::Completed);
+    assert_eq!(net.ends[0].agent.selected_path().unwrap().local, addr("198.51.100.7:6000"));
+    assert_eq!(net.ends[0].agent.stats().pairs, 100);
+}
+
+#[test]
+fn addresses_are_hidden_from_the_first_candidate_on_where_they_are_to_be() {
+    let config = Config { hide_addresses: true, ..Config::default() };
+    let mut net = Net::with([config, Config::default()], ROLES);
+    let line = relay(&mut net, 0, "198.51.100.7:6000", RelayProtocol::Udp).to_string();
+    assert!(line.ends_with("typ relay raddr 0.0.0.0 rport 9"), "{line}");
 }
