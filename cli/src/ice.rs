@@ -1,13 +1,24 @@
 //! STUN and TURN servers, as they are written on the command line.
 
-use sinnet::{IceServer, IceTransportPolicy, ServerUri};
+use sinnet::{EndpointConfig, IceServer, IceTcp, IceTransportPolicy, ServerUri};
 
 use crate::args::BindArgs;
 
 impl BindArgs {
-    /// All servers that the arguments name.
-    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
-        self.stun.iter().cloned().map(IceServer::stun).chain(self.ice_server.iter().cloned()).collect()
+    /// The endpoint that the arguments ask for, of a command by itself or of a member of a group.
+    pub(crate) fn configure(&self, config: &mut EndpointConfig, include_loopback: bool) {
+        // Taken apart, so that the compiler sees an argument that goes nowhere.
+        let Self { bind, loopback, ice_tcp, stun, ice_server, relay_only: _, network } = self;
+        if !bind.is_empty() {
+            config.bind = bind.clone();
+        }
+        config.include_loopback = *loopback || include_loopback;
+        config.ice_servers =
+            stun.iter().cloned().map(IceServer::stun).chain(ice_server.iter().cloned()).collect();
+        if *ice_tcp {
+            config.ice_tcp = IceTcp::ActiveAndPassive;
+        }
+        network.configure(config);
     }
 
     /// Which ways connections may take.

@@ -91,14 +91,6 @@ fn runtime(threads: u16) -> Result<Runtime, Failure> {
 /// The endpoint that the arguments ask for.
 async fn endpoint(args: &BindArgs, include_loopback: bool) -> Result<sinnet::Endpoint, Failure> {
     let mut config = sinnet::EndpointConfig::default();
-    if !args.bind.is_empty() {
-        config.bind = args.bind.clone();
-    }
-    config.include_loopback = args.loopback || include_loopback;
-    config.ice_servers = args.ice_servers();
-    if args.ice_tcp {
-        config.ice_tcp = sinnet::IceTcp::ActiveAndPassive;
-    }
-    args.network.configure(&mut config);
+    args.configure(&mut config, include_loopback);
     Ok(sinnet::Endpoint::new(config).await?)
 }

@@ -39,20 +39,21 @@ use crate::failure::{Context, Failure};
 
 /// A member to be, as the arguments say.
 fn member(args: &MemberArgs, kind: GroupKind) -> Result<WebRtcAlm, Failure> {
+    let (url, options) = options(args)?;
+    Ok(WebRtcAlm::new(kind, &url, options))
+}
+
+/// The server, and what a member is made with.
+fn options(args: &MemberArgs) -> Result<(String, Options), Failure> {
     let mut options = Options::default();
     if let Some(path) = &args.ca {
         options.client.tls = Some(trusting(path)?);
     }
     let (url, local) = address(&args.server, args.token.as_deref())?;
-    if !args.bind.bind.is_empty() {
-        options.bind.bind = args.bind.bind.clone();
-    }
-    options.bind.ice_servers = args.bind.ice_servers();
-    options.peer.ice_transport_policy = args.bind.ice_transport_policy();
-    args.bind.network.configure(&mut options.bind);
     // Members on the server's machine may have no other way to each other.
-    options.bind.include_loopback = args.bind.loopback || local;
-    Ok(WebRtcAlm::new(kind, &url, options))
+    args.bind.configure(&mut options.bind, local);
+    options.peer.ice_transport_policy = args.bind.ice_transport_policy();
+    Ok((url, options))
 }
 
 /// A member on 127.0.0.1.

@@ -4,14 +4,17 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use clap::Parser;
 use proptest::prelude::*;
+use sinnet::{IceTcp, IceTransportPolicy};
 use sinnet_alm::group::{Message, MulticastError};
 use tokio::runtime::{Builder, Runtime};
 
-use super::address;
 use super::give::{Feed, Given, Group, give};
 use super::take::{Happening, Out, Taken, Taker};
 use super::wire::{Note, Piece};
+use super::{address, options};
+use crate::args::MemberArgs;
 use crate::transfer::{Source, Watch};
 
 /// What was sent.
@@ -265,4 +268,29 @@ proptest! {
             assert!(begun < 80);
         });
     }
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    member: MemberArgs,
+}
+
+#[test]
+fn a_member_is_reached_the_ways_that_its_arguments_say() {
+    let of = |line: &[&str]| {
+        let line = Line::try_parse_from(["join", "group"].iter().chain(line)).unwrap();
+        options(&line.member).unwrap().1
+    };
+    let server = "turn:192.0.2.1,alice,secret";
+    let asked = of(&["--ice-tcp", "--bind", "127.0.0.1:7", "--ice-server", server, "--relay-only"]);
+    assert_eq!(asked.bind.ice_tcp, IceTcp::ActiveAndPassive);
+    assert_eq!(asked.bind.bind, ["127.0.0.1:7".parse().unwrap()]);
+    assert_eq!(asked.bind.ice_servers.len(), 1);
+    assert_eq!(asked.peer.ice_transport_policy, IceTransportPolicy::Relay);
+    assert!(asked.bind.include_loopback, "the server is on this machine");
+    let elsewhere = of(&["--server", "https://example.org"]);
+    assert_eq!(elsewhere.bind.ice_tcp, IceTcp::default());
+    assert!(!elsewhere.bind.include_loopback);
+    assert!(of(&["--server", "https://example.org", "--loopback"]).bind.include_loopback);
 }
