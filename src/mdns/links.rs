@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
@@ -84,7 +84,8 @@ impl Links {
     pub(super) fn send(&self, target: Target, datagram: &[u8]) {
         let one = |at: usize, to: SocketAddr| {
             if let Some(link) = self.links.get(at)
-                && let Err(error) = link.io.try_send_to(datagram, to)
+                // Past tokio, to which a socket made in this turn has no room yet: then the first question would be lost.
+                && let Err(error) = SockRef::from(&link.io).send_to(datagram, &to.into())
             {
                 tracing::debug!(%error, %to, "mDNS");
             }
@@ -166,4 +167,33 @@ fn open(subnet: &Subnet) -> io::Result<UdpSocket> {
         }
     }
     UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_sent_by_sockets_that_have_just_been_made_goes_out() {
+        let config = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
+        let (mut there, mut here) = (Links::default(), Links::default());
+        assert!(there.update(&config));
+        assert!(here.update(&config));
+        // No message, so nobody else is told anything by it.
+        let datagram = format!("sinnet test {}", std::process::id());
+        here.send(Target::Everywhere, datagram.as_bytes());
+        let heard = poll_fn(|cx| {
+            let mut found = false;
+            // Others may be doing mDNS on this machine.
+            while !found
+                && there.poll_input(cx, |_, _, bytes| found |= bytes == datagram.as_bytes()).is_ready()
+            {
+            }
+            if found { Poll::Ready(()) } else { Poll::Pending }
+        });
+        tokio::time::timeout(Duration::from_secs(30), heard).await.expect("the datagram");
+    }
 }
