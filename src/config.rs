@@ -31,7 +31,7 @@ pub struct EndpointConfig {
     /// Whether the machine's addresses are watched while connections live: those that go are taken away from the connections,
     /// which go over to others, and new ones are gathered on and offered by
     /// [`PeerEvent::IceCandidate`](crate::PeerEvent::IceCandidate) at any time. True by default. Only sockets that are bound to the
-    /// unspecified address have any.
+    /// unspecified address have any. Connections without SDP keep the addresses that they began with.
     pub watch_network: bool,
     /// Kernel buffer asked for, per socket and direction, bytes; 8 MiB by default. The system's limit
     /// (`net.core.rmem_max` on Linux) may give less. A small receive buffer costs throughput first.

@@ -119,7 +119,7 @@ impl Endpoint {
             mtu,
             max_mtu,
             congestion,
-            ice_transport_policy: _,
+            ice_transport_policy,
             ice_lite,
             ice_patience,
             key_log,
@@ -142,6 +142,8 @@ impl Endpoint {
         let ice = sinnet_peer::IceConfig {
             resolve_names: self.0.shared.config.mdns != Mdns::Off,
             lite: ice_lite,
+            relay_only: ice_transport_policy == IceTransportPolicy::Relay,
+            hide_addresses: self.0.shared.config.mdns == Mdns::ResolveAndHide,
             ..Default::default()
         };
         let patience = ice_patience.unwrap_or(ice.patience);

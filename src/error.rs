@@ -54,6 +54,9 @@ pub enum Error {
     /// An agreement given to [`Incoming::accept`](crate::Incoming::accept) is not with the peer that called.
     #[error("the agreement does not fit the peer's first request")]
     OtherPeer,
+    /// [`Incoming::accept`](crate::Incoming::accept) was given [`IceTransportPolicy::Relay`](crate::IceTransportPolicy::Relay).
+    #[error("a peer that calls by itself has no relay between us")]
+    NoRelay,
     /// A channel could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -154,8 +154,13 @@ impl Incoming {
     /// [`Incoming::agreement`] has. Without [`PeerConfig::ice_patience`] the peer has 5 s to answer our checks.
     ///
     /// # Errors
-    /// [`Error::Agreement`] when it can't be used; [`Error::OtherPeer`] when it doesn't fit the request.
+    /// [`Error::Agreement`] when it can't be used; [`Error::OtherPeer`] when it doesn't fit the request; [`Error::NoRelay`] with
+    /// [`IceTransportPolicy::Relay`], as it is our own address that was called.
     pub fn accept(self, config: PeerConfig, agreement: Agreement) -> Result<PeerConnection, Error> {
+        let policy = config.ice_transport_policy;
+        if policy == IceTransportPolicy::Relay {
+            return Err(Error::NoRelay);
+        }
         let Request { path, mut datagram, place, .. } = self.request;
         let config = PeerConfig { ice_patience: config.ice_patience.or(Some(PATIENCE)), ..config };
         let endpoint = Endpoint(self.endpoint);
@@ -170,7 +175,7 @@ impl Incoming {
         if !peer.handle_datagram(now, path, &mut datagram) {
             return Err(Error::OtherPeer);
         }
-        endpoint.add(peer, Some(place), IceTransportPolicy::All)
+        endpoint.add(peer, Some(place), policy)
     }
 
     /// Leaves it alone; the same as dropping it.

@@ -55,6 +55,11 @@ impl Driver {
         }
     }
 
+    /// Whether nobody but a relay sees where we are on this path.
+    pub(super) fn is_relayed(&self, path: Path) -> bool {
+        path.protocol == Protocol::Udp && self.relays.of_local(path.local).is_some()
+    }
+
     /// The socket of a path from one of our own addresses.
     fn socket_of(&self, path: Path) -> Option<usize> {
         self.sockets.iter().position(|socket| socket.is_source_of(path.local))

@@ -385,15 +385,16 @@ impl Driver {
                 more = false;
                 break;
             };
+            // First, as a link over TCP is one that connects.
+            if shared.relay_only && !self.is_relayed(transmit.path) {
+                tracing::debug!(local = %transmit.path.local, "not sent but through a relay");
+                continue;
+            }
             let Some(link) = self.link_of(peer, transmit.path, now) else {
                 tracing::debug!(local = %transmit.path.local, "nothing leads out on this path any more");
                 shared.lock().peer.connection_closed(now, transmit.path);
                 continue;
             };
-            if shared.relay_only && !matches!(link, Link::Relay(_)) {
-                tracing::debug!(local = %transmit.path.local, "not sent but through a relay");
-                continue;
-            }
             if !matches!(link, Link::Tcp(_)) {
                 self.routes.claim(link, transmit.path.remote, peer);
             }

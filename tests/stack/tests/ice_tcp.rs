@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet::{
     Agreement, DataChannel, DataChannelOptions, DtlsRole, Endpoint, EndpointConfig, HashAlgorithm,
-    IceCandidate, IceCredentials, IceTcp, IncomingConfig, Message, PeerConfig, PeerConnection, PeerEvent,
-    PeerIdentity, SessionDescription,
+    IceCandidate, IceCredentials, IceTcp, IceTransportPolicy, IncomingConfig, Message, PeerConfig,
+    PeerConnection, PeerEvent, PeerIdentity, SessionDescription,
 };
 use sinnet_stun::{Builder, Class, IntegrityKey, Method, TransactionId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,6 +185,35 @@ async fn a_peer_that_nobody_has_announced_may_come_over_tcp() {
         timeout(PATIENCE, peer.connected()).await.expect("connected in time").unwrap();
     }
     assert_eq!(near.selected_path().unwrap().remote, addr);
+}
+
+#[tokio::test]
+async fn where_only_relays_may_be_used_nobody_is_connected_to_over_tcp() {
+    let client = endpoint(IceTcp::Active).await;
+    for policy in [IceTransportPolicy::All, IceTransportPolicy::Relay] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = IceCredentials { ufrag: format!("{policy:?}/6789abcdef"), pwd: "0".repeat(22) };
+        let agreement =
+            Agreement::new(shared.clone(), shared, DtlsRole::Client, PeerIdentity::DangerAnyCertificate);
+        let ice_patience = Some(Duration::from_secs(1));
+        let config = PeerConfig { ice_transport_policy: policy, ice_patience, ..Default::default() };
+        let near = client.peer_connection_without_sdp(config, agreement).unwrap();
+        let line = format!("candidate:1 1 tcp 2105524479 127.0.0.1 {port} typ host tcptype passive");
+        near.add_ice_candidate(IceCandidate { candidate: line, ..Default::default() }).unwrap();
+        if policy == IceTransportPolicy::All {
+            let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("a connection").unwrap();
+            drop(stream);
+            assert!(!near.local_candidates().is_empty());
+        } else {
+            let before = client.ice_tcp_stats();
+            assert!(timeout(PATIENCE, near.connected()).await.unwrap().is_err(), "there is no way");
+            assert_eq!(near.local_candidates(), []);
+            assert_eq!(client.ice_tcp_stats(), before);
+            assert!(timeout(Duration::from_millis(10), listener.accept()).await.is_err());
+        }
+        near.close().await;
+    }
 }
 
 /// A Binding request as the first frame.

@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sinnet::{
     Agreement, DataChannel, DataChannelOptions, DtlsRole, Endpoint, EndpointConfig, Error, HashAlgorithm,
-    IceCredentials, Incoming, IncomingConfig, Message, PeerConfig, PeerConnection, PeerIdentity,
+    IceCredentials, IceTransportPolicy, Incoming, IncomingConfig, Message, PeerConfig, PeerConnection,
+    PeerIdentity,
 };
 use sinnet_stun::{Builder, Class, IntegrityKey, Method, TransactionId};
 use tokio::net::UdpSocket;
@@ -140,6 +141,16 @@ async fn a_client_that_nobody_has_announced_connects_and_both_certificates_can_b
     endpoint.close().await;
     assert!(endpoint.accept().await.is_none(), "a closed endpoint takes nobody");
     assert!(client.accept().await.is_none(), "nor does one without the hook");
+}
+
+#[tokio::test]
+async fn a_peer_that_calls_directly_is_not_accepted_where_only_relays_may_be_used() {
+    let (endpoint, addr) = server(|_| {}).await;
+    let client = Endpoint::bind("127.0.0.1:0").await.unwrap();
+    let _near = dial(&client, ufrag(1), addr, &endpoint);
+    let incoming = timeout(PATIENCE, endpoint.accept()).await.unwrap().unwrap();
+    let config = PeerConfig { ice_transport_policy: IceTransportPolicy::Relay, ..Default::default() };
+    assert!(matches!(accept_as(incoming, config), Err(Error::NoRelay)));
 }
 
 /// Whoever sends a request with a false address has us send there.

@@ -38,7 +38,7 @@ async fn descriptions_and_candidates_of_a_relayed_connection_have_no_address_of_
     assert_eq!(errors, []);
     assert_eq!(signalled.len(), 2, "{signalled:?}");
     for line in &signalled {
-        assert!(line.contains("typ relay raddr 0.0.0.0 rport 0"), "{line}");
+        assert!(line.contains("typ relay raddr 0.0.0.0 rport 9"), "{line}");
     }
     let sdp = connection.local_description().unwrap().sdp;
     assert!(sdp.contains("a=end-of-candidates"), "{sdp}");
