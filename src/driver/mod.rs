@@ -352,7 +352,7 @@ impl Driver {
     /// The machine has other addresses than before.
     fn network_changed(&mut self, now: Instant, change: &NetworkChange) {
         self.gathering.forget_gone(change);
-        self.relays.network_changed(change);
+        self.relays.network_changed(now, change);
         for peer in 0..self.peers.len() {
             let Some(entry) = &self.peers[peer] else { continue };
             let shared = entry.shared.clone();

@@ -110,15 +110,7 @@ impl Driver {
                 relay.permitted(now, ip, false);
             }
             Event::ChannelNotBound { peer, error } => tracing::debug!(%peer, %error, "no channel"),
-            Event::Redirected { server, domain } => {
-                tracing::debug!(url = %slot.url, %server, "sent to another server");
-                if !matches!(relay.carrier, Carrier::Udp { .. }) {
-                    relay.carrier = Carrier::Connecting;
-                    let (id, timeout) = (relay.id, self.shared.config.gather_timeout);
-                    let target = slot.target(server, domain);
-                    connect::connect(self.shared.clone(), id, target, timeout);
-                }
-            }
+            Event::Redirected { server, domain } => self.on_redirected(at, server, domain),
             Event::Failed(error) => self.on_failed(at, now, error),
             Event::Closed => self.end_relay(at, now),
             Event::Icmp { peer, icmp_type, icmp_code, mtu } => {
@@ -126,6 +118,27 @@ impl Driver {
             }
             // ChannelBound, and events to come.
             _ => {}
+        }
+    }
+
+    fn on_redirected(&mut self, at: usize, server: SocketAddr, domain: Option<String>) {
+        let slot = &mut self.relays.slots[at];
+        let State::Open(relay) = &mut slot.state else { return };
+        tracing::debug!(url = %slot.url, %server, "sent to another server");
+        let id = relay.id;
+        if let Carrier::Udp { socket, .. } = relay.carrier {
+            // What comes from there is another relay's, or a peer's whom we reach directly.
+            let is_peers = !self.routes.of_remote(Link::Socket(socket), server).is_empty();
+            let is_anothers = |other: &Relay| other.id != id && other.is_at(socket, server);
+            if is_peers || self.relays.relays().any(is_anothers) {
+                let Some(relay) = self.relays.get_mut(id) else { return };
+                relay.broken = Some(format!("it redirects to {server}, which is in use"));
+                relay.client.disconnected();
+            }
+        } else {
+            relay.carrier = Carrier::Connecting;
+            let target = slot.target(server, domain);
+            connect::connect(self.shared.clone(), id, target, self.shared.config.gather_timeout);
         }
     }
 
@@ -217,6 +230,8 @@ impl Driver {
     /// Takes the addresses of a relay from all connections.
     fn lose(&mut self, at: usize, now: Instant) {
         let State::Open(relay) = &mut self.relays.slots[at].state else { return };
+        // What its client says last: that an allocation is given back which it can't use, or may have got.
+        relay.send_requests(now, &self.sockets);
         if let Carrier::Stream(stream) = &mut relay.carrier {
             stream.close();
         }

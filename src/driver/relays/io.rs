@@ -29,6 +29,16 @@ fn is_data(datagram: &[u8]) -> bool {
     matches!(datagram, [20..=63, ..])
 }
 
+/// Binding's method (RFC 8489 §18.1).
+const BINDING: u16 = 0x0001;
+
+/// Whether it is something that a TURN server says: ChannelData, or STUN with another method than Binding (RFC 8489 §5).
+fn is_turn(datagram: &[u8]) -> bool {
+    let of_turn = |typ: u16| typ & 0x3EEF != BINDING;
+    is_channel_data(datagram)
+        || matches!(*datagram, [first @ 0..=3, second, ..] if of_turn(u16::from_be_bytes([first, second])))
+}
+
 // ---- out ----
 
 impl Driver {
@@ -189,15 +199,20 @@ impl Driver {
         stride: usize,
     ) {
         let mut pieces = std::mem::take(&mut self.relays.pieces);
+        let mut direct = Vec::new();
         if let Some(relay) = self.relays.get_mut(id) {
             for (i, datagram) in data.chunks(stride).enumerate() {
-                // The server may be asked how it sees us, too.
-                if !is_channel_data(datagram) && self.gathering.handle_input(now, path, datagram) {
+                if !is_turn(datagram) {
+                    direct.push(within(0..datagram.len(), i * stride));
                     continue;
                 }
                 let received = relay.client.handle_input_in_place(now, path.remote, datagram);
                 pieces.extend(received.map(|(peer, range)| (peer, within(range, i * stride))));
             }
+        }
+        // The server may be asked how it sees us, too, and it may be where a peer is.
+        if let Some(socket) = self.relays.socket_of(id).filter(|_| !direct.is_empty()) {
+            self.deliver_each(Link::Socket(socket), now, path, data, direct.into_iter());
         }
         self.deliver_pieces(id, now, data, &pieces);
         pieces.clear();
@@ -208,11 +223,11 @@ impl Driver {
     pub(in crate::driver) fn receive_streams(&mut self, now: Instant) -> bool {
         let mut more = false;
         for at in 0..self.relays.slots.len() {
-            for _ in 0..RECEIVES_PER_TURN {
-                more = self.receive_stream(at, now);
-                if !more {
+            for turn in 0..RECEIVES_PER_TURN {
+                if !self.receive_stream(at, now) {
                     break;
                 }
+                more |= turn + 1 == RECEIVES_PER_TURN;
             }
         }
         more
@@ -291,4 +306,21 @@ impl Driver {
 
 fn within(range: Range<usize>, start: usize) -> Range<usize> {
     start + range.start..start + range.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_who_is_where_a_server_is_does_not_go_to_the_client() {
+        for of_turn in [[0x00, 0x03], [0x01, 0x13], [0x00, 0x17], [0x01, 0x08]] {
+            assert!(is_turn(&of_turn), "{of_turn:?}");
+        }
+        assert!(is_turn(&[0x40, 0, 0, 0]) && is_turn(&[0x4F, 0, 0, 0]));
+        for of_peers in [[0x00, 0x01], [0x01, 0x01], [0x01, 0x11], [0x00, 0x11], [0x16, 0xFE], [0x17, 0xFE]] {
+            assert!(!is_turn(&of_peers), "{of_peers:?}");
+        }
+        assert!(!is_turn(&[]) && !is_turn(&[0]));
+    }
 }

@@ -139,11 +139,7 @@ impl Relays {
 
     /// The relay whose server is reached from this socket at this address.
     pub(super) fn of_server(&self, socket: usize, server: SocketAddr) -> Option<u32> {
-        let mine = |relay: &&Relay| {
-            matches!(relay.carrier, Carrier::Udp { socket: by, .. } if by == socket)
-                && relay.client.server() == server
-        };
-        self.relays().find(mine).map(|relay| relay.id)
+        self.relays().find(|relay| relay.is_at(socket, server)).map(|relay| relay.id)
     }
 
     /// A connection may use relays from now on: it is told of those there are, and the others are begun.
@@ -274,7 +270,16 @@ impl Relays {
             return;
         };
         let Some(deadline) = now.checked_add(timeout) else { return };
-        match slot.way {
+        let way = slot.way;
+        let in_use = matches!(way, Way::Udp(socket) if self.of_server(socket, server).is_some());
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        match way {
+            // One 5-tuple has one allocation, and what comes from there one taker.
+            Way::Udp(_) if in_use => {
+                let delay = slot.back_off();
+                let error = slot.unreachable(format!("{server}: another relay uses this server"));
+                self.give_up(at, now, delay, error);
+            }
             Way::Udp(socket) => {
                 let local = sockets.get(socket).and_then(|socket| socket.source_for(server));
                 let client = slot.client(Transport::Datagram, server, now, deadline);
@@ -385,8 +390,15 @@ impl Relays {
     }
 
     /// The machine has other addresses than before: a server doesn't know us at another one.
-    pub(super) fn network_changed(&mut self, change: &NetworkChange) {
+    pub(super) fn network_changed(&mut self, now: Instant, change: &NetworkChange) {
         for slot in &mut self.slots {
+            // What could not be reached may be reached now; what refused us does so from wherever we ask.
+            let unreachable = IceCandidateError::UNREACHABLE;
+            if let State::Waiting { until } = &mut slot.state
+                && slot.error.as_ref().is_some_and(|error| error.error_code == unreachable)
+            {
+                (*until, slot.failures) = (now.min(*until), 0);
+            }
             if let State::Open(relay) = &mut slot.state
                 && relay.local().is_some_and(|local| change.gone().iter().any(|gone| gone.ip() == local.ip()))
             {

@@ -81,6 +81,12 @@ impl Relay {
         }
     }
 
+    /// Whether its server is reached from this socket at this address.
+    pub(super) fn is_at(&self, socket: usize, server: SocketAddr) -> bool {
+        matches!(self.carrier, Carrier::Udp { socket: by, .. } if by == socket)
+            && self.client.server() == server
+    }
+
     /// Our address that the server is asked from.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         match &self.carrier {

@@ -137,3 +137,26 @@ async fn errors_that_nobody_takes_are_forgotten_beyond_a_limit() {
     assert!(limit < 10_000);
     assert_eq!(held(10_000), limit);
 }
+
+#[tokio::test]
+async fn one_server_is_not_asked_twice_from_one_socket() {
+    let silent =
+        [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
+    let [first, second] = silent.map(|socket| socket.local_addr().unwrap());
+    let (mut driver, start) = (driver(), now());
+    let peer = user(&mut driver, 0, start);
+    let both = [server("turn:a.example", &[first]), server("turn:b.example", &[second, first])];
+    resolved(&mut driver, start, &both);
+    assert_eq!(driver.relays.relays().count(), 2);
+    // The second name's next address is the first one's server.
+    (driver.relays.slots[1].state, driver.relays.slots[1].next_address) =
+        (State::Waiting { until: start }, 1);
+    driver.drive_relays(start);
+    assert_eq!(driver.relays.relays().count(), 1);
+    assert!(errors(&peer)[0].contains("another relay uses this server"));
+    driver.relays.slots[0].state = State::Idle;
+    (driver.relays.slots[1].state, driver.relays.slots[1].next_address) =
+        (State::Waiting { until: start }, 1);
+    driver.drive_relays(start);
+    assert_eq!(driver.relays.relays().count(), 1, "it is free");
+}

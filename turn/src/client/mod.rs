@@ -27,6 +27,7 @@ use tracing::debug;
 
 use crate::attributes::{self, AddressFamily};
 use crate::channel;
+use crate::error_code::ErrorCode;
 pub use config::{ClientConfig, Credentials, Families, Transport};
 pub use event::{ClientStats, Error, Event, PeerError, Reason, SendError, Step};
 pub use request::MAX_REQUEST;
@@ -102,6 +103,8 @@ pub struct Client {
     /// Where we have been, the first server first.
     visited: Vec<SocketAddr>,
     state: State,
+    /// What was allocated on our port before has been given back, or should have been.
+    cleared: bool,
     /// `close` was called while the allocation may have been under way.
     closing: bool,
     allocate_until: Instant,
@@ -136,6 +139,7 @@ impl Client {
             server,
             visited: vec![server],
             state: State::Allocating,
+            cleared: false,
             closing: false,
             allocate_until: now.checked_add(config.allocate_timeout).unwrap_or(now),
             dont_fragment: config.dont_fragment,
@@ -440,7 +444,7 @@ impl Client {
         }
         if matches!(self.state, State::Allocating | State::Connecting) && now >= self.allocate_until {
             let reason = self.requests.first().map_or(Reason::Timeout, silence);
-            self.fail(Step::Allocate, reason);
+            self.end_unanswered(now, self.requests.iter().any(|r| r.auth.is_some()), reason);
         }
         for request in &mut self.requests {
             if request.transaction.handle_timeout(now) {
@@ -451,7 +455,10 @@ impl Client {
             let request = self.requests.swap_remove(at);
             let reason = silence(&request);
             debug!(server = %self.server, step = %request.kind.step(), %reason, "no answer");
-            self.gave_up(now, request.kind, reason);
+            match request.kind {
+                Kind::Allocate => self.end_unanswered(now, request.auth.is_some(), reason),
+                kind => self.gave_up(now, kind, reason),
+            }
         }
         self.settle(now);
     }
@@ -600,6 +607,12 @@ impl Client {
         match kind {
             Kind::Release => self.end(Event::Closed),
             Kind::Allocate | Kind::Refresh => self.fail(error.step, reason),
+            // What was said first, as that is the reason.
+            Kind::Clear => {
+                let refused = matches!(reason, Reason::Refused(_) | Reason::Credentials);
+                let reason = if refused { Reason::Refused(ErrorCode::ALLOCATION_MISMATCH) } else { reason };
+                self.fail(error.step, reason);
+            }
             Kind::Permissions(ips) if ips.len() > 1 => {
                 // RFC 8656 §10.2: one bad address spoils the request; which, nobody says.
                 for ip in ips {

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Allocate,
     Refresh,
     Release,
+    /// Gives back what somebody had on our port before us.
+    Clear,
     Permissions(Vec<IpAddr>),
     Channel(u16, SocketAddr),
 }
@@ -29,7 +31,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn step(&self) -> Step {
         match self {
-            Self::Allocate => Step::Allocate,
+            Self::Allocate | Self::Clear => Step::Allocate,
             Self::Refresh => Step::Refresh,
             Self::Release => Step::Release,
             Self::Permissions(_) => Step::CreatePermission,
@@ -40,7 +42,7 @@ impl Kind {
     pub(crate) fn method(&self) -> Method {
         match self {
             Self::Allocate => Method::ALLOCATE,
-            Self::Refresh | Self::Release => Method::REFRESH,
+            Self::Refresh | Self::Release | Self::Clear => Method::REFRESH,
             Self::Permissions(_) => Method::CREATE_PERMISSION,
             Self::Channel(..) => Method::CHANNEL_BIND,
         }
@@ -74,7 +76,7 @@ impl Kind {
                 }
                 b.software(SOFTWARE);
             }
-            Self::Release => {
+            Self::Release | Self::Clear => {
                 b.lifetime(Duration::ZERO).software(SOFTWARE);
             }
             Self::Permissions(ips) => {

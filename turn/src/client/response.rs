@@ -109,6 +109,8 @@ impl Client {
                 }
             }
             Kind::Release => self.end(Event::Closed),
+            Kind::Clear if self.closing => self.end(Event::Closed),
+            Kind::Clear => self.request(now, Kind::Allocate, 0),
             Kind::Permissions(ips) => {
                 for ip in ips {
                     // It may have been forgotten meanwhile.
@@ -202,6 +204,15 @@ impl Client {
                 self.dont_fragment = false;
                 Ok(())
             }
+            // RFC 8656 §7.4: our port has an allocation. One of our own user's, of a process before us or of an answer that was
+            // lost, can be given back (§8); another's can't, and then another port is needed.
+            ErrorCode::ALLOCATION_MISMATCH
+                if kind == Kind::Allocate && request.auth.is_some() && !self.cleared =>
+            {
+                self.cleared = true;
+                self.request(now, Kind::Clear, 0);
+                return;
+            }
             // RFC 8656 §5: there is no allocation any more, whatever was asked.
             ErrorCode::ALLOCATION_MISMATCH if matches!(kind, Kind::Permissions(_) | Kind::Channel(..)) => {
                 self.fail(kind.step(), Reason::Refused(code));
@@ -258,6 +269,16 @@ impl Client {
             Transport::Stream => self.state = State::Connecting,
         }
         Ok(())
+    }
+
+    /// Ends without an answer to an Allocate request. If that was signed the server may have made the allocation all the same.
+    pub(super) fn end_unanswered(&mut self, now: Instant, signed: bool, reason: Reason) {
+        if signed {
+            self.release(now);
+            self.end_after_release(reason);
+        } else {
+            self.fail(Step::Allocate, reason);
+        }
     }
 
     /// Says now that it failed; the Release that is under way is not waited for.

@@ -400,10 +400,25 @@ fn after_a_restart_of_the_server_the_client_says_that_its_allocation_is_gone() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_so() {
+fn a_process_that_begins_again_on_its_port_gets_an_allocation_at_once() {
     let mut net = Net::ready(server_config());
     let taken = net.ends[0].addr;
-    let a = net.client(client_config(), Transport::Datagram);
+    net.client(client_config(), Transport::Datagram);
+    net.ends.swap_remove(0);
+    net.ends[0].addr = taken;
+    net.run(secs(1));
+    assert!(matches!(net.ends[0].events[..], [Event::Allocated { .. }]), "{:?}", net.ends[0].events);
+    assert_eq!(net.machines[0].server.stats().allocations, 1);
+}
+
+#[test]
+fn a_port_that_is_taken_by_another_user_is_said_so() {
+    let mut config = server_config();
+    config.users.insert("bob".to_owned(), PASSWORD.to_owned());
+    let mut net = Net::ready(config);
+    let taken = net.ends[0].addr;
+    let bob = Credentials { username: "bob".to_owned(), password: PASSWORD.to_owned() };
+    let a = net.client(ClientConfig::new(bob), Transport::Datagram);
     net.ends.swap_remove(0);
     net.ends[a - 1].addr = taken;
     net.run(secs(1));

@@ -149,6 +149,30 @@ fn an_unsigned_answer_to_a_signed_request_changes_nothing() {
 }
 
 #[test]
+fn what_a_silent_server_may_have_allocated_is_given_back() {
+    // In the middle of the attempt's time, and at its end.
+    for timeout in [secs(20), secs(100)] {
+        let config = ClientConfig { allocate_timeout: timeout, ..client_config() };
+        let mut liar = Liar::new(config, Transport::Datagram);
+        liar.answer(Class::ErrorResponse, |b| {
+            b.error_code(401).realm(REALM).nonce("n1");
+        });
+        let mut last = Vec::new();
+        while !liar.client.is_over() {
+            last.extend(liar.request());
+            liar.now = liar.client.poll_timeout().unwrap();
+            liar.client.handle_timeout(liar.now);
+        }
+        assert_eq!(liar.failure(), Reason::Timeout);
+        let release = liar.request().expect("one more request");
+        let message = Message::parse(&release).unwrap();
+        assert_eq!((message.method(), message.has_integrity()), (Method::REFRESH, true));
+        assert_eq!(message.attribute(AttributeType::LIFETIME), Some(&[0; 4][..]));
+        assert_eq!(liar.request(), None);
+    }
+}
+
+#[test]
 fn a_right_answer_after_forged_ones_is_taken() {
     let mut liar = Liar::challenged();
     liar.signs = false;
@@ -378,6 +402,12 @@ fn each_code_to_each_request_ends_what_it_must_and_nothing_else() {
         liar.answer(Class::ErrorResponse, |b| {
             b.error_code(code);
         });
+        if code == 437 {
+            // There is nothing of ours to give back either.
+            liar.answer(Class::ErrorResponse, |b| {
+                b.error_code(437);
+            });
+        }
         let expected = match code {
             300 => Reason::RedirectToNowhere,
             401 => Reason::Credentials,

@@ -1,8 +1,8 @@
 //! TURN servers that lie, flood, redirect, close or say nothing: an error with a reason, and everything else goes on.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sinnet::{IceCandidateError, IceTransportPolicy, PeerConfig};
@@ -132,17 +132,20 @@ async fn a_relayed_address_that_is_ours_or_another_relays_is_not_believed() {
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].error_text.contains("another one's"), "{errors:?}");
 
-    let honest = endpoint(vec![rig.ice_server(Over::Udp)], |_| {}).await;
-    let first = honest.peer_connection(PeerConfig::default()).unwrap();
+    let both = endpoint(vec![rig.ice_server(Over::Udp)], |_| {}).await;
+    let first = both.peer_connection(PeerConfig::default()).unwrap();
     let (lines, _) = gather(&first).await;
     let line = lines.iter().find(|line| line.contains("typ relay")).unwrap();
     let port: u16 = line.split(' ').nth(5).unwrap().parse().unwrap();
-    // Says what another server has said to another endpoint; for this one that is nobody's.
+    // Says what another server has said to the same endpoint.
     let (copier, ..) = liar(relays((LOCAL, port).into(), 600)).await;
-    let servers = vec![rig.ice_server(Over::Tcp), ice_server(format!("turn:{copier}").parse().unwrap())];
-    let both = endpoint(servers, |_| {}).await;
-    let connection = both.peer_connection(PeerConfig::default()).unwrap();
-    assert_eq!(candidates(&gather(&connection).await.0, "relay"), 2);
+    both.set_ice_servers(&[rig.ice_server(Over::Udp), ice_server(format!("turn:{copier}").parse().unwrap())])
+        .unwrap();
+    let second = both.peer_connection(PeerConfig::default()).unwrap();
+    let (lines, errors) = gather(&second).await;
+    assert_eq!(candidates(&lines, "relay"), 1, "{lines:?}");
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert!(error.error_text.contains("another one's"), "{error}");
 }
 
 #[tokio::test]
@@ -176,14 +179,44 @@ async fn servers_that_redirect_in_a_circle_or_into_silence_are_given_up() {
     assert!(errors[0].error_text.contains(&target.to_string()), "{errors:?}");
     assert!(asked.load(Ordering::Relaxed) < 20);
 
-    let circle: Lie = Arc::new(|_, _| Class::ErrorResponse);
+    let third = Arc::new(OnceLock::<SocketAddr>::new());
+    let to_third = third.clone();
+    let circle: Lie = Arc::new(move |_, b| {
+        b.error_code(300).alternate_server(*to_third.get().unwrap());
+        Class::ErrorResponse
+    });
     let (first, ..) = liar(circle).await;
-    let back: Lie = redirect(first);
-    let (second, ..) = liar(back).await;
-    let (third, ..) = liar(redirect(second)).await;
-    let (lines, errors) = gathers(format!("turn:{third}"), SOON).await;
+    let (second, ..) = liar(redirect(first)).await;
+    let (begin, ..) = liar(redirect(second)).await;
+    third.set(begin).unwrap();
+    let (lines, errors) = gathers(format!("turn:{begin}"), Duration::from_secs(20)).await;
     assert_eq!(candidates(&lines, "relay"), 0);
-    assert!(!errors.is_empty());
+    assert!(errors[0].error_text.contains("redirect in a circle"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_redirects_to_anothers_address_does_not_get_what_comes_from_there() {
+    let rig = Rig::new(|_| {}).await;
+    let honest = rig.server.udp_addrs()[0];
+    let redirect: Lie = Arc::new(move |_, b| {
+        b.error_code(300).alternate_server(honest);
+        Class::ErrorResponse
+    });
+    let (addr, ..) = liar(redirect).await;
+    // The liar's comes first, and so would what both are sent.
+    let servers = vec![ice_server(format!("turn:{addr}").parse().unwrap()), rig.ice_server(Over::Udp)];
+    let a = endpoint(servers, |_| {}).await;
+    let b = endpoint(vec![], |_| {}).await;
+    let connection = a.peer_connection(PeerConfig::default()).unwrap();
+    let (lines, errors) = gather(&connection).await;
+    assert_eq!(candidates(&lines, "relay"), 1, "{lines:?}");
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert!(error.error_text.contains("which is in use"), "{error}");
+    let pair = Pair::of(a, b, IceTransportPolicy::Relay, IceTransportPolicy::All);
+    pair.connect().await;
+    pair.bulk(100_000).await;
+    drop(connection);
+    pair.close().await;
 }
 
 #[tokio::test]
