@@ -51,6 +51,8 @@ pub(super) struct Gathering {
     unresolved: Option<Instant>,
     /// Servers that have answered and do so no more, and from where they were asked.
     silent: Vec<Path>,
+    /// What servers see now and did not see before, for the connections that don't gather any more.
+    news: Vec<(Path, SocketAddr)>,
     /// Who has answered.
     answered: Vec<Path>,
     /// TURN servers have not answered yet.
@@ -259,6 +261,11 @@ impl Gathering {
         std::mem::take(&mut self.silent)
     }
 
+    /// What servers see anew since the last call: a translator has given us another address, so all connections have to say so.
+    pub(super) fn take_news(&mut self) -> Vec<(Path, SocketAddr)> {
+        std::mem::take(&mut self.news)
+    }
+
     /// No connection is left: nothing is kept open, and the next one begins anew.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -277,6 +284,7 @@ impl Gathering {
                         tell(&wanted.peer, &mut wanted.peer.lock(), now, path, mapped);
                         wanted.peer.touch();
                     }
+                    self.news.push((path, mapped));
                 }
                 GatherEvent::Failed { path, error } => {
                     if let Some(at) = self.answered.iter().position(|answered| *answered == path) {
@@ -333,8 +341,8 @@ impl Gathering {
     }
 }
 
-/// A connection learns how a server sees one of its addresses.
-fn tell(peer: &PeerShared, core: &mut PeerCore, now: Instant, path: Path, mapped: SocketAddr) {
+/// A connection learns how a server sees one of its addresses. What it knows already changes nothing.
+pub(super) fn tell(peer: &PeerShared, core: &mut PeerCore, now: Instant, path: Path, mapped: SocketAddr) {
     if let Some(line) = core.peer.add_server_reflexive(now, path.local, mapped, path.remote.ip()) {
         let candidate = core.candidate(line);
         peer.enqueue(core, Queued::Candidate(Some(candidate)));

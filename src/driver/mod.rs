@@ -191,6 +191,17 @@ impl Driver {
                 self.relays.doubt(now, path);
             }
         }
+        for (path, mapped) in self.gathering.take_news() {
+            for entry in self.peers.iter().flatten().filter(|entry| !entry.shared.relay_only) {
+                let mut core = entry.shared.lock();
+                // Only those that have gathered; others are told when they do.
+                if core.hosts.is_some() {
+                    gathering::tell(&entry.shared, &mut core, now, path, mapped);
+                    drop(core);
+                    entry.shared.touch();
+                }
+            }
+        }
         let mut request = [0; 64];
         while let Some((path, len)) = self.gathering.poll_transmit(now, &mut request) {
             if let Some(socket) = self.sockets.iter().find(|socket| socket.is_source_of(path.local))

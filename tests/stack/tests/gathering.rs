@@ -18,6 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A STUN server that sees everybody at 203.0.113.7, port unchanged. Counts what it is asked.
 async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
+    server_that_sees(|_| 7).await
+}
+
+/// The same, at 203.0.113 and what is given for the number of the question.
+async fn server_that_sees(last: fn(usize) -> u8) -> (SocketAddr, Arc<AtomicUsize>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = socket.local_addr().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -25,11 +30,11 @@ async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
     tokio::spawn(async move {
         let mut request = [0; 200];
         while let Ok((len, from)) = socket.recv_from(&mut request).await {
-            count.fetch_add(1, Ordering::Relaxed);
+            let last = last(count.fetch_add(1, Ordering::Relaxed));
             let id = Message::parse(&request[..len]).unwrap().transaction_id();
             let mut answer = [0; 100];
             let mut builder = Builder::new(&mut answer, Class::SuccessResponse, Method::BINDING, id);
-            builder.xor_mapped_address(SocketAddr::from(([203, 0, 113, 7], from.port()))).fingerprint();
+            builder.xor_mapped_address(SocketAddr::from(([203, 0, 113, last], from.port()))).fingerprint();
             let len = builder.finish().unwrap();
             socket.send_to(&answer[..len], from).await.unwrap();
         }
@@ -106,6 +111,25 @@ async fn who_signals_no_candidates_waits_for_all_of_them_and_a_connection_that_i
     let waiting = endpoint.peer_connection(PeerConfig::default()).unwrap();
     let (ended, ()) = tokio::join!(timeout(PATIENCE, waiting.gathered()), waiting.abort("no more"));
     assert!(ended.expect("an end").is_err());
+}
+
+#[tokio::test]
+async fn a_translator_that_has_another_address_is_a_new_candidate_of_connections_that_have_long_gathered() {
+    let (server, _) = server_that_sees(|question| if question == 0 { 7 } else { 8 }).await;
+    let endpoint = endpoint(&[format!("stun:{server}")]).await;
+    let connection = endpoint.peer_connection(PeerConfig::default()).unwrap();
+    let (candidates, _) = gather(&connection).await;
+    assert!(candidates.iter().any(|line| line.contains(" 203.0.113.7 ")), "{candidates:?}");
+    // Servers are asked again every 15 s.
+    let told = async {
+        loop {
+            if let Some(PeerEvent::IceCandidate(Some(candidate))) = connection.next_event().await {
+                return candidate.candidate;
+            }
+        }
+    };
+    let line = timeout(2 * PATIENCE, told).await.expect("it is asked again");
+    assert!(line.contains(" 203.0.113.8 ") && line.contains(" typ srflx "), "{line}");
 }
 
 #[tokio::test]
