@@ -108,3 +108,23 @@ async fn a_name_that_nobody_answers_for_is_ignored_in_the_end() {
     };
     tokio::time::timeout(Duration::from_secs(30), ignored).await.expect("given up");
 }
+
+#[tokio::test]
+async fn where_ours_are_hidden_no_relay_shows_them_even_if_none_has_a_name() {
+    for (mdns, expected) in
+        [(Mdns::Resolve, "raddr 10.9.0.1 rport 7"), (Mdns::ResolveAndHide, "raddr 0.0.0.0 rport 9")]
+    {
+        let bind = EndpointConfig::bind("127.0.0.1:0".parse().unwrap());
+        // Known beforehand, so it has no name.
+        let external_addresses = vec!["127.0.0.1=203.0.113.7".parse().unwrap()];
+        let endpoint = Endpoint::new(EndpointConfig { mdns, external_addresses, ..bind }).await.unwrap();
+        let peer = endpoint.peer_connection(Default::default()).unwrap();
+        peer.set_local_description(peer.create_offer().unwrap()).unwrap();
+        let (relayed, related) = ("198.51.100.7:6000".parse().unwrap(), "10.9.0.1:7".parse().unwrap());
+        let server = "198.51.100.7".parse().unwrap();
+        let udp = sinnet_peer::RelayProtocol::Udp;
+        let line = peer.shared().lock().peer.add_relayed(crate::shared::now(), relayed, related, server, udp);
+        let line = line.expect("a candidate");
+        assert!(line.ends_with(expected), "{line}");
+    }
+}
