@@ -90,7 +90,7 @@ impl Driver {
             return;
         }
         if entry.shared.lock().peer.handle_datagram(now, path, datagram) {
-            self.routes.claim(link, path.remote, peer);
+            self.claim(link, path.remote, peer, now);
             self.concern(peer);
         }
     }

@@ -407,7 +407,7 @@ impl Driver {
                 continue;
             };
             if !matches!(link, Link::Tcp(_)) {
-                self.routes.claim(link, transmit.path.remote, peer);
+                self.claim(link, transmit.path.remote, peer, now);
             }
             if self.has_no_room(link) {
                 // A check, as data is not asked for then: it is repeated.

@@ -17,7 +17,7 @@ const MAX_CLAIMS: usize = 8;
 const MAX_ROUTES: usize = 256;
 
 /// A link and an address that is reached by it.
-type Remote = (Link, SocketAddr);
+pub(super) type Remote = (Link, SocketAddr);
 
 #[derive(Default)]
 pub(crate) struct Routes {
@@ -45,11 +45,11 @@ impl Routes {
         self.by_remote.get(&(link, remote)).map_or(&[], Vec::as_slice)
     }
 
-    /// Datagrams from `remote` are for this connection, too.
-    pub(crate) fn claim(&mut self, link: Link, remote: SocketAddr, peer: usize) {
+    /// Datagrams from `remote` are for this connection, too. Returns the route that has made room for this one.
+    pub(crate) fn claim(&mut self, link: Link, remote: SocketAddr, peer: usize) -> Option<Remote> {
         let claims = self.by_remote.entry((link, remote)).or_default();
         if claims.contains(&peer) {
-            return;
+            return None;
         }
         claims.insert(0, peer);
         if claims.len() > MAX_CLAIMS
@@ -60,14 +60,24 @@ impl Routes {
         }
         let routes = self.by_peer.entry(peer).or_default();
         routes.push_back((link, remote));
-        if routes.len() > MAX_ROUTES
-            && let Some(oldest) = routes.pop_front()
-        {
+        let oldest = if routes.len() > MAX_ROUTES { routes.pop_front() } else { None };
+        if let Some(oldest) = oldest {
             self.release(oldest, peer);
         }
+        oldest
     }
 
-    /// What a connection claims.
+    /// A connection gives up what it claims of one host on a link. Returns what that was.
+    pub(crate) fn give_up(&mut self, link: Link, ip: IpAddr, peer: usize) -> Vec<SocketAddr> {
+        let Some(routes) = self.by_peer.get_mut(&peer) else { return Vec::new() };
+        let of_host = |(by, remote): &Remote| *by == link && remote.ip() == ip;
+        let gone: Vec<_> = routes.iter().copied().filter(of_host).collect();
+        routes.retain(|route| !of_host(route));
+        gone.iter().for_each(|route| self.release(*route, peer));
+        gone.into_iter().map(|(_, remote)| remote).collect()
+    }
+
+    /// What a connection claims, the oldest first.
     pub(crate) fn of_peer(&self, peer: usize) -> impl Iterator<Item = Remote> + '_ {
         self.by_peer.get(&peer).into_iter().flatten().copied()
     }

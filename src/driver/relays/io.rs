@@ -1,7 +1,7 @@
 //! Datagrams through relays, wrapped and unwrapped in batches.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use sinnet_turn::{Batch, NotTurn, SendError, is_channel_data};
 use super::State;
 use super::relay::{Carrier, Relay};
 use crate::driver::links::{Link, Sent};
+use crate::driver::routes::Remote;
 use crate::driver::{Driver, RECEIVES_PER_TURN};
 
 /// Bytes read from a server's connection in one call.
@@ -21,7 +22,8 @@ const READ: usize = 64 * 1024;
 /// other paths wait, too.
 const HOLD: Duration = Duration::from_millis(100);
 
-/// Addresses that one connection may have permitted on one relay, so that it can't take them from the others.
+/// Addresses that one connection may have permitted on one relay, so that it can't take them from the others; the oldest
+/// makes room.
 const MAX_PERMISSIONS: usize = 32;
 
 /// Whether it is of DTLS (RFC 7983 §7): then there is more to come.
@@ -56,9 +58,9 @@ impl Driver {
         let sent = match self.wrap(id, now, remote, data, transmit.segment_size.unwrap_or(data.len())) {
             Ok(sent) => sent,
             Err(SendError::NotPermitted) => {
-                let may_ask = self.routes.ips_on(Link::Relay(id), peer) <= MAX_PERMISSIONS;
+                self.make_room(id, remote.ip(), peer, now);
                 if let Some(relay) = self.relays.get_mut(id) {
-                    relay.permit(now, remote, data, may_ask);
+                    relay.permit(now, remote, data);
                 }
                 Sent::Away
             }
@@ -167,17 +169,43 @@ impl Driver {
         now: Instant,
         routes: &[(Link, SocketAddr)],
     ) {
-        for &(link, remote) in routes {
-            if let Link::Relay(id) = link
-                && self.routes.of_remote(link, remote).is_empty()
-            {
-                let ip_too = !self.routes.reaches(link, remote.ip());
-                if let Some(relay) = self.relays.get_mut(id) {
-                    relay.release_peer(now, remote, ip_too);
-                }
+        routes.iter().for_each(|route| self.release_route(*route, now));
+        self.relays.leave(now, peer);
+    }
+
+    /// Datagrams from an address are for this connection, too.
+    pub(in crate::driver) fn claim(&mut self, link: Link, remote: SocketAddr, peer: usize, now: Instant) {
+        if let Some(gone) = self.routes.claim(link, remote, peer) {
+            self.release_route(gone, now);
+        }
+    }
+
+    /// A connection has given up a route. What it was permitted for on a relay goes, if nobody else uses it.
+    fn release_route(&mut self, (link, remote): Remote, now: Instant) {
+        if let Link::Relay(id) = link
+            && self.routes.of_remote(link, remote).is_empty()
+        {
+            let ip_too = !self.routes.reaches(link, remote.ip());
+            if let Some(relay) = self.relays.get_mut(id) {
+                relay.release_peer(now, remote, ip_too);
             }
         }
-        self.relays.leave(now, peer);
+    }
+
+    /// Before a connection has one more address permitted on a relay: the oldest of too many go, but for the selected path's.
+    pub(super) fn make_room(&mut self, id: u32, wanted: IpAddr, peer: usize, now: Instant) {
+        let link = Link::Relay(id);
+        while self.routes.ips_on(link, peer) > MAX_PERMISSIONS {
+            let entry = self.peers.get(peer).and_then(Option::as_ref);
+            let path = entry.and_then(|entry| entry.shared.lock().peer.selected_path());
+            let kept = [Some(wanted), path.map(|path| path.remote.ip())];
+            let goes = |(by, remote): &Remote| *by == link && !kept.contains(&Some(remote.ip()));
+            let oldest = self.routes.of_peer(peer).find(goes).map(|(_, remote)| remote.ip());
+            let Some(oldest) = oldest else { return };
+            for remote in self.routes.give_up(link, oldest, peer) {
+                self.release_route((link, remote), now);
+            }
+        }
     }
 
     /// Whether a connection waits for room in a server's stream.

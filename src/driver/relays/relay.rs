@@ -101,12 +101,11 @@ impl Relay {
         self.relayed.iter().copied().find(|relayed| relayed.is_ipv4() == peer.is_ipv4())
     }
 
-    /// Has a peer permitted, and keeps the datagram until it is. `may_ask` says whether the connection may ask for one more
-    /// address.
-    pub(super) fn permit(&mut self, now: Instant, peer: SocketAddr, datagram: &[u8], may_ask: bool) {
+    /// Has a peer permitted, and keeps the datagram until it is.
+    pub(super) fn permit(&mut self, now: Instant, peer: SocketAddr, datagram: &[u8]) {
         let again =
             |(ip, at): &(IpAddr, Instant)| *ip == peer.ip() && now.saturating_duration_since(*at) < ASK_AGAIN;
-        if !may_ask || datagram.len() > MAX_WAITING_SIZE || self.refused.iter().any(again) {
+        if datagram.len() > MAX_WAITING_SIZE || self.refused.iter().any(again) {
             return;
         }
         match self.client.permit(now, peer.ip()) {
@@ -217,21 +216,20 @@ mod tests {
         let start = now();
         let mut relay = relay(start);
         let peer = |i: u8| SocketAddr::from(([203, 0, 113, i], 9));
-        relay.permit(start, peer(1), &[0; MAX_WAITING_SIZE + 1], true);
-        relay.permit(start, peer(1), &[0; 10], false);
-        relay.permit(start, "0.0.0.0:0".parse().unwrap(), &[0; 10], true);
+        relay.permit(start, peer(1), &[0; MAX_WAITING_SIZE + 1]);
+        relay.permit(start, "0.0.0.0:0".parse().unwrap(), &[0; 10]);
         assert!(relay.waiting.is_empty());
         for i in 0..=MAX_WAITING as u8 {
-            relay.permit(start, peer(i), &[i], true);
+            relay.permit(start, peer(i), &[i]);
         }
         assert_eq!(relay.waiting.len(), MAX_WAITING);
         assert!(relay.permitted(start, peer(0).ip(), true).is_empty(), "the oldest has made room");
         assert_eq!(relay.permitted(start, peer(1).ip(), true), [(peer(1), vec![1])]);
         assert!(relay.permitted(start, peer(2).ip(), false).is_empty());
         let waiting = relay.waiting.len();
-        relay.permit(start, peer(2), &[2], true);
+        relay.permit(start, peer(2), &[2]);
         assert_eq!(relay.waiting.len(), waiting, "refused a moment ago");
-        relay.permit(start + ASK_AGAIN, peer(2), &[2], true);
+        relay.permit(start + ASK_AGAIN, peer(2), &[2]);
         assert_eq!(relay.waiting.len(), waiting + 1);
         for i in 0..=u8::MAX {
             relay.permitted(start, peer(i).ip(), false);

@@ -5,6 +5,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::*;
 use crate::config::EndpointConfig;
+use crate::driver::links::Link;
 use crate::driver::{Driver, TcpListeners, open_sockets};
 use crate::ice_server::IceTransportPolicy;
 use crate::shared::{Queued, now};
@@ -159,4 +160,27 @@ async fn one_server_is_not_asked_twice_from_one_socket() {
         (State::Waiting { until: start }, 1);
     driver.drive_relays(start);
     assert_eq!(driver.relays.relays().count(), 1, "it is free");
+}
+
+#[tokio::test]
+async fn a_peer_that_moves_from_address_to_address_never_runs_out_of_permissions() {
+    let (mut driver, start) = (driver(), now());
+    let _peer = user(&mut driver, 0, start);
+    resolved(&mut driver, start, &[server("turn:a.example", &["127.0.0.1:9".parse().unwrap()])]);
+    let id = driver.relays.relays().next().unwrap().id;
+    let link = Link::Relay(id);
+    // By checks that are sent, and by checks that come.
+    for makes_room in [true, false] {
+        for i in 0..2000_u32 {
+            let ip = IpAddr::from((0xCB00_0000 + i).to_be_bytes());
+            driver.claim(link, SocketAddr::new(ip, 9), 0, start);
+            if makes_room {
+                driver.make_room(id, ip, 0, start);
+                assert!(driver.routes.ips_on(link, 0) <= 32);
+            }
+            assert!(!driver.routes.of_remote(link, SocketAddr::new(ip, 9)).is_empty());
+            let relay = driver.relays.get_mut(id).unwrap();
+            assert_eq!(relay.client.permit(start, ip), Ok(()), "{i}");
+        }
+    }
 }
