@@ -149,6 +149,30 @@ async fn a_relayed_address_that_is_ours_or_another_relays_is_not_believed() {
 }
 
 #[tokio::test]
+async fn an_allocation_that_is_of_no_use_is_given_back() {
+    let server = UdpSocket::bind((LOCAL, 0)).await.unwrap();
+    let url = format!("turn:{}", server.local_addr().unwrap());
+    let given_back = Arc::new(AtomicUsize::new(0));
+    let count = given_back.clone();
+    tokio::spawn(async move {
+        let lie = relays("224.0.0.1:50000".parse().unwrap(), 600);
+        let mut request = [0; 4096];
+        while let Ok((len, from)) = server.recv_from(&mut request).await {
+            let method = Message::parse(&request[..len]).map(|message| message.method());
+            count.fetch_add(usize::from(method == Ok(Method::REFRESH)), Ordering::Relaxed);
+            if let Some(answer) = answer(&request[..len], from, &lie) {
+                let _ = server.send_to(&answer, from).await;
+            }
+        }
+    });
+    let endpoint = endpoint(vec![ice_server(url.parse().unwrap())], |_| {}).await;
+    let connection = endpoint.peer_connection(PeerConfig::default()).unwrap();
+    let (lines, errors) = gather(&connection).await;
+    assert_eq!((candidates(&lines, "relay"), errors.len()), (0, 1), "{errors:?}");
+    until("it is given back", || given_back.load(Ordering::Relaxed) > 0).await;
+}
+
+#[tokio::test]
 async fn lies_about_lifetimes_cost_no_more_than_a_few_requests() {
     for lifetime in [0, 1, u32::MAX] {
         let (addr, asked, _) = liar(relays("203.0.113.9:50000".parse().unwrap(), lifetime)).await;
