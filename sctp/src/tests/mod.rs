@@ -5,6 +5,7 @@ mod budget;
 mod buffered;
 mod close;
 mod data;
+mod filling;
 mod flow;
 mod handshake;
 mod hostile;

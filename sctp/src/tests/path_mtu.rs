@@ -32,7 +32,7 @@ fn pair(max_mtu: usize, size: usize) -> (Pair, Rc<Cell<usize>>) {
 }
 
 fn is_probe(packet: &[u8]) -> bool {
-    has(packet, ChunkType::PAD)
+    has(packet, ChunkType::PAD) && has(packet, ChunkType::HEARTBEAT)
 }
 
 /// Keeps a stream full for so long; returns the bytes that arrived and the longest time without any.

@@ -57,6 +57,10 @@ const MAX_OUTSTANDING: usize = 65_000;
 /// packets of one size can go out in one batch and shorter ones end it.
 const MIN_FRAGMENT: usize = 4;
 
+/// A message that does not fit what is left of a packet begins in the next one, if that is less than this share of a packet.
+/// Cutting it would cost a header more, two steps of reassembly, and, where messages may be lost, twice the risk.
+const UNCUT: usize = 16;
+
 /// What the peer did wrong in a SACK.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SackError {
@@ -96,6 +100,8 @@ pub(crate) struct Sender {
     path_mtu: PathMtu,
     /// The size of full packets, as congestion control knows it.
     packet_size: usize,
+    /// The peer has answered a probe, so it passes over PAD chunks (RFC 4820). Not everybody does: some drop the whole packet.
+    takes_padding: bool,
     /// The next packet of data stays below what may not arrive: it is to find something out.
     small_packet: bool,
     /// The TSN whose acknowledgement ends fast recovery (RFC 9260 §7.2.4).
@@ -145,6 +151,7 @@ impl Sender {
             window_probe_due: false,
             path_mtu,
             packet_size,
+            takes_padding: false,
             small_packet: false,
             recover_until: None,
             fast_retransmit_now: false,
@@ -356,13 +363,17 @@ impl Sender {
         // Longer ones could not be sent again, should the path take less one day: see `path_mtu`.
         let longest = (self.path_mtu.longest_chunk().saturating_sub(overhead) & !3)
             .clamp(MIN_FRAGMENT, MAX_CHUNK_PAYLOAD);
-        let mut wrote = false;
+        let whole = self.packet_size.saturating_sub(HEADER_LEN + overhead).min(longest);
+        let pads = self.takes_padding && packet.capacity() == self.packet_size;
+        let (mut wrote, mut more) = (false, false);
         while self.outstanding.len() < MAX_OUTSTANDING {
             let room = packet.room().saturating_sub(overhead) & !3;
-            if room < MIN_FRAGMENT {
+            let Some(next) = self.queue.next_cut() else { break };
+            let fits_the_next = next.cutting.is_none() && next.rest > room && next.rest <= whole;
+            if room < MIN_FRAGMENT || (pads && wrote && fits_the_next && room < self.packet_size / UNCUT) {
+                more = true;
                 break;
             }
-            let Some(next) = self.queue.next_cut() else { break };
             let slot = next.slot;
             let mut len = next.rest.min(room).min(longest);
             if len < room && len < next.rest && room - len < overhead + MIN_FRAGMENT {
@@ -422,6 +433,10 @@ impl Sender {
             }
             stats.data_chunks_sent += 1;
             wrote = true;
+        }
+        if pads && more && wrote && self.window_allows_new(MIN_FRAGMENT) {
+            // Packets of one size go out in one batch, and a shorter one ends it.
+            packet.pad();
         }
         self.queue.end_of_packet();
         wrote

@@ -57,6 +57,8 @@ impl Sender {
         if let Some(rtt) = rtt {
             self.rto.measured(rtt);
         }
+        // It has come past the PAD chunk of the probe.
+        self.takes_padding = true;
         self.sizes_changed();
         true
     }

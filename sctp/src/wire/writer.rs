@@ -100,6 +100,11 @@ impl<'a> PacketWriter<'a> {
         true
     }
 
+    /// How long the packet may be.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buf.len()
+    }
+
     /// Fills the rest of the budget with a PAD chunk (RFC 4820 §3); `false` when there is no room for its header, or
     /// more room than it can take.
     pub(crate) fn pad(&mut self) -> bool {
