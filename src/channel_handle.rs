@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use sinnet_peer::{ChannelKey, ChannelOptions, ChannelState, Message, MessageKind, Peer, Piece, PieceError};
+use sinnet_peer::{
+    ChannelKey, ChannelOptions, ChannelState, Message, MessageKind, Peer, Piece, PieceError, Reliability,
+};
 use tokio::task::coop::poll_proceed;
 
 use crate::error::{ReadError, SendError, TrySendError, WriteError};
@@ -34,6 +36,14 @@ impl ChannelHandle {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, PeerCore> {
         self.peer.shared.lock()
+    }
+
+    /// The time for a message: by the clock where its lifetime begins now, else what the core knows.
+    fn time(&self, core: &PeerCore) -> Instant {
+        match self.options.reliability {
+            Reliability::MaxPacketLifeTime(_) => now(),
+            _ => core.peer.latest_time(),
+        }
     }
 
     /// Has the driver look at the connection.
@@ -65,7 +75,8 @@ impl ChannelHandle {
             if core.peer.channel_state(self.key) == ChannelState::Connecting {
                 return Err(TrySendError::NotOpen(message));
             }
-            send(&mut core.peer, now(), self.key, message).map_err(TrySendError::from_core)?;
+            let now = self.time(&core);
+            send(&mut core.peer, now, self.key, message).map_err(TrySendError::from_core)?;
         }
         self.touch();
         Ok(())
@@ -154,9 +165,10 @@ impl<H: Deref<Target = ChannelHandle>> Polls<H> {
         let Some(taken) = message.take() else { return Poll::Ready(Ok(())) };
         let len = taken.len();
         let mut core = self.handle.lock();
+        let now = self.handle.time(&core);
         let result = match self.is_their_turn(&core) {
             true => Err(TrySendError::Full(taken)),
-            false => core.peer.try_send(now(), self.handle.key, taken).map_err(TrySendError::from_core),
+            false => core.peer.try_send(now, self.handle.key, taken).map_err(TrySendError::from_core),
         };
         let result = match result {
             Ok(()) => Ok(()),

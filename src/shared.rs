@@ -226,7 +226,7 @@ impl PeerShared {
                 queue: VecDeque::new(),
                 closed: None,
                 nobody_takes_channels: false,
-                channels: WaitersByChannel::new(),
+                channels: WaitersByChannel::default(),
                 place: None,
                 hosts: None,
             }),
@@ -244,7 +244,9 @@ impl PeerShared {
 
     /// Has the driver look at this connection.
     pub(crate) fn touch(self: &Arc<Self>) {
-        if !self.touched.swap(true, Ordering::AcqRel) {
+        // Whoever has changed something has done so under the lock. If the driver has not taken the connection from the list by
+        // now, it takes the lock later, and finds the change: a plain look is enough then.
+        if !self.touched.load(Ordering::Relaxed) && !self.touched.swap(true, Ordering::AcqRel) {
             let mut commands = self.endpoint.commands();
             if commands.ended {
                 // Nobody would take it from the list, and the two would keep each other in memory.

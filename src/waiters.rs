@@ -7,10 +7,10 @@
 //! first, and for the next one the core is asked to tell again. Who is woken has no claim to the room: if it never
 //! comes back for it, the others don't wait for that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 
-use sinnet_peer::{ChannelKey, Peer};
+use sinnet_peer::{ChannelKey, ChannelMap, Peer};
 
 /// About what a message takes in the send buffer besides its payload.
 const MESSAGE_COST: usize = 400;
@@ -122,7 +122,7 @@ impl Waiters {
 }
 
 /// Those who wait, for each channel that has a handle.
-pub(crate) type WaitersByChannel = HashMap<ChannelKey, Waiters>;
+pub(crate) type WaitersByChannel = ChannelMap<Waiters>;
 
 /// There may be room to send on this channel.
 pub(crate) fn wake_for_room(channels: &mut WaitersByChannel, peer: &mut Peer, key: ChannelKey) {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sinnet_sctp::StreamId;
 
 use crate::channel::{Channel, ChannelKey};
+use crate::channel_map::StreamTable;
 use crate::message::Message;
 
 /// Bytes kept of messages on streams that no channel has yet: a negotiated channel's messages may come before our
@@ -22,7 +23,7 @@ pub(crate) const RESERVED_STREAM: u16 = 65535;
 pub(crate) struct Channels {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    pub(crate) by_stream: HashMap<u16, ChannelKey>,
+    pub(crate) by_stream: StreamTable<ChannelKey>,
     /// Ids that can't be used again, because the peer refused a reset.
     pub(crate) burnt: HashSet<u16>,
     pub(crate) orphans: Vec<(u16, Message)>,
@@ -59,7 +60,7 @@ impl Channels {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_stream: HashMap::new(),
+            by_stream: StreamTable::default(),
             burnt: HashSet::new(),
             orphans: Vec::new(),
             orphan_bytes: 0,

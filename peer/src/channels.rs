@@ -152,8 +152,8 @@ impl Peer {
         options.over_budget = over_budget;
         // The byte that stands for an empty message is ours (RFC 8831 §6.6).
         options.uncounted = message.is_empty();
-        let (ppid, payload) = message.into_wire();
-        match transport.sctp.send(now, stream, ppid, payload.clone(), options) {
+        let (ppid, mut payload) = message.into_wire();
+        match transport.sctp.send_from(now, stream, ppid, &mut payload, options) {
             Ok(()) => {
                 if let Some(channel) = self.channels.get_mut(key) {
                     channel.counts.sent(size);
@@ -439,24 +439,23 @@ impl Peer {
     /// does (RFC 8831 §6.7). By DCEP that is an OPEN, as on streams of our parity DCEP is but the ACK of ours. Where both
     /// sides know the id there is none; but nothing is left of the old channel once both sides have asked for their resets.
     pub(crate) fn is_next_channels(&self, stream: StreamId) -> bool {
-        if self.channels.successors.contains_key(&stream.0) {
-            return self.has_peer_reset(stream);
-        }
+        // Asked for every message.
         let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
-        if let Some(Channel { options, closing, .. }) = channel
-            && options.negotiated.is_some()
-        {
-            return closing.peer_reset && closing.reset_sent && !self.channels.burnt.contains(&stream.0);
-        }
-        let Some(transport) = &self.transport else { return false };
-        transport.sctp.peek_ppid(stream).is_some_and(|head| head.0 == ppid::DCEP)
-            && !transport.is_ours(stream)
-            && self.has_peer_reset(stream)
+        channel.is_some_and(|channel| channel.closing.peer_reset && self.is_after(channel, stream))
     }
 
-    fn has_peer_reset(&self, stream: StreamId) -> bool {
-        let channel = self.channels.of_stream(stream).and_then(|key| self.channels.get(key));
-        channel.is_some_and(|channel| channel.closing.peer_reset)
+    /// Whether what comes on the stream is past the end of this channel, whose stream the peer has reset.
+    fn is_after(&self, Channel { options, closing, .. }: &Channel, stream: StreamId) -> bool {
+        if self.channels.successors.contains_key(&stream.0) {
+            return true;
+        }
+        if options.negotiated.is_some() {
+            return closing.reset_sent && !self.channels.burnt.contains(&stream.0);
+        }
+        self.transport.as_ref().is_some_and(|transport| {
+            let head = transport.sctp.peek_ppid(stream);
+            head.is_some_and(|head| head.0 == ppid::DCEP) && !transport.is_ours(stream)
+        })
     }
 
     /// Whether the stream's channel has something to read.
@@ -479,11 +478,14 @@ impl Peer {
     /// The next application message of a stream, past what is not one.
     pub(crate) fn next_message(&mut self, stream: StreamId) -> Option<Message> {
         loop {
-            self.take_dcep(stream);
             if self.is_next_channels(stream) {
                 return None;
             }
             let message = self.transport.as_mut()?.sctp.recv(stream)?;
+            if message.ppid.0 == ppid::DCEP {
+                self.handle_dcep(stream, &message.payload);
+                continue;
+            }
             match Message::from_wire(message.ppid, message.payload) {
                 Some((message, invalid)) => {
                     self.counters.invalid_text += u64::from(invalid);

@@ -45,6 +45,7 @@
 
 mod agreement;
 mod channel;
+mod channel_map;
 mod channel_table;
 mod channels;
 mod closing;
@@ -71,6 +72,7 @@ mod transmit;
 
 pub use agreement::{Agreement, PeerIdentity};
 pub use channel::{ChannelKey, ChannelOptions, ChannelState, Reliability};
+pub use channel_map::{ChannelMap, KeyHasher};
 pub use channel_table::{LABEL_BYTES, ORPHAN_BYTES};
 pub use channels::OpenError;
 pub use config::Config;

@@ -130,6 +130,12 @@ impl Peer {
         }
     }
 
+    /// The newest time that it was told. What is queued waits for its owner to send it, so this will do for messages without a
+    /// lifetime, where asking the clock costs as much as queueing them.
+    pub fn latest_time(&self) -> Instant {
+        self.now
+    }
+
     /// The connection's state.
     pub fn connection_state(&self) -> ConnectionState {
         self.state

@@ -16,7 +16,6 @@ mod gathering;
 mod input;
 mod links;
 mod newcomers;
-mod patience;
 mod relays;
 mod routes;
 mod socket;
@@ -42,7 +41,6 @@ use self::gathering::Gathering;
 pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
 use self::links::{Link, Sent};
 use self::newcomers::Queued;
-use self::patience::Patience;
 pub(crate) use self::relays::Connected;
 use self::relays::Relays;
 use self::routes::Routes;
@@ -91,13 +89,23 @@ struct Driver {
     newcomers: Queued,
     /// Connections to serve this turn.
     concerned: Vec<usize>,
+    /// Lists that are filled in every turn, empty in between: their memory.
+    spare: Spare,
     recv_buf: Vec<u8>,
     send_buf: Vec<u8>,
     blocked: Blocked,
-    patience: Patience,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Instant>,
     closing: bool,
+}
+
+/// See [`Driver::spare`].
+#[derive(Default)]
+struct Spare {
+    /// For `concerned`, and for the connections that are due.
+    peers: Vec<usize>,
+    /// For the commands' `touched`.
+    touched: Vec<Arc<PeerShared>>,
 }
 
 struct Entry {
@@ -119,7 +127,6 @@ fn known_by(peer: &Peer) -> (Vec<String>, u32) {
 impl Driver {
     fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>, listeners: TcpListeners) -> Self {
         Self {
-            patience: Patience::new(shared.config.busy_poll),
             tcp: Tcp::new(shared.clone(), listeners),
             recv_buf: vec![0; SLAB * SLABS],
             send_buf: vec![0; MAX_BATCH],
@@ -134,6 +141,7 @@ impl Driver {
             relays: Relays::default(),
             newcomers: Queued::default(),
             concerned: Vec::new(),
+            spare: Spare::default(),
             blocked: Blocked::default(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             sleep_until: None,
@@ -153,7 +161,7 @@ impl Driver {
                 // Handles and other tasks on this thread come first.
                 tokio::task::yield_now().await;
             } else {
-                self.wait().await;
+                poll_fn(|cx| self.poll_wait(cx)).await;
             }
         }
     }
@@ -168,8 +176,9 @@ impl Driver {
         more |= self.receive_tcp(now);
         more |= self.receive_streams(now);
         self.take_commands(now);
-        let due: Vec<usize> = self.timers.due(now).collect();
-        for peer in due {
+        let mut due = std::mem::take(&mut self.spare.peers);
+        self.timers.take_due(now, &mut due);
+        for peer in due.drain(..) {
             if let Some(entry) = &self.peers[peer] {
                 entry.shared.lock().peer.handle_timeout(now);
                 self.concern(peer);
@@ -177,9 +186,11 @@ impl Driver {
         }
         self.flush_blocked();
         self.gather(now);
-        for peer in std::mem::take(&mut self.concerned) {
+        let mut concerned = std::mem::replace(&mut self.concerned, due);
+        for peer in concerned.drain(..) {
             more |= self.serve(peer, now);
         }
+        self.spare.peers = concerned;
         more | self.flush_relays(now)
     }
 
@@ -267,7 +278,6 @@ impl Driver {
     fn receive_slab(&mut self, socket: usize, now: Instant, meta: &RecvMeta, slab: &mut [u8]) {
         let Some(data) = slab.get_mut(..meta.len) else { return };
         if meta.stride > 0 {
-            self.patience.has_received(meta.len);
             let path = self.sockets[socket].path(meta);
             if let Some(relay) = self.relays.of_server(socket, path.remote) {
                 self.receive_from_relay(relay, now, path, data, meta.stride);
@@ -280,11 +290,11 @@ impl Driver {
     // ---- commands ----
 
     fn take_commands(&mut self, now: Instant) {
-        let (added, touched, close, gather, resolved, network, connected, servers_changed) = {
+        let (added, mut touched, close, gather, resolved, network, connected, servers_changed) = {
             let mut commands = self.shared.commands();
             (
                 std::mem::take(&mut commands.added),
-                std::mem::take(&mut commands.touched),
+                std::mem::replace(&mut commands.touched, std::mem::take(&mut self.spare.touched)),
                 commands.close,
                 std::mem::take(&mut commands.gather),
                 commands.resolved.take(),
@@ -324,10 +334,11 @@ impl Driver {
             ufrags.iter().for_each(|ufrag| self.routes.add_ufrag(ufrag, peer));
             self.concern(peer);
         }
-        for shared in touched {
+        for shared in touched.drain(..) {
             shared.clear_touched();
             self.concern(shared.index.load(Ordering::Acquire));
         }
+        self.spare.touched = touched;
         if let Some(change) = network {
             self.network_changed(now, &change);
         }
@@ -483,44 +494,7 @@ impl Driver {
 
     // ---- waiting ----
 
-    /// Until there is something to do.
-    async fn wait(&mut self) {
-        let mut at = now();
-        let mut looks = self.patience.begins(at);
-        while looks {
-            let is_time = self.timers.next().is_some_and(|next| next <= at);
-            if is_time || poll_fn(|cx| Poll::Ready(self.poll_ready(cx).is_ready())).await {
-                self.patience.pays();
-                return;
-            }
-            // Handles and other tasks on this thread come first; then tokio looks at the sockets.
-            tokio::task::yield_now().await;
-            at = now();
-            looks = self.patience.lasts(at);
-        }
-        poll_fn(|cx| self.poll_wait(cx)).await;
-    }
-
-    /// Until there is something to do, or it is time for something.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_ready(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let own = [self.timers.next(), self.gathering.poll_timeout()];
-        let deadlines = own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]);
-        let Some(next) = deadlines.flatten().min() else {
-            self.sleep_until = None;
-            return Poll::Pending;
-        };
-        if self.sleep_until != Some(next) {
-            self.sleep_until = Some(next);
-            self.sleep.as_mut().reset(next.into());
-        }
-        self.sleep.as_mut().poll(cx)
-    }
-
-    /// Whether there is something to do, whatever the time.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for socket in &self.sockets {
             if socket.poll_readable(cx).is_ready() {
                 return Poll::Ready(());
@@ -537,7 +511,17 @@ impl Driver {
         if self.shared.take_woken(cx.waker()) {
             return Poll::Ready(());
         }
-        Poll::Pending
+        let own = [self.timers.next(), self.gathering.poll_timeout()];
+        let deadlines = own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]);
+        let Some(next) = deadlines.flatten().min() else {
+            self.sleep_until = None;
+            return Poll::Pending;
+        };
+        if self.sleep_until != Some(next) {
+            self.sleep_until = Some(next);
+            self.sleep.as_mut().reset(next.into());
+        }
+        self.sleep.as_mut().poll(cx)
     }
 
     fn is_done(&self) -> bool {

@@ -31,9 +31,9 @@ impl Timers {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// A connection whose deadline has come. Its deadline stays until `set`.
-    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = usize> + '_ {
-        self.queue.iter().take_while(move |(at, _)| *at <= now).map(|(_, peer)| *peer)
+    /// The connections whose deadlines have come, into `into`. They stay until `set`.
+    pub(crate) fn take_due(&self, now: Instant, into: &mut Vec<usize>) {
+        into.extend(self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, peer)| *peer));
     }
 }
 
@@ -54,7 +54,8 @@ mod tests {
         timers.set(3, None, at(20));
         assert_eq!(timers.next(), at(10));
         timers.set(2, at(10), at(40));
-        let due: Vec<_> = timers.due(start + Duration::from_millis(30)).collect();
+        let mut due = Vec::new();
+        timers.take_due(start + Duration::from_millis(30), &mut due);
         assert_eq!(due, [3, 1]);
         timers.set(1, at(30), None);
         timers.set(2, at(40), None);

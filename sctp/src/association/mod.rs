@@ -221,7 +221,23 @@ impl Association {
         now: Instant,
         stream: StreamId,
         ppid: Ppid,
-        payload: Bytes,
+        mut payload: Bytes,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        self.send_from(now, stream, ppid, &mut payload, options)
+    }
+
+    /// As [`send`](Self::send), but takes the payload only if it is accepted, and leaves it where it is otherwise.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; nothing has been queued then.
+    pub fn send_from(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: &mut Bytes,
         options: SendOptions,
     ) -> Result<(), SendError> {
         match self.state {
@@ -247,7 +263,7 @@ impl Association {
             return Err(SendError::BufferFull);
         }
         let message = QueuedMessage {
-            payload,
+            payload: std::mem::take(payload),
             ppid,
             unordered: options.unordered,
             max_retransmits: options.max_retransmits,
