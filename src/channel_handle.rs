@@ -15,7 +15,7 @@ use tokio::task::coop::poll_proceed;
 use crate::error::{ReadError, SendError, TrySendError, WriteError};
 use crate::peer_connection::PeerHandle;
 use crate::shared::{PeerCore, now};
-use crate::waiters::{WANTS, Waiters, Want, wake_for_room};
+use crate::waiters::{WANTS, Want, wake_for_room};
 
 /// The end of it closes the channel.
 pub(crate) struct ChannelHandle {
@@ -28,7 +28,7 @@ impl ChannelHandle {
     pub(crate) fn new(peer: Arc<PeerHandle>, key: ChannelKey) -> Self {
         let options = {
             let mut core = peer.shared.lock();
-            core.channels.insert(key, Waiters::default());
+            core.channels.insert(key, Box::default());
             core.peer.channel_options(key).cloned().unwrap_or_default()
         };
         Self { peer, key, options }

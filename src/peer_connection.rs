@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -326,6 +327,10 @@ impl PeerConnection {
             let queued = {
                 let mut core = shared.lock();
                 let queued = core.queue.pop_front();
+                if core.queue.is_empty() {
+                    // Events are rare once the connection is there.
+                    core.queue = VecDeque::new();
+                }
                 if queued.is_none() && core.closed.is_some() {
                     return None;
                 }

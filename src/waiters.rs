@@ -75,6 +75,10 @@ impl Waiters {
                 (!waiter.waker.will_wake(waker)).then(|| std::mem::replace(&mut waiter.waker, waker.clone()))
             }
             Err(at) => {
+                if waiting.capacity() == 0 {
+                    // It is one as a rule.
+                    waiting.reserve_exact(1);
+                }
                 waiting.insert(at, Waiter { ticket, len, waker: waker.clone() });
                 None
             }
@@ -121,8 +125,8 @@ impl Waiters {
     }
 }
 
-/// Those who wait, for each channel that has a handle.
-pub(crate) type WaitersByChannel = ChannelMap<Waiters>;
+/// Those who wait, for each channel that has a handle. In boxes, since a table begins with more places than most connections have channels.
+pub(crate) type WaitersByChannel = ChannelMap<Box<Waiters>>;
 
 /// There may be room to send on this channel.
 pub(crate) fn wake_for_room(channels: &mut WaitersByChannel, peer: &mut Peer, key: ChannelKey) {

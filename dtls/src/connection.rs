@@ -19,15 +19,16 @@ use crate::stats::Stats;
 use crate::types::ContentType;
 use crate::v12::client::Client;
 use crate::v12::server::Server;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The role's state machine.
 pub(crate) enum Machine {
-    Client(Client),
-    Server(Server),
-    /// It could not even start, or has ended.
+    Client(Box<Client>),
+    Server(Box<Server>),
+    /// It could not even start, or has done its work, or the connection has ended.
     Dead,
 }
 
@@ -101,8 +102,10 @@ impl Connection {
     ) -> Self {
         let mut session = Session::new(config, role, crypto, remote_fingerprints, now);
         let machine = match role {
-            Role::Client => Client::start(&mut session, now, &seed).map(Machine::Client),
-            Role::Server => Server::start(&session, &seed).map(Machine::Server),
+            Role::Client => {
+                Client::start(&mut session, now, &seed).map(|client| Machine::Client(Box::new(client)))
+            }
+            Role::Server => Server::start(&session, &seed).map(|server| Machine::Server(Box::new(server))),
         };
         let machine = machine.unwrap_or_else(|error| {
             session.fail(&error);
@@ -135,7 +138,12 @@ impl Connection {
 
     /// The next thing to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.session.events.pop_front()
+        let event = self.session.events.pop_front();
+        if self.session.events.is_empty() {
+            // There is one more at most, in the end.
+            self.session.events = VecDeque::new();
+        }
+        event
     }
 
     /// Whether the handshake is complete, the peer verified, and nothing has ended the session since.

@@ -15,7 +15,7 @@
 //! What is dropped is counted and never answered. Nothing of epoch 0 ends a session that is connected.
 
 use crate::alert::{Alert, AlertDescription, AlertLevel};
-use crate::connection::Connection;
+use crate::connection::{Connection, Machine};
 use crate::error::Error;
 use crate::event::Event;
 use crate::handshake::FragmentHeader;
@@ -233,6 +233,10 @@ impl Connection {
                 && let Some(message) = self.session.reassembly.pop()
             {
                 self.machine.handle_message(&mut self.session, now, &message)?;
+            }
+            if self.session.phase == Phase::Connected {
+                // It has nothing more to do, and most connections have nothing more to say for a while.
+                self.machine = Machine::Dead;
             }
         }
         Ok(())

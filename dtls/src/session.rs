@@ -37,6 +37,7 @@ pub(crate) struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) role: Role,
     pub(crate) crypto: &'static dyn Provider,
+    /// Those of the peer's description; gone when its certificate has been checked.
     pub(crate) remote_fingerprints: Vec<Fingerprint>,
     pub(crate) phase: Phase,
     pub(crate) transcript: Transcript,
@@ -176,6 +177,7 @@ impl Session {
         self.handshake_deadline = None;
         self.transcript.clear();
         self.reassembly.clear();
+        self.remote_fingerprints = Vec::new();
         self.events.push_back(Event::Connected);
         tracing::debug!(negotiated = ?self.negotiated, "DTLS connected");
         Ok(())

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use sinnet_stun::{Class, IntegrityKey, Message, Method, TransactionId, Verdict};
 use tracing::debug;
 
@@ -16,10 +15,12 @@ use crate::config::Config;
 use crate::creds::Credentials;
 use crate::error::{AddCandidateError, CredentialsError};
 use crate::event::{Event, Path, Protocol, Role, State, Stats, Transmit};
+use crate::few::push;
 use crate::local::{Local, Own};
 use crate::names::Pending;
 use crate::pair::Pair;
 use crate::respond::{Early, Response};
+use crate::seed::Seed;
 use crate::switch::Doubt;
 
 /// Events that wait at most; the oldest makes room.
@@ -42,7 +43,7 @@ pub(crate) enum Out {
 #[derive(Debug)]
 pub struct Agent {
     pub(crate) config: Arc<Config>,
-    pub(crate) rng: StdRng,
+    pub(crate) seed: Seed,
     pub(crate) role: Role,
     pub(crate) tie_breaker: u64,
     pub(crate) state: State,
@@ -112,7 +113,8 @@ impl Agent {
     /// production: the password, the tie-breaker and the transaction ids are made from it.
     pub fn new(config: Arc<Config>, role: Role, now: Instant, seed: [u8; 32]) -> Self {
         let config = if config.is_usable() { config } else { Arc::new(config.clamped()) };
-        let mut rng = StdRng::from_seed(seed);
+        let mut seed = Seed::new(seed);
+        let mut rng = seed.rng();
         let local = Credentials::generate(&mut rng);
         Self {
             role,
@@ -121,7 +123,7 @@ impl Agent {
             local_key: IntegrityKey::short_term(&local.pwd),
             local,
             local_is_given: false,
-            rng,
+            seed,
             remote: None,
             locals: Vec::new(),
             candidates: Vec::new(),
@@ -355,7 +357,7 @@ impl Agent {
                 let remote =
                     Remote { protocol, addr, priority: c.priority, foundation, signalled, seen: now };
                 self.pair_with_locals(&remote);
-                self.remotes.push(remote);
+                push(&mut self.remotes, remote);
                 self.last_remote_at = Some(now);
             }
         }
@@ -428,7 +430,12 @@ impl Agent {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // They are rare once there is a path.
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// Where it stands.

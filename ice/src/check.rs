@@ -15,6 +15,7 @@ use tracing::debug;
 use crate::agent::{Agent, Out};
 use crate::candidate::{CandidateKind, priority, type_preference};
 use crate::event::{Path, Protocol, Role, State, Transmit};
+use crate::few::push;
 use crate::pair::{Pair, PairState};
 
 /// Role switches in the life of an agent; after that the conflict is left alone.
@@ -177,7 +178,7 @@ impl Agent {
                 Retransmission { rto: self.config.consent_timeout.max(MIN_RTO), max_sends: 1, last_wait: 1 }
             }
         };
-        let id = TransactionId(self.rng.random());
+        let id = TransactionId(self.seed.rng().random());
         let Some(pair) = self.pair_mut(path) else {
             return false;
         };
@@ -393,7 +394,7 @@ impl Agent {
         };
         if newly {
             debug!(local = %check.path.local, remote = %check.path.remote, "pair works");
-            self.valid.push(check.path);
+            push(&mut self.valid, check.path);
             self.unfreeze(foundation);
             self.first_valid_at.get_or_insert(now);
         }
@@ -416,7 +417,7 @@ impl Agent {
             if self.stats.role_switches >= MAX_ROLE_SWITCHES || self.remote_lite {
                 return self.check_failed(check, "role conflict without end");
             }
-            self.tie_breaker = self.rng.random();
+            self.tie_breaker = self.seed.rng().random();
             self.switch_role();
         }
         let Some(pair) = self.pair_mut(check.path) else { return };

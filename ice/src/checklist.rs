@@ -8,6 +8,7 @@ use tracing::debug;
 use crate::agent::Agent;
 use crate::candidate::{CandidateKind, TcpType, go_together, is_sendable};
 use crate::event::{Path, Protocol};
+use crate::few::push;
 use crate::local::Local;
 use crate::pair::{Pair, PairState};
 
@@ -130,7 +131,7 @@ impl Agent {
                 }
             }
         }
-        self.pairs.push(pair);
+        push(&mut self.pairs, pair);
         true
     }
 
@@ -195,7 +196,7 @@ impl Agent {
         self.first_learned_at.get_or_insert(now);
         let foundation = self.new_foundation();
         let remote = Remote { protocol, addr, priority, foundation, signalled: None, seen: now };
-        self.remotes.push(remote.clone());
+        push(&mut self.remotes, remote.clone());
         Some(remote)
     }
 

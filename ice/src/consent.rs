@@ -19,7 +19,7 @@ const CHASE: Duration = Duration::from_secs(30);
 impl Agent {
     /// Sets the next consent check, 0.8 to 1.2 basic periods from now.
     pub(crate) fn schedule_consent(&mut self, now: Instant) {
-        let factor = 0.8 + 0.4 * self.rng.random::<f64>();
+        let factor = 0.8 + 0.4 * self.seed.rng().random::<f64>();
         self.next_consent = now + self.config.consent_interval.max(self.config.pacing()).mul_f64(factor);
     }
 

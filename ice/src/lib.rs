@@ -25,6 +25,7 @@ mod consent;
 mod creds;
 mod error;
 mod event;
+mod few;
 mod first_request;
 mod gather;
 mod lite;
@@ -33,6 +34,7 @@ mod names;
 mod nominate;
 mod pair;
 mod respond;
+mod seed;
 mod stats;
 mod switch;
 

@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::agent::Agent;
 use crate::event::{Path, Role, State};
+use crate::few::push;
 use crate::pair::PairState;
 
 impl Agent {
@@ -42,7 +43,7 @@ impl Agent {
         pair.state = PairState::Succeeded;
         if newly {
             debug!(local = %path.local, remote = %path.remote, "the peer has nominated");
-            self.valid.push(path);
+            push(&mut self.valid, path);
             self.first_valid_at.get_or_insert(now);
         }
         if nominated {
@@ -63,7 +64,7 @@ impl Agent {
         if let Some(pair) = self.pair_mut(best) {
             pair.state = PairState::Succeeded;
         }
-        self.valid.push(best);
+        push(&mut self.valid, best);
         self.note_selected(now, best);
     }
 }

@@ -20,6 +20,7 @@ use crate::candidate::{
     local_preference, normal, priority, relayed_local_preference, tcp_local_preference, type_preference,
 };
 use crate::event::{Path, Protocol, State};
+use crate::few::push;
 use crate::pair::PairState;
 
 /// Candidates signalled for one base beside it: as many as servers see it differently, of which the first are enough.
@@ -338,7 +339,7 @@ impl Agent {
         let candidate = self.own(now, base, likeness, priority, shown, related);
         let foundation = self.candidates.last().map_or(0, |own| own.foundation);
         let sort = (protocol, tcp_type, likeness.by, class);
-        self.locals.push(Local { protocol, tcp_type, base, priority, foundation, sort, index });
+        push(&mut self.locals, Local { protocol, tcp_type, base, priority, foundation, sort, index });
         for remote in self.remotes.clone() {
             self.pair_with_new_local(&remote, |local| (local.protocol, local.base) == (protocol, base));
         }
@@ -379,7 +380,10 @@ impl Agent {
             tcp_type: likeness.tcp_type,
             extensions: Vec::new(),
         };
-        self.candidates.push(Own { candidate: candidate.clone(), protocol, base, likeness, foundation });
+        push(
+            &mut self.candidates,
+            Own { candidate: candidate.clone(), protocol, base, likeness, foundation },
+        );
         self.last_local_at = Some(now);
         candidate
     }

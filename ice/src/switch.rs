@@ -212,7 +212,7 @@ impl Agent {
             return;
         }
         self.next_reserve = (self.pairs.len() > 1 && self.config.reserve > 0).then(|| {
-            let factor = 0.8 + 0.4 * self.rng.random::<f64>();
+            let factor = 0.8 + 0.4 * self.seed.rng().random::<f64>();
             now + self.config.reserve_interval.max(FIRST_RESERVE).mul_f64(factor)
         });
         let mut chosen = vec![selected];

@@ -121,7 +121,7 @@ impl Peer {
         let Agreement { local, remote, ice_role, dtls_role, identity, sctp_port, max_message_size, .. } =
             agreement;
         remote.check()?;
-        self.ice.begin_with(ice_role, now, self.rng.random(), local)?;
+        self.ice.begin_with(ice_role, now, self.seed.rng().random(), local)?;
         self.ice.negotiated_mut().set_remote_lite(agreement.remote_lite);
         self.ice.negotiated_mut().set_remote_credentials(now, remote)?;
         self.negotiator.close();

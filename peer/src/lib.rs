@@ -63,6 +63,7 @@ mod peer;
 mod pieces;
 mod report;
 mod sdp_channels;
+mod seed;
 mod stats;
 mod tap;
 #[cfg(test)]

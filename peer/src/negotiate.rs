@@ -366,7 +366,7 @@ impl Peer {
 
     fn local_transport(&mut self, restart: bool) -> LocalTransport {
         let credentials = match restart {
-            true => self.ice.offer_restart(self.now, self.rng.random()),
+            true => self.ice.offer_restart(self.now, self.seed.rng().random()),
             false => self.ice.negotiated().local_credentials().clone(),
         };
         let fingerprint = self.config.certificate.fingerprint(sinnet_dtls::HashAlgorithm::Sha256);
@@ -436,7 +436,7 @@ impl Peer {
             if dtls_client { sinnet_dtls::Role::Client } else { sinnet_dtls::Role::Server },
             fingerprints,
             self.now,
-            self.rng.random(),
+            self.seed.rng().random(),
         );
         let mut sctp_config = sinnet_sctp::Config::default();
         self.config.set_packet_sizes(&mut sctp_config);
@@ -455,7 +455,7 @@ impl Peer {
         sctp_config.max_retransmissions = None;
         self.transport = Some(Transport {
             dtls,
-            sctp: Association::new(Arc::new(sctp_config), self.now, self.rng.random()),
+            sctp: Association::new(Arc::new(sctp_config), self.now, self.seed.rng().random()),
             dtls_client,
             peer_max_message_size,
         });

@@ -13,8 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use sinnet_ice::{Candidate, Path, State as IceState};
 use sinnet_sctp::{Association, StreamId};
 use sinnet_sdp::{DtlsRole, Negotiator};
@@ -24,7 +23,8 @@ use crate::config::Config;
 use crate::event::{CloseReason, ConnectionState, Event};
 use crate::generations::Generations;
 use crate::input::Early;
-use crate::stats::Stats;
+use crate::seed::Seed;
+use crate::stats::Counters;
 use crate::tap::{Secrets, Tap};
 use crate::traffic::Traffic;
 
@@ -57,13 +57,13 @@ pub struct Peer {
     pub(crate) channels: Channels,
     pub(crate) events: VecDeque<Event>,
     pub(crate) early: Early,
-    pub(crate) counters: Stats,
+    pub(crate) counters: Counters,
     pub(crate) traffic: Traffic,
     pub(crate) tap: Option<Box<dyn Tap>>,
     /// Until the tap has had them all.
     pub(crate) secrets: Option<Secrets>,
     /// Seeds for the layers that are made later.
-    pub(crate) rng: StdRng,
+    pub(crate) seed: Seed,
     /// The newest time we were told.
     pub(crate) now: Instant,
     /// Where SCTP packets last went.
@@ -94,7 +94,8 @@ impl Peer {
     /// A peer with nothing negotiated. `seed` must come from the system's randomness in production: ICE credentials,
     /// SCTP tags and initial TSNs are made from it.
     pub fn new(config: Arc<Config>, now: Instant, seed: [u8; 32]) -> Self {
-        let mut rng = StdRng::from_seed(seed);
+        let mut seed = Seed::new(seed);
+        let mut rng = seed.rng();
         // The offerer controls (RFC 8445 §6.1.1); the role is set again when we know who offers.
         let ice = Generations::new(config.ice.clone(), sinnet_ice::Role::Controlling, now, rng.random());
         // 62 bits, so that it fits a signed 64-bit number everywhere (RFC 8829 §5.2.1).
@@ -108,11 +109,11 @@ impl Peer {
             transport: None,
             events: VecDeque::new(),
             early: Early::default(),
-            counters: Stats::default(),
+            counters: Counters::default(),
             traffic: Traffic::default(),
             tap: None,
             secrets: None,
-            rng,
+            seed,
             now,
             data_path: None,
             local_candidates_ended: false,
@@ -308,10 +309,9 @@ impl Peer {
             }
         }
         let selected = self.ice.selected_path();
-        let transport = &mut self.counters.transport;
-        if selected.is_some() && selected != transport.selected_candidate_pair {
-            transport.selected_candidate_pair = selected;
-            transport.selected_candidate_pair_changes += 1;
+        if selected.is_some() && selected != self.counters.selected_candidate_pair {
+            self.counters.selected_candidate_pair = selected;
+            self.counters.selected_candidate_pair_changes += 1;
         }
         self.replay_early();
     }

@@ -202,7 +202,7 @@ impl fmt::Display for CertificateStats {
 impl Peer {
     /// All that is one of a kind: the counters of all layers, and the connection's, transport's and SCTP's statistics.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.counters;
+        let mut stats = self.counters.to_stats();
         stats.ice = self.ice.stats();
         stats.ice_restarts = self.ice.restarts();
         stats.transport.traffic = self.traffic.total;

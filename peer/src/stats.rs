@@ -1,3 +1,5 @@
+use sinnet_ice::Path;
+
 use crate::report::{PeerConnectionStats, SctpTransportStats, TransportStats};
 
 /// One peer connection at one moment: what W3C's statistics say of it, and the counters of every layer.
@@ -38,4 +40,47 @@ pub struct Stats {
     pub dtls: sinnet_dtls::Stats,
     /// The SCTP association's counters and state; zeros before there is one.
     pub sctp: sinnet_sctp::Stats,
+}
+
+/// What is counted here, and not by a layer. Names are those of [`Stats`].
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) connection: PeerConnectionStats,
+    pub(crate) selected_candidate_pair_changes: u64,
+    pub(crate) selected_candidate_pair: Option<Path>,
+    pub(crate) datagrams_received: u64,
+    pub(crate) datagrams_sent: u64,
+    pub(crate) dropped_unknown_protocol: u64,
+    pub(crate) dropped_unvalidated: u64,
+    pub(crate) dropped_after_close: u64,
+    pub(crate) dcep_errors: u64,
+    pub(crate) dropped_orphans: u64,
+    pub(crate) dropped_unknown_ppid: u64,
+    pub(crate) invalid_text: u64,
+    pub(crate) refused_large: u64,
+}
+
+impl Counters {
+    /// Statistics in which only these are set.
+    pub(crate) fn to_stats(&self) -> Stats {
+        Stats {
+            connection: self.connection,
+            transport: TransportStats {
+                selected_candidate_pair_changes: self.selected_candidate_pair_changes,
+                selected_candidate_pair: self.selected_candidate_pair,
+                ..TransportStats::default()
+            },
+            datagrams_received: self.datagrams_received,
+            datagrams_sent: self.datagrams_sent,
+            dropped_unknown_protocol: self.dropped_unknown_protocol,
+            dropped_unvalidated: self.dropped_unvalidated,
+            dropped_after_close: self.dropped_after_close,
+            dcep_errors: self.dcep_errors,
+            dropped_orphans: self.dropped_orphans,
+            dropped_unknown_ppid: self.dropped_unknown_ppid,
+            invalid_text: self.invalid_text,
+            refused_large: self.refused_large,
+            ..Stats::default()
+        }
+    }
 }

@@ -103,6 +103,7 @@ mod config;
 mod error;
 mod event;
 mod rx;
+mod seed;
 mod stats;
 mod stream_map;
 #[cfg(test)]

@@ -44,13 +44,13 @@ pub struct Negotiator {
     /// Highest version of a local description that was set. Not rolled back: the peer may have seen it.
     version: u64,
     /// What the last `create_*` made; gone when something was negotiated since.
-    created: Option<Local>,
+    created: Option<Box<Local>>,
     /// Our descriptions: in force, and offered.
-    current_local: Option<Local>,
-    pending_local: Option<Local>,
+    current_local: Option<Box<Local>>,
+    pending_local: Option<Box<Local>>,
     /// The peer's.
-    current_remote: Option<Remote>,
-    pending_remote: Option<Remote>,
+    current_remote: Option<Box<Remote>>,
+    pending_remote: Option<Box<Remote>>,
     role: Option<DtlsRole>,
     channels: Channels,
 }
@@ -95,7 +95,7 @@ impl Negotiator {
     /// The answer to the peer's offer that is pending. It accepts the data m-line and rejects all others.
     pub fn create_answer(&mut self, local: &LocalTransport) -> Result<String, Error> {
         let Some(Remote { transport, layout, channels }) =
-            self.pending_remote.as_ref().filter(|_| self.state == SignalingState::HaveRemoteOffer)
+            self.pending_remote.as_deref().filter(|_| self.state == SignalingState::HaveRemoteOffer)
         else {
             return Err(self.wrong_state("create_answer"));
         };
@@ -133,7 +133,7 @@ impl Negotiator {
         if text.len() > crate::MAX_SDP {
             return Err(Error::TooLarge { what: "bytes of a description", limit: crate::MAX_SDP });
         }
-        self.created = Some(local);
+        self.created = Some(Box::new(local));
         Ok(text)
     }
 
@@ -174,7 +174,7 @@ impl Negotiator {
                 self.check_against_session(SdpType::Offer, &mut remote)?;
                 self.created = None;
                 self.channels.receive_offer(&remote.channels);
-                self.pending_remote = Some(remote);
+                self.pending_remote = Some(Box::new(remote));
                 self.state = SignalingState::HaveRemoteOffer;
             }
             (SdpType::Answer, SignalingState::HaveLocalOffer) => {
@@ -200,7 +200,7 @@ impl Negotiator {
                     _ => self.channels.refuse_all(),
                 }
                 self.current_local = self.pending_local.take();
-                self.current_remote = Some(remote);
+                self.current_remote = Some(Box::new(remote));
                 self.state = SignalingState::Stable;
             }
             (SdpType::Offer, _) => return Err(self.wrong_state("set_remote(offer)")),
@@ -215,7 +215,7 @@ impl Negotiator {
     /// association goes on, as fingerprints and roles are.
     fn check_against_session(&self, kind: SdpType, remote: &mut Remote) -> Result<(), Error> {
         let transport = &mut remote.transport;
-        if let Some(Remote { transport: current, .. }) = &self.current_remote {
+        if let Some(Remote { transport: current, .. }) = self.current_remote.as_deref() {
             if sorted(&current.fingerprints) != sorted(&transport.fingerprints) {
                 return Err(Error::FingerprintChanged);
             }
@@ -360,7 +360,7 @@ impl Negotiator {
     }
 
     /// The description made last, if this is it. An offer stays there to be applied again.
-    fn created(&self, kind: SdpType, sdp: &str) -> Result<Local, Error> {
+    fn created(&self, kind: SdpType, sdp: &str) -> Result<Box<Local>, Error> {
         self.created
             .as_ref()
             .filter(|local| local.kind == kind && (sdp.is_empty() || local.text() == sdp))

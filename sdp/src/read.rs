@@ -200,7 +200,7 @@ fn is_offered(session: &Session, media: &Media) -> bool {
 }
 
 fn layout(session: &Session, data: usize) -> Result<Layout, Error> {
-    let slots = session
+    let mut slots = session
         .media
         .iter()
         .map(|media| {
@@ -214,6 +214,8 @@ fn layout(session: &Session, data: usize) -> Result<Layout, Error> {
             Ok(Slot { line: media.line.clone(), mid: mid.map(str::to_owned) })
         })
         .collect::<Result<Vec<_>, Error>>()?;
+    // What is kept for as long as the connection lasts has no room to spare.
+    slots.shrink_to_fit();
     let bundle = session.media.get(data).is_some_and(|media| tagged(session, media).is_some());
     Ok(Layout { slots, data, bundle })
 }
@@ -248,7 +250,8 @@ fn transport(session: &Session, layout: &Layout) -> Result<RemoteTransport, Erro
     if fingerprints.len() > MAX_FINGERPRINTS {
         return Err(Error::TooLarge { what: "fingerprints", limit: MAX_FINGERPRINTS });
     }
-    let fingerprints = fingerprints.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    let mut fingerprints = fingerprints.into_iter().map(str::parse).collect::<Result<Vec<_>, _>>()?;
+    fingerprints.shrink_to_fit();
     check_fingerprints(&fingerprints)?;
 
     // RFC 8839 §5.1 knows candidates in media sections only; they stand where the credentials stand.

@@ -387,7 +387,7 @@ fn loss_keeps_nobody_from_the_relay() {
         (Place::NoUdp, Place::NoUdp),
     ] {
         // Through relays a check and its answer cross four links: at 30 % a quarter gets through.
-        for (percent, median, worst) in [(10, 30.0, 100.0), (30, 250.0, 700.0)] {
+        for (percent, median, worst) in [(10, 30.0, 100.0), (30, 250.0, 1200.0)] {
             let mut took: Vec<f64> = (0..10)
                 .map(|seed| {
                     let loss = Loss::Bernoulli(f64::from(percent) / 100.0);

@@ -52,7 +52,15 @@ impl Control {
     }
 
     pub(crate) fn next_reply(&mut self) -> Option<Reply> {
-        if self.replies.is_empty() { None } else { Some(self.replies.remove(0)) }
+        if self.replies.is_empty() {
+            return None;
+        }
+        let reply = self.replies.remove(0);
+        if self.replies.is_empty() {
+            // They belong to beginnings and ends.
+            self.replies = Vec::new();
+        }
+        Some(reply)
     }
 
     /// Forgets everything but the replies, for the end of the association.
@@ -91,6 +99,10 @@ impl Control {
     #[cold]
     fn write_what_waits(&mut self, packet: &mut PacketWriter<'_>) {
         self.heartbeat_acks.retain(|value| !packet.chunk(ChunkType::HEARTBEAT_ACK, 0, &[value]));
+        if self.heartbeat_acks.is_empty() {
+            // The peer asks once in a while.
+            self.heartbeat_acks = Vec::new();
+        }
         if !self.errors.is_empty() && packet.chunk(ChunkType::ERROR, 0, &[&self.errors]) {
             self.errors.clear();
         }

@@ -32,7 +32,11 @@ impl Events {
     }
 
     pub(crate) fn next_milestone(&mut self) -> Option<Event> {
-        self.milestones.pop_front()
+        let milestone = self.milestones.pop_front();
+        if self.milestones.is_empty() {
+            self.milestones = VecDeque::new();
+        }
+        milestone
     }
 
     pub(crate) fn reset_by_peer(&mut self, stream: StreamId) {

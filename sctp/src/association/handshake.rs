@@ -163,8 +163,8 @@ impl Association {
         let (local_tag, local_initial_tsn, tie_tags) = if self.state.has_peer() && !repeated {
             // A peer that seems to have started over gets a new tag; only its cookie, which proves that it
             // can read what we send, may end what there is (RFC 9260 §5.2.2).
-            let tag = random_tag(&mut self.rng);
-            (tag, Tsn(self.rng.next_u32()), (self.local_tag, self.peer_tag))
+            let tag = random_tag(&mut self.seed.rng());
+            (tag, Tsn(self.seed.rng().next_u32()), (self.local_tag, self.peer_tag))
         } else if repeated || self.state == State::CookieEchoed {
             // RFC 9260 §5.2.1: the tags stay, and are the tie-tags as well.
             (self.local_tag, self.local_initial_tsn, (self.local_tag, self.peer_tag))
@@ -179,7 +179,7 @@ impl Association {
             peer: init.params(),
             tie_tags,
         }
-        .write(&self.cookie_key);
+        .write(&self.cookie_key());
         let ours = self.our_init(local_tag, local_initial_tsn);
         let value = Init { cookie: Some(&cookie), unrecognized: init.unrecognized, ..ours }.write();
         self.control.reply(Reply { tag: init.initiate_tag, kind: ChunkType::INIT_ACK, flags: 0, value });
@@ -269,7 +269,7 @@ impl Association {
 
     /// Whether the rest of the packet is to be processed.
     pub(super) fn on_cookie_echo(&mut self, now: Instant, packet_tag: u32, chunk: &RawChunk<'_>) -> bool {
-        let Some(cookie) = Cookie::read(chunk.value, &self.cookie_key) else {
+        let Some(cookie) = Cookie::read(chunk.value, &self.cookie_key()) else {
             self.stats.dropped_cookies += 1;
             tracing::debug!("a state cookie that is not ours");
             return false;

@@ -47,7 +47,7 @@ impl Association {
             return;
         }
         let rto = self.tx.rto.rto();
-        let jitter = rto.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
+        let jitter = rto.mul_f64(f64::from(self.seed.rng().next_u32()) / f64::from(u32::MAX));
         self.heartbeat.deadline = Some(now + interval + rto / 2 + jitter);
     }
 
@@ -73,7 +73,7 @@ impl Association {
     }
 
     pub(super) fn write_heartbeat(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
-        let nonce = self.rng.next_u64();
+        let nonce = self.seed.rng().next_u64();
         let mut info = [0; 12];
         info[..2].copy_from_slice(&ParamType::HEARTBEAT_INFO.0.to_be_bytes());
         info[2..4].copy_from_slice(&12u16.to_be_bytes());

@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use ring::hmac;
 
 use self::control::Control;
@@ -51,6 +51,7 @@ use crate::config::{Config, SendOptions};
 use crate::error::SendError;
 use crate::event::{CloseReason, Event, Message};
 use crate::rx::Receiver;
+use crate::seed::Seed;
 use crate::stats::Stats;
 use crate::timer::{Backoff, Timer, earliest};
 use crate::tx::Sender;
@@ -70,8 +71,9 @@ use crate::wire::init::Capabilities;
 pub struct Association {
     config: Arc<Config>,
     created: Instant,
-    rng: StdRng,
-    cookie_key: hmac::Key,
+    seed: Seed,
+    /// The key itself, which is needed once or twice, and not its schedule.
+    cookie_secret: [u8; 32],
     state: State,
     local_tag: u32,
     local_initial_tsn: Tsn,
@@ -107,14 +109,15 @@ impl Association {
     /// [`connect`](Self::connect). `seed` gives tags, TSNs, nonces and the cookie key; it must be secret and
     /// never used twice.
     pub fn new(config: Arc<Config>, now: Instant, seed: [u8; 32]) -> Self {
-        let mut rng = StdRng::from_seed(seed);
-        let mut key = [0; 32];
-        rng.fill_bytes(&mut key);
+        let mut seed = Seed::new(seed);
+        let mut rng = seed.rng();
+        let mut cookie_secret = [0; 32];
+        rng.fill_bytes(&mut cookie_secret);
         let local_tag = random_tag(&mut rng);
         let local_initial_tsn = Tsn(rng.next_u32());
         Self {
             created: now,
-            cookie_key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            cookie_secret,
             state: State::Closed,
             local_tag,
             local_initial_tsn,
@@ -137,7 +140,7 @@ impl Association {
             error_count: 0,
             ended_in_order: false,
             stats: Stats::default(),
-            rng,
+            seed,
             config,
         }
     }
@@ -392,6 +395,11 @@ impl Association {
             tracing::debug!(errors = self.error_count, "the peer does not answer");
             self.end(CloseReason::Timeout);
         }
+    }
+
+    /// What cookies are signed with.
+    fn cookie_key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.cookie_secret)
     }
 }
 

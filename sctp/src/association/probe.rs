@@ -49,7 +49,7 @@ impl Association {
         }
         let (local_port, remote_port) = (self.config.local_port, self.config.remote_port);
         let mut packet = PacketWriter::new(out.get_mut(..size)?, local_port, remote_port, self.peer_tag)?;
-        let nonce = self.tx.send_size_probe(now, self.rng.next_u64());
+        let nonce = self.tx.send_size_probe(now, self.seed.rng().next_u64());
         let mut info = [0; 4 + PROBE_INFO_LEN];
         info[..2].copy_from_slice(&ParamType::HEARTBEAT_INFO.0.to_be_bytes());
         info[2..4].copy_from_slice(&(4 + PROBE_INFO_LEN as u16).to_be_bytes());

@@ -276,7 +276,12 @@ impl Pair {
             if done(self) {
                 return;
             }
-            assert!(self.step(until), "not done in {limit:?}: {:?}", self.ends);
+            if !self.step(until) {
+                // What the last step brought may not have been told yet.
+                self.drain();
+                assert!(done(self), "not done in {limit:?}: {:?}", self.ends);
+                return;
+            }
         }
     }
 

@@ -87,6 +87,10 @@ impl SentMessages {
             *place = entry;
             return index;
         }
+        if self.entries.is_empty() {
+            // Idle connections have sent one at a time; a vector would begin with four.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push(entry);
         // The send buffer's overhead per message keeps their number far below 2^32.
         (self.entries.len() - 1) as u32

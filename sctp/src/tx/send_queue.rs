@@ -343,6 +343,10 @@ impl SendQueue {
             stream.has_turn = true;
             self.turns.join(slot, stream.tag);
         }
+        if stream.queue.capacity() == 0 {
+            // One at a time is enough for idle connections; it would begin with four.
+            stream.queue.reserve_exact(1);
+        }
         stream.queue.push_back(message);
     }
 

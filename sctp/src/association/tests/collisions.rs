@@ -99,7 +99,7 @@ fn echo(end: &Association, local: Tag, peer: Tag, ties: Ties, created_ms: u64) -
         },
         tie_tags,
     };
-    forge(cookie.local_tag, &[(ChunkType::COOKIE_ECHO, 0, &cookie.write(&end.cookie_key))])
+    forge(cookie.local_tag, &[(ChunkType::COOKIE_ECHO, 0, &cookie.write(&end.cookie_key()))])
 }
 
 /// The states with a TCB.
