@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sinnet_bench::stack::{Buffer, Pair, certificate};
 
 /// Bytes that an idle connection may hold without its handles and its place in the driver.
-const LIMIT: u64 = 16 * 1024;
+const LIMIT: u64 = 15 * 1024;
 
 /// Pairs that are measured.
 const PAIRS: u32 = 16;

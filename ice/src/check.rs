@@ -247,7 +247,12 @@ impl Agent {
 
     fn take_check(&mut self, id: TransactionId) -> Option<Check> {
         let at = self.checks.iter().position(|c| c.transaction.id() == id)?;
-        Some(self.checks.swap_remove(at))
+        let check = self.checks.swap_remove(at);
+        if self.checks.is_empty() {
+            // The next one is consent's, in some seconds.
+            self.checks = Vec::new();
+        }
+        Some(check)
     }
 
     /// A check that failed fails its pair, if it is the pair's newest (RFC 8445 §7.2.5.2).

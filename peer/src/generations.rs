@@ -330,10 +330,8 @@ impl Generations {
         if line.is_some() {
             // What the server saw before is no more.
             self.sources.retain(|known| !known.is_replaced_by(&source));
-            if self.sources.is_empty() {
-                // Most hosts have one; a vector would begin with four.
-                self.sources.reserve_exact(1);
-            }
+            // They are one or two on most hosts; a vector would begin with four.
+            self.sources.reserve_exact(1);
             self.sources.push(source);
         }
         line

@@ -76,7 +76,7 @@ pub(crate) fn offers(endpoint: &EndpointShared, bases: &[SocketAddr]) -> Vec<Hos
 
 /// Adds them to a connection and has its application signal them.
 pub(crate) fn add_hosts(peer: &Arc<PeerShared>, core: &mut PeerCore, now: Instant, offers: &[HostOffer]) {
-    core.hosts.get_or_insert_default();
+    core.hosts.get_or_insert_default().reserve_exact(offers.len());
     for HostOffer { base, shown, besides, .. } in offers {
         let line = match shown {
             Some(shown) => core.peer.add_local_host_as(now, *base, shown.clone()),

@@ -3,6 +3,8 @@
 //! All three cover the message from its first byte to the attribute itself, with the header's length field
 //! set as if the attribute were the last one.
 
+use std::fmt;
+
 use hmac::Mac;
 use ring::hmac as ring_hmac;
 use sha1::Sha1;
@@ -37,13 +39,14 @@ impl Verdict {
     }
 }
 
-/// The key of a password with its HMAC state prepared, so that a check costs no key schedule. `Debug` doesn't
+/// The key of a password with its state of HMAC-SHA1 prepared, so that a check costs no key schedule. `Debug` doesn't
 /// show it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct IntegrityKey {
     /// Not by `ring`, whose SHA-1 makes no use of the processor's instructions for it.
     sha1: hmac::Hmac<Sha1>,
-    sha256: ring_hmac::Key,
+    /// Of MESSAGE-INTEGRITY-SHA256, which ICE has no use for, only the key itself.
+    key: Box<[u8]>,
 }
 
 impl IntegrityKey {
@@ -55,10 +58,7 @@ impl IntegrityKey {
 
     /// A key already derived. For long-term credentials see [`long_term_key`](crate::long_term_key).
     pub fn from_bytes(key: &[u8]) -> Self {
-        Self {
-            sha1: hmac::Hmac::new_from_slice(key).expect("keys of any length are taken"),
-            sha256: ring_hmac::Key::new(ring_hmac::HMAC_SHA256, key),
-        }
+        Self { sha1: hmac::Hmac::new_from_slice(key).expect("keys of any length are taken"), key: key.into() }
     }
 
     /// HMAC-SHA1 over `covered`, the bytes before the attribute.
@@ -70,9 +70,16 @@ impl IntegrityKey {
 
     /// HMAC-SHA256 over `covered` for an attribute of `len` bytes.
     pub(crate) fn sha256(&self, covered: &[u8], len: usize) -> ring_hmac::Tag {
-        let mut context = ring_hmac::Context::with_key(&self.sha256);
+        let key = ring_hmac::Key::new(ring_hmac::HMAC_SHA256, &self.key);
+        let mut context = ring_hmac::Context::with_key(&key);
         adjusted(covered, len, |bytes| context.update(bytes));
         context.sign()
+    }
+}
+
+impl fmt::Debug for IntegrityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IntegrityKey(<hidden>)")
     }
 }
 

@@ -55,6 +55,9 @@ struct Entry {
     holds: u32,
 }
 
+/// Beyond so many places the slab grows as vectors do.
+const FEW: usize = 4;
+
 /// The slab. A place stays the message's while anything holds it.
 #[derive(Debug)]
 pub(crate) struct SentMessages {
@@ -87,8 +90,9 @@ impl SentMessages {
             *place = entry;
             return index;
         }
-        if self.entries.is_empty() {
-            // Idle connections have sent one at a time; a vector would begin with four.
+        let len = self.entries.len();
+        if len == self.entries.capacity() && len < FEW {
+            // Idle connections have sent one or two at a time; a vector would begin with four.
             self.entries.reserve_exact(1);
         }
         self.entries.push(entry);
