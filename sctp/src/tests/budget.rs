@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::RngExt;
 
 use super::*;
-use crate::tx::budget::ALWAYS;
+use crate::tx::budget::{ALWAYS, AT_ONCE};
 use crate::tx::send_queue::MESSAGE_OVERHEAD;
 
 const LIMIT: usize = 1 << 20;
@@ -189,6 +189,17 @@ fn who_has_waited_longest_is_told_first_and_not_all_at_once() {
     all.sort_unstable();
     assert_eq!(all, (0..60).collect::<Vec<_>>());
     assert!(most_at_once < 30, "{most_at_once} at once");
+}
+
+#[test]
+fn hundreds_that_wait_are_all_told_though_not_all_are_looked_at_in_one_go() {
+    let mut pair = connected();
+    bottleneck(&mut pair);
+    let streams: Vec<u16> = (0..3 * AT_ONCE as u16).collect();
+    let got = saturate(&mut pair, &streams, 3_000, Duration::from_secs(1));
+    let mean = got.values().sum::<usize>() / got.len();
+    let (least, most) = (got.values().min().expect("streams"), got.values().max().expect("streams"));
+    assert!(mean > 40_000 && *least > mean / 2 && *most < mean * 2, "{least}, {mean}, {most}");
 }
 
 #[test]

@@ -20,7 +20,7 @@
 //!
 //! A stream that is refused waits in a queue. It is told when a quarter of its budget is free and what was refused
 //! fits; whoever has waited longest first, and the next one as if that had been taken. A stream that holds nothing any more
-//! is told in any case. As what is held is acknowledged or given up one day, nobody waits for ever.
+//! is told in any case. Where very many wait, [`AT_ONCE`] of them are looked at in one go, and the next ones in the next. As what is held is acknowledged or given up one day, nobody waits for ever.
 
 use super::Sender;
 use super::send_queue::{MESSAGE_OVERHEAD, QueuedMessage};
@@ -45,6 +45,9 @@ pub(crate) const ALWAYS: usize = 16 << 10;
 /// 64th of the limit is.
 pub(crate) const FEW: usize = 8;
 
+/// So many of those that wait are looked at in one go, so that the cost of an acknowledgement does not grow with their number.
+pub(crate) const AT_ONCE: usize = 64;
+
 /// What all streams hold.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
@@ -65,6 +68,8 @@ pub(crate) struct Held {
     /// The most that it may hold.
     pub(crate) cap: usize,
     pub(crate) wait: Wait,
+    /// It has a place in the line of those that wait; maybe one that it does not need any more.
+    pub(crate) in_line: bool,
 }
 
 /// Whether the owner of a stream is to be told of room.
@@ -79,7 +84,7 @@ pub(crate) enum Wait {
 
 impl Held {
     pub(crate) fn new() -> Self {
-        Self { payload: 0, messages: 0, cap: usize::MAX, wait: Wait::No }
+        Self { payload: 0, messages: 0, cap: usize::MAX, wait: Wait::No, in_line: false }
     }
 
     /// What it counts for in the buffer.

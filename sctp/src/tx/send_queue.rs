@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::budget::{Budget, FEW, Held, Wait};
+use super::budget::{AT_ONCE, Budget, FEW, Held, Wait};
 use super::messages::ENTRY;
 use super::outstanding::SentChunk;
 use super::pieces::{Continuing, Open};
@@ -229,8 +229,11 @@ pub(crate) struct SendQueue {
     drained: VecDeque<StreamId>,
     /// What all streams hold of the send buffer.
     pub(crate) budget: Budget,
-    /// Streams in `Wait::For`, by slot, in the order in which they were refused.
+    /// Streams in `Wait::For`, by slot, in the order in which they were refused. Those that have been told meanwhile leave when
+    /// their turn comes.
     waiting: VecDeque<u16>,
+    /// How many are in `Wait::For`.
+    waits: usize,
     /// What was held when they were last looked at.
     looked_at: usize,
     /// Streams in `Wait::Over`.
@@ -254,6 +257,7 @@ impl SendQueue {
             drained: VecDeque::new(),
             budget: Budget::default(),
             waiting: VecDeque::new(),
+            waits: 0,
             looked_at: 0,
             writable: VecDeque::new(),
         }
@@ -526,9 +530,7 @@ impl SendQueue {
             self.drained.push_back(stream.id);
         }
         if matches!(stream.held.wait, Wait::For(_)) {
-            stream.held.wait = Wait::Over;
-            self.writable.push_back(stream.id);
-            self.waiting.retain(|&waiting| waiting != slot);
+            self.tell(slot);
         }
     }
 
@@ -551,7 +553,10 @@ impl SendQueue {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         stream.held.wait = match stream.held.wait {
             Wait::No => {
-                self.waiting.push_back(slot);
+                self.waits += 1;
+                if !std::mem::replace(&mut stream.held.in_line, true) {
+                    self.waiting.push_back(slot);
+                }
                 Wait::For(len)
             }
             Wait::For(before) => Wait::For(before.min(len)),
@@ -563,9 +568,9 @@ impl SendQueue {
     pub(super) fn tell(&mut self, slot: u16) {
         let Some(stream) = self.streams.at_mut(slot) else { return };
         if stream.held.wait != Wait::Over {
+            self.waits -= usize::from(stream.held.wait != Wait::No);
             stream.held.wait = Wait::Over;
             self.writable.push_back(stream.id);
-            self.waiting.retain(|&waiting| waiting != slot);
         }
     }
 
@@ -579,34 +584,41 @@ impl SendQueue {
     /// Whether a stream waits for room.
     #[inline]
     pub(crate) fn anybody_waits(&self) -> bool {
-        !self.waiting.is_empty()
+        self.waits > 0
     }
 
     /// Whether every stream that waits for room holds something, whose end will wake it.
     pub(crate) fn waits_end(&self) -> bool {
-        self.waiting.iter().all(|&slot| self.streams.at(slot).is_some_and(|stream| stream.held.messages > 0))
+        let mut waiting = self.waiting.iter().filter_map(|&slot| self.streams.at(slot));
+        waiting.all(|stream| stream.held.messages > 0 || !matches!(stream.held.wait, Wait::For(_)))
     }
 
     /// Looks at the streams that wait for room.
     pub(crate) fn tell_of_room(&mut self, limit: usize) {
         let used = self.budget.used();
-        let step = if self.waiting.len() > FEW { limit / 64 } else { 0 };
+        let step = if self.waits > FEW { limit / 64 } else { 0 };
         if used < self.looked_at && self.looked_at - used < step {
             return;
         }
         self.looked_at = used;
         let mut assumed = 0;
-        let (streams, budget, writable) = (&mut self.streams, &self.budget, &mut self.writable);
-        self.waiting.retain(|&slot| {
-            let Some(stream) = streams.at_mut(slot) else { return false };
-            let Wait::For(wanted) = stream.held.wait else { return false };
-            let room = budget.room(limit, &stream.held, stream.priority, assumed);
-            let Some(taken) = Budget::is_enough(&stream.held, room, wanted) else { return true };
-            assumed += taken;
-            stream.held.wait = Wait::Over;
-            writable.push_back(stream.id);
-            false
-        });
+        // Who is not told goes to the end. As long as all are looked at, that leaves them in their order.
+        for _ in 0..self.waiting.len().min(AT_ONCE) {
+            let Some(slot) = self.waiting.pop_front() else { break };
+            let Some(stream) = self.streams.at_mut(slot) else { continue };
+            if let Wait::For(wanted) = stream.held.wait {
+                let room = self.budget.room(limit, &stream.held, stream.priority, assumed);
+                let Some(taken) = Budget::is_enough(&stream.held, room, wanted) else {
+                    self.waiting.push_back(slot);
+                    continue;
+                };
+                assumed += taken;
+                stream.held.wait = Wait::Over;
+                self.waits -= 1;
+                self.writable.push_back(stream.id);
+            }
+            stream.held.in_line = false;
+        }
     }
 
     /// The next stream whose owner is to be told that there is room.
@@ -700,6 +712,7 @@ impl SendQueue {
             self.low.retain(|&low| low != id);
             self.flushed.retain(|&flushed| flushed != id);
             if let Some(mut stream) = self.streams.remove(id) {
+                self.waits -= usize::from(matches!(stream.held.wait, Wait::For(_)));
                 self.active -= usize::from(stream.is_active());
                 self.open -= usize::from(stream.is_open());
                 dropped += stream.held.messages;
@@ -719,11 +732,14 @@ impl SendQueue {
     /// stream is queued, so its state is forgotten.
     pub(crate) fn reset_done(&mut self, id: StreamId) {
         let slot = self.streams.slot(id);
-        if let Some(stream) = self.streams.remove(id)
-            && stream.has_turn
-            && let Some(slot) = slot
-        {
+        let (Some(stream), Some(slot)) = (self.streams.remove(id), slot) else { return };
+        if stream.has_turn {
             self.turns.remove(slot);
+        }
+        self.waits -= usize::from(matches!(stream.held.wait, Wait::For(_)));
+        if stream.held.in_line {
+            // The slot will be another's.
+            self.waiting.retain(|&waiting| waiting != slot);
         }
     }
 
