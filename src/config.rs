@@ -54,6 +54,11 @@ pub struct EndpointConfig {
     /// Most datagrams handed to the kernel in one call (UDP_SEGMENT). 54 by default: 64 KB of 1200-byte datagrams. 1
     /// switches batches off.
     pub max_segments: usize,
+    /// How long to look for an answer before sleeping, where small messages go back and forth: being woken takes several times longer
+    /// than the answer of a peer in the same machine or rack. 50 µs by default, as Linux advises for `net.core.busy_read`; zero
+    /// always sleeps. While answers come that fast, a processor is kept busy; where they don't, it is tried once in a
+    /// thousand waits. Bulk data and one-way messages never cause it.
+    pub busy_poll: Duration,
 }
 
 impl Default for EndpointConfig {
@@ -73,6 +78,7 @@ impl Default for EndpointConfig {
             ice_tcp: IceTcp::default(),
             incoming: None,
             max_segments: 54,
+            busy_poll: Duration::from_micros(50),
         }
     }
 }

@@ -79,6 +79,7 @@ impl Driver {
 
     /// Sends the batch in `send_buf`, which is that of the connection `peer`.
     pub(super) fn send(&mut self, link: Link, now: Instant, peer: usize, transmit: Transmit) -> Sent {
+        self.patience.has_sent(transmit.size);
         match link {
             Link::Socket(socket) => {
                 let contents = &self.send_buf[..transmit.size];

@@ -16,6 +16,7 @@ mod gathering;
 mod input;
 mod links;
 mod newcomers;
+mod patience;
 mod relays;
 mod routes;
 mod socket;
@@ -41,6 +42,7 @@ use self::gathering::Gathering;
 pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
 use self::links::{Link, Sent};
 use self::newcomers::Queued;
+use self::patience::Patience;
 pub(crate) use self::relays::Connected;
 use self::relays::Relays;
 use self::routes::Routes;
@@ -94,6 +96,7 @@ struct Driver {
     recv_buf: Vec<u8>,
     send_buf: Vec<u8>,
     blocked: Blocked,
+    patience: Patience,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Instant>,
     closing: bool,
@@ -127,6 +130,7 @@ fn known_by(peer: &Peer) -> (Vec<String>, u32) {
 impl Driver {
     fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>, listeners: TcpListeners) -> Self {
         Self {
+            patience: Patience::new(shared.config.busy_poll),
             tcp: Tcp::new(shared.clone(), listeners),
             recv_buf: vec![0; SLAB * SLABS],
             send_buf: vec![0; MAX_BATCH],
@@ -161,7 +165,7 @@ impl Driver {
                 // Handles and other tasks on this thread come first.
                 tokio::task::yield_now().await;
             } else {
-                poll_fn(|cx| self.poll_wait(cx)).await;
+                self.wait().await;
             }
         }
     }
@@ -278,6 +282,7 @@ impl Driver {
     fn receive_slab(&mut self, socket: usize, now: Instant, meta: &RecvMeta, slab: &mut [u8]) {
         let Some(data) = slab.get_mut(..meta.len) else { return };
         if meta.stride > 0 {
+            self.patience.has_received(meta.len);
             let path = self.sockets[socket].path(meta);
             if let Some(relay) = self.relays.of_server(socket, path.remote) {
                 self.receive_from_relay(relay, now, path, data, meta.stride);
@@ -494,7 +499,44 @@ impl Driver {
 
     // ---- waiting ----
 
+    /// Until there is something to do.
+    async fn wait(&mut self) {
+        let mut at = now();
+        let mut looks = self.patience.begins(at);
+        while looks {
+            let is_time = self.timers.next().is_some_and(|next| next <= at);
+            if is_time || poll_fn(|cx| Poll::Ready(self.poll_ready(cx).is_ready())).await {
+                self.patience.pays();
+                return;
+            }
+            // Handles and other tasks on this thread come first; then tokio looks at the sockets.
+            tokio::task::yield_now().await;
+            at = now();
+            looks = self.patience.lasts(at);
+        }
+        poll_fn(|cx| self.poll_wait(cx)).await;
+    }
+
+    /// Until there is something to do, or it is time for something.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_ready(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let own = [self.timers.next(), self.gathering.poll_timeout()];
+        let deadlines = own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]);
+        let Some(next) = deadlines.flatten().min() else {
+            self.sleep_until = None;
+            return Poll::Pending;
+        };
+        if self.sleep_until != Some(next) {
+            self.sleep_until = Some(next);
+            self.sleep.as_mut().reset(next.into());
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+
+    /// Whether there is something to do, whatever the time.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for socket in &self.sockets {
             if socket.poll_readable(cx).is_ready() {
                 return Poll::Ready(());
@@ -511,17 +553,7 @@ impl Driver {
         if self.shared.take_woken(cx.waker()) {
             return Poll::Ready(());
         }
-        let own = [self.timers.next(), self.gathering.poll_timeout()];
-        let deadlines = own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]);
-        let Some(next) = deadlines.flatten().min() else {
-            self.sleep_until = None;
-            return Poll::Pending;
-        };
-        if self.sleep_until != Some(next) {
-            self.sleep_until = Some(next);
-            self.sleep.as_mut().reset(next.into());
-        }
-        self.sleep.as_mut().poll(cx)
+        Poll::Pending
     }
 
     fn is_done(&self) -> bool {
