@@ -5,6 +5,10 @@
 //! sent may be ahead of that by a quantum, so that packets still go out in batches and no timer is finer than
 //! the operating system's. Windows without a rate are not paced on paths faster than [`MIN_SRTT`]: their own
 //! queues are what such timers can resolve.
+//!
+//! Where many connections share a busy processor, each has its turn much later than its timer says. What a late timer has kept from
+//! going goes then, as far as the window allows: else the connections that began later, with small windows, would never get
+//! to fill them, and a window that isn't filled doesn't grow.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +23,9 @@ const QUANTUM_PACKETS: usize = 4;
 /// rate. A window makes up for a late timer with its gain; a controller would take the loss for the path's rate.
 const RATE_QUANTUM_PACKETS: usize = 2;
 const LATENESS: Duration = Duration::from_millis(2);
+
+/// How long what is owed to a timer that was late may take to go out, in several calls.
+const CATCHING_UP: Duration = Duration::from_millis(2);
 
 /// No rate is below this, so that times stay within reason: a packet of 1,160 bytes in 1.2 s.
 const MIN_RATE: f64 = 1000.0;
@@ -66,11 +73,14 @@ pub(super) struct Pacer {
     quantum: Duration,
     /// Something waits until then.
     blocked_until: Option<Instant>,
+    /// Something has waited until that time, and longer: when that was seen.
+    late: Option<(Instant, Instant)>,
 }
 
 impl Pacer {
     /// Whether a packet may go now; if not, [`blocked_until`](Self::blocked_until) says when.
     pub(super) fn ready(&mut self, now: Instant) -> bool {
+        self.on_timeout(now);
         self.blocked_until = self.paid.filter(|&paid| paid > now + self.quantum);
         self.blocked_until.is_none()
     }
@@ -78,8 +88,12 @@ impl Pacer {
     /// A packet with so many bytes of chunks has been sent.
     pub(super) fn sent(&mut self, now: Instant, bytes: usize, pace: Pace) {
         self.quantum = pace.quantum;
-        // A late timer does not cost rate: some unused time is kept.
-        let from = now.checked_sub(pace.credit).unwrap_or(now);
+        // Some unused time is kept, and all in which something waited for a late timer.
+        let mut from = now.checked_sub(pace.credit).unwrap_or(now);
+        self.late = self.late.filter(|(_, seen)| now.saturating_duration_since(*seen) <= CATCHING_UP);
+        if let Some((until, _)) = self.late {
+            from = from.min(until);
+        }
         let paid = self.paid.map_or(from, |paid| paid.max(from));
         self.paid = Some(paid + Duration::from_secs_f64(pace.per_byte * bytes as f64));
     }
@@ -91,7 +105,9 @@ impl Pacer {
 
     /// The time has passed: asking again is worth it.
     pub(super) fn on_timeout(&mut self, now: Instant) {
-        self.blocked_until = self.blocked_until.filter(|&until| until > now);
+        if let Some(until) = self.blocked_until.take_if(|until| *until <= now) {
+            self.late = Some((until, now));
+        }
     }
 
     /// Nothing is owed any more.
@@ -142,6 +158,33 @@ mod tests {
     fn a_timer_that_is_late_costs_no_rate() {
         let (packets, _) = second(window(ms(100)).unwrap(), ms(2));
         assert!(packets > 1200, "{packets}");
+    }
+
+    #[test]
+    fn not_even_one_that_is_late_by_much() {
+        let (packets, burst) = second(window(ms(100)).unwrap(), ms(50));
+        assert!(packets > 1150, "{packets}");
+        assert!(burst < 80, "what 50 ms and a quantum are worth: {burst}");
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_owed() {
+        let pace = window(ms(100)).unwrap();
+        let (mut pacer, mut now) = (Pacer::default(), base());
+        let mut burst = || {
+            let mut packets = 0;
+            while pacer.ready(now) {
+                pacer.sent(now, 1000, pace);
+                packets += 1;
+            }
+            now = pacer.blocked_until().expect("a deadline");
+            // Nothing more is to be sent for a second.
+            assert!(pacer.ready(now));
+            now += ms(1000);
+            packets
+        };
+        burst();
+        assert!(burst() <= 10);
     }
 
     #[test]
