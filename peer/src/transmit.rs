@@ -123,6 +123,16 @@ impl Peer {
         Some(Transmit { path, size, segment_size: (segments > 1).then_some(full) })
     }
 
+    /// So many bytes of this connection may wait in the socket's receive buffer before they are given to
+    /// [`Peer::handle_datagram`], and SCTP lets the peer send no more; 64 KiB at the least. `usize::MAX`, and nothing, is no limit.
+    /// It may be said at any time, and as often.
+    #[inline]
+    pub fn set_receive_queue(&mut self, bytes: usize) {
+        if let Some(transport) = &mut self.transport {
+            transport.sctp.set_receive_queue(bytes);
+        }
+    }
+
     /// The system has refused to send datagrams of this size (EMSGSIZE): they are larger than the first link takes. They
     /// count as lost, and their size as one that does not pass.
     pub fn datagrams_refused(&mut self, now: Instant, size: usize) {

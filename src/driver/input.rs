@@ -26,10 +26,12 @@ impl Driver {
         pieces: impl Iterator<Item = Range<usize>>,
     ) {
         if let [peer] = *self.routes.of_remote(link, path.remote)
-            && let Some(entry) = &self.peers[peer]
+            && let Some(entry) = &mut self.peers[peer]
         {
+            let share = self.queue_share.of(&mut entry.received, data.len());
             let shared = entry.shared.clone();
             let mut core = shared.lock();
+            core.peer.set_receive_queue(share);
             let mut refused = Vec::new();
             for piece in pieces {
                 let Some(datagram) = data.get_mut(piece.clone()) else { continue };

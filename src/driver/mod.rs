@@ -17,6 +17,7 @@ mod input;
 mod links;
 mod newcomers;
 mod patience;
+mod queue_share;
 mod relays;
 mod routes;
 mod socket;
@@ -43,6 +44,7 @@ pub(crate) use self::gathering::{GATHER_TIMEOUT, Resolved, Wanted};
 use self::links::{Link, Sent};
 use self::newcomers::Queued;
 use self::patience::Patience;
+use self::queue_share::{QueueShare, Received};
 pub(crate) use self::relays::Connected;
 use self::relays::Relays;
 use self::routes::Routes;
@@ -97,6 +99,7 @@ struct Driver {
     send_buf: Vec<u8>,
     blocked: Blocked,
     patience: Patience,
+    queue_share: QueueShare,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Instant>,
     closing: bool,
@@ -120,6 +123,7 @@ struct Entry {
     concerned: bool,
     /// Is among those who wait for room at a socket.
     waits_for_room: bool,
+    received: Received,
 }
 
 /// What first datagrams name a connection by.
@@ -131,6 +135,9 @@ impl Driver {
     fn new(shared: Arc<EndpointShared>, sockets: Vec<Socket>, listeners: TcpListeners) -> Self {
         Self {
             patience: Patience::new(shared.config.busy_poll),
+            queue_share: QueueShare::new(
+                sockets.iter().map(Socket::receive_buffer).max().unwrap_or_default(),
+            ),
             tcp: Tcp::new(shared.clone(), listeners),
             recv_buf: vec![0; SLAB * SLABS],
             send_buf: vec![0; MAX_BATCH],
@@ -173,6 +180,7 @@ impl Driver {
     /// One round of everything. Returns whether there is more to do at once.
     fn turn(&mut self) -> bool {
         let now = now();
+        self.queue_share.tick(now);
         let mut more = false;
         for socket in 0..self.sockets.len() {
             more |= self.receive(socket, now);
@@ -247,6 +255,7 @@ impl Driver {
         let mut buf = std::mem::take(&mut self.recv_buf);
         let mut metas = [RecvMeta::default(); SLABS];
         let mut more = true;
+        let mut taken = 0;
         for _ in 0..RECEIVES_PER_TURN {
             let filled = {
                 let mut chunks = buf.chunks_mut(SLAB);
@@ -268,6 +277,8 @@ impl Driver {
                     }
                 }
             };
+            taken += metas[..filled].iter().map(|meta| meta.len).sum::<usize>();
+            self.queue_share.waited(taken);
             for (meta, slab) in metas[..filled].iter().zip(buf.chunks_mut(SLAB)) {
                 self.receive_slab(socket, now, meta, slab);
             }
@@ -323,6 +334,7 @@ impl Driver {
                 deadline: None,
                 concerned: false,
                 waits_for_room: false,
+                received: Received::default(),
             };
             let peer = match self.free.pop() {
                 Some(peer) => {

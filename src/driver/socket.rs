@@ -118,6 +118,11 @@ impl Socket {
         self.bound
     }
 
+    /// Bytes that the kernel keeps for us, by its own count.
+    pub(crate) fn receive_buffer(&self) -> usize {
+        self.state.recv_buffer_size(UdpSockRef::from(&self.io)).unwrap_or(0)
+    }
+
     /// Datagrams the kernel takes in one call, at present.
     pub(crate) fn max_segments(&self) -> usize {
         self.state.max_gso_segments()

@@ -26,6 +26,13 @@ impl Association {
         }
     }
 
+    /// So many bytes may wait where the owner takes packets from, as its share of the socket's receive buffer, and no more is
+    /// advertised as `a_rwnd`; 64 KiB at the least. Nothing is limited until something is said, and by `usize::MAX`.
+    #[inline]
+    pub fn set_receive_queue(&mut self, bytes: usize) {
+        self.rx.window.set_queue(bytes);
+    }
+
     /// The system has refused to send a packet of so many bytes because of its size (EMSGSIZE). It counts as lost, and
     /// its size as one that the path does not take.
     pub fn packet_refused(&mut self, now: Instant, size: usize) {

@@ -13,6 +13,9 @@
 //!
 //! The advertised window never goes back but by what has come in, and goes up in steps worth a packet (RFC 1122
 //! §4.2.3.3), so that no silly window arises.
+//!
+//! What comes faster than we take it queues up in the socket's buffer. The round trip grows by that, and with it the buffer, though it helps
+//! nobody. So the owner can say how much room there is ([`ReceiveWindow::set_queue`]), and no more is advertised.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,9 @@ const MEASUREMENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is taken for the round trip of a peer that answers no HEARTBEAT: too long rather than too short.
 const ASSUMED_RTT: Duration = Duration::from_millis(300);
 
+/// The least room for what waits for us: a batch of datagrams.
+const MIN_QUEUE: usize = 64 * 1024;
+
 /// The receive buffer's size, and the window in it.
 #[derive(Debug)]
 pub(crate) struct ReceiveWindow {
@@ -38,6 +44,8 @@ pub(crate) struct ReceiveWindow {
     /// What the peer may still send by the last SACK.
     promised: usize,
     rtt: Option<Duration>,
+    /// How much has room where it waits for us.
+    queue: usize,
     /// When the round trip was last asked for, and whether there was an answer.
     asked: Option<(Instant, bool)>,
     /// What the application has read since the round trip was last asked for.
@@ -59,6 +67,7 @@ impl ReceiveWindow {
             mtu,
             promised: size,
             rtt: None,
+            queue: usize::MAX,
             asked: None,
             read_since_asked: 0,
             round_began: None,
@@ -84,6 +93,17 @@ impl ReceiveWindow {
         self.size.saturating_sub(held)
     }
 
+    /// So much may wait for us before it is given to us, and no more is advertised.
+    #[inline]
+    pub(crate) fn set_queue(&mut self, bytes: usize) {
+        self.queue = bytes.max(MIN_QUEUE);
+    }
+
+    /// The most that may be advertised.
+    fn most(&self) -> usize {
+        self.size.min(self.queue)
+    }
+
     /// So much payload has come in, and takes about so much.
     #[inline]
     pub(crate) fn received(&mut self, payload: usize, charge: usize) {
@@ -102,8 +122,11 @@ impl ReceiveWindow {
     pub(crate) fn advertise(&mut self, held: usize) -> usize {
         let free = self.free(held);
         let step = self.mtu.min(self.size / 2);
-        if free < self.promised || free - self.promised >= step {
+        let open = free.min(self.queue);
+        if free < self.promised {
             self.promised = free;
+        } else if open >= self.promised.saturating_add(step) {
+            self.promised = open;
         }
         self.promised
     }
@@ -111,10 +134,13 @@ impl ReceiveWindow {
     /// Whether the window has opened so far since the peer last heard of it that it should hear again: by a
     /// quarter, or by a sixteenth and two packets when it was closed.
     pub(crate) fn owes_update(&self, held: usize) -> bool {
-        let opened = self.free(held).saturating_sub(self.promised);
-        let quarter = self.size / 4;
-        let enough =
-            if self.promised < self.mtu { quarter.min((self.size / 16).max(2 * self.mtu)) } else { quarter };
+        let opened = self.free(held).min(self.queue).saturating_sub(self.promised);
+        let quarter = self.most() / 4;
+        let enough = if self.promised < self.mtu {
+            quarter.min((self.most() / 16).max(2 * self.mtu))
+        } else {
+            quarter
+        };
         opened >= enough.max(1)
     }
 
@@ -277,6 +303,24 @@ mod tests {
         now += ms(5000);
         window.read(1000 * KIB);
         assert!(!window.wants_rtt(now), "it can't grow any more");
+    }
+
+    #[test]
+    fn no_more_is_advertised_than_has_room_before_us_and_what_was_promised_stays_so() {
+        let mut window = window(1000, 1000);
+        window.set_queue(400 * KIB);
+        assert_eq!(window.advertise(0), 1000 * KIB, "promised");
+        window.received(700 * KIB, 0);
+        assert_eq!(window.advertise(700 * KIB), 300 * KIB);
+        assert!(!window.owes_update(610 * KIB));
+        assert!(window.owes_update(0), "a quarter of 400 KiB has become free");
+        assert_eq!(window.advertise(0), 400 * KIB);
+        assert_eq!(window.advertise(900 * KIB), 100 * KIB, "and no more than the buffer has room for");
+        window.set_queue(usize::MAX);
+        assert_eq!(window.advertise(0), 1000 * KIB);
+        window.set_queue(0);
+        window.received(1000 * KIB, 0);
+        assert_eq!(window.advertise(0), MIN_QUEUE);
     }
 
     #[test]
