@@ -13,7 +13,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use x509_parser::asn1_rs::{FromDer, Sequence};
-use zeroize::Zeroizing;
 
 const DAY: u64 = 24 * 60 * 60;
 /// Seconds from 1970 to the last day that a certificate's four-digit year can say, less our validity.
@@ -56,12 +55,6 @@ impl Certificate {
     /// RSA was asked for, or the system gives no randomness.
     pub fn generate_with(key_type: KeyType, now_unix: u64) -> Result<Self, CertificateError> {
         let broken = |error: rcgen::Error| CertificateError::Generate(error.to_string());
-        let algorithm = match key_type {
-            KeyType::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            KeyType::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            KeyType::Ed25519 => &rcgen::PKCS_ED25519,
-            KeyType::Rsa => return Err(CertificateError::Generate("RSA keys are only read".to_owned())),
-        };
         let now = now_unix.clamp(DAY, LATEST);
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         let mut serial = [0u8; 16];
@@ -70,7 +63,7 @@ impl Certificate {
             .map_err(|_| CertificateError::Generate("no randomness".to_owned()))?;
         // RFC 5280 §4.1.2.2: positive, so the top bit is clear; the next one keeps it from being short.
         serial[0] = serial[0] & 0x7f | 0x40;
-        let key = rcgen::KeyPair::generate_for(algorithm).map_err(broken)?;
+        let key = NewKey::generate(key_type)?;
         let mut params = rcgen::CertificateParams::default();
         params.not_before = epoch + Duration::from_secs(now - DAY);
         params.not_after = epoch + Duration::from_secs(now + 30 * DAY);
@@ -78,8 +71,7 @@ impl Certificate {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, "WebRTC");
         let certificate = params.self_signed(&key).map_err(broken)?;
-        let pkcs8 = Zeroizing::new(key.serialize_der());
-        Self::from_der(certificate.der(), &pkcs8)
+        Ok(Self { chain: vec![certificate.der().to_vec()], key_type, key: key.key })
     }
 
     /// An identity from a DER certificate and its private key: PKCS #8 of ECDSA P-256, P-384, Ed25519 or RSA of
@@ -161,11 +153,18 @@ impl Certificate {
 
     /// A signature over `message`, as it goes on the wire.
     pub(crate) fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Option<Vec<u8>> {
+        self.key.sign(scheme, message)
+    }
+}
+
+impl SigningKey {
+    /// The scheme is for RSA to obey; the other kinds have one each.
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
-        match &self.key {
-            SigningKey::Ecdsa(key) => Some(key.sign(&random, message).ok()?.as_ref().to_vec()),
-            SigningKey::Ed25519(key) => Some(key.sign(message).as_ref().to_vec()),
-            SigningKey::Rsa(key) => {
+        match self {
+            Self::Ecdsa(key) => Some(key.sign(&random, message).ok()?.as_ref().to_vec()),
+            Self::Ed25519(key) => Some(key.sign(message).as_ref().to_vec()),
+            Self::Rsa(key) => {
                 let padding: &'static dyn RsaEncoding = match scheme {
                     SignatureScheme::RSA_PSS_RSAE_SHA256 => &signature::RSA_PSS_SHA256,
                     SignatureScheme::RSA_PSS_RSAE_SHA384 => &signature::RSA_PSS_SHA384,
@@ -181,9 +180,7 @@ impl Certificate {
             }
         }
     }
-}
 
-impl SigningKey {
     fn parse(der: &[u8], certified: &PublicKey) -> Result<(KeyType, Self), CertificateError> {
         let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
             EcdsaKeyPair::from_pkcs8(algorithm, der, &SystemRandom::new()).ok().map(Self::Ecdsa)
@@ -226,6 +223,60 @@ impl SigningKey {
     }
 }
 
+/// A key that is being made, as rcgen wants to see it. It is ours from the beginning: nothing is written down and read back.
+struct NewKey {
+    key: SigningKey,
+    scheme: SignatureScheme,
+    algorithm: &'static rcgen::SignatureAlgorithm,
+}
+
+impl NewKey {
+    fn generate(key_type: KeyType) -> Result<Self, CertificateError> {
+        let random = SystemRandom::new();
+        let ecdsa = |algorithm: &'static EcdsaSigningAlgorithm| {
+            let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).ok()?;
+            let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).ok()?;
+            Some(SigningKey::Ecdsa(key))
+        };
+        let (key, scheme, algorithm) = match key_type {
+            KeyType::EcdsaP256 => (
+                ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING),
+                SignatureScheme::ECDSA_SHA256,
+                &rcgen::PKCS_ECDSA_P256_SHA256,
+            ),
+            KeyType::EcdsaP384 => (
+                ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING),
+                SignatureScheme::ECDSA_SHA384,
+                &rcgen::PKCS_ECDSA_P384_SHA384,
+            ),
+            KeyType::Ed25519 => {
+                let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).ok();
+                let key = pkcs8.and_then(|pkcs8| Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).ok());
+                (key.map(SigningKey::Ed25519), SignatureScheme::ED25519, &rcgen::PKCS_ED25519)
+            }
+            KeyType::Rsa => return Err(CertificateError::Generate("RSA keys are only read".to_owned())),
+        };
+        let key = key.ok_or_else(|| CertificateError::Generate("no key".to_owned()))?;
+        Ok(Self { key, scheme, algorithm })
+    }
+}
+
+impl rcgen::PublicKeyData for NewKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+impl rcgen::SigningKey for NewKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.sign(self.scheme, message).ok_or(rcgen::Error::RemoteKeyError)
+    }
+}
+
 /// The `privateKey` of an `ECPrivateKey` (RFC 5915 §3). Curve and public key may follow; the certificate has both.
 fn sec1(der: &[u8]) -> Option<&[u8]> {
     let (_, sequence) = Sequence::from_der(der).ok()?;
@@ -265,6 +316,24 @@ mod tests {
         assert_ne!(a.der(), b.der());
         assert!(a.der().len() < 400, "{} bytes", a.der().len());
         assert_ne!(a.fingerprint(HashAlgorithm::Sha256), b.fingerprint(HashAlgorithm::Sha256));
+    }
+
+    #[test]
+    fn a_generated_certificate_is_signed_by_its_own_key() {
+        let kinds: [(KeyType, &dyn signature::VerificationAlgorithm); 3] = [
+            (KeyType::EcdsaP256, &signature::ECDSA_P256_SHA256_ASN1),
+            (KeyType::EcdsaP384, &signature::ECDSA_P384_SHA384_ASN1),
+            (KeyType::Ed25519, &signature::ED25519),
+        ];
+        for (key_type, algorithm) in kinds {
+            let made = Certificate::generate_with(key_type, NOW).unwrap();
+            let (_, read) = x509_parser::parse_x509_certificate(made.der()).unwrap();
+            let certified = crate::peer_certificate::key(made.der()).unwrap();
+            assert_eq!((certified.key_type, &certified.bytes[..]), (key_type, made.key.public_key()));
+            signature::UnparsedPublicKey::new(algorithm, &certified.bytes)
+                .verify(read.tbs_certificate.as_ref(), &read.signature_value.data)
+                .unwrap_or_else(|_| panic!("{key_type:?}"));
+        }
     }
 
     #[test]
