@@ -11,6 +11,7 @@ mod webrtc;
 
 use std::sync::Arc;
 
+use ::sinnet::Congestion;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,8 @@ pub struct Setup {
 pub enum PeerName {
     /// Ours
     Sinnet,
+    /// Ours with `PeerConfig::congestion` set to BBR, over paths
+    SinnetBbr,
     /// webrtc-rs without I/O, on a plain driver
     Rtc,
     /// webrtc-rs on tokio
@@ -76,6 +79,7 @@ impl PeerName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sinnet => "sinnet",
+            Self::SinnetBbr => "sinnet-bbr",
             Self::Rtc => "rtc",
             Self::Webrtc => "webrtc",
             Self::Str0m => "str0m",
@@ -89,7 +93,8 @@ impl PeerName {
     /// Starts it in this process.
     pub fn start(self, setup: Setup) -> Box<dyn Stack> {
         match self {
-            Self::Sinnet => Box::new(sinnet::Sinnet::new(setup)),
+            Self::Sinnet => Box::new(sinnet::Sinnet::new(setup, Congestion::default())),
+            Self::SinnetBbr => Box::new(sinnet::Sinnet::new(setup, Congestion::Bbr)),
             Self::Rtc => Box::new(plain_driver::PlainDriver::<rtc::Rtc>::new(setup)),
             Self::Webrtc => Box::new(webrtc::Webrtc::new(setup)),
             Self::Str0m => Box::new(plain_driver::PlainDriver::<str0m::Str0m>::new(setup)),

@@ -5,14 +5,15 @@
 //! - Both sides in one process ([`Layout::Together`]): a square of endpoints, sixteen of each side for 256 pairs, each pair of
 //!   endpoints with one connection, and all endpoints with equally many; two worker threads. Otherwise one thread: an endpoint
 //!   is one task.
+//! - CUBIC, which is the default; as `sinnet-bbr` BBR, as our documentation advises for paths that lose packets without being full.
 //! - Back-pressure is `DataChannel::send`'s own. Kernel buffers are asked for as for everybody.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use sinnet::{
-    DataChannel, DataChannelOptions, Endpoint, EndpointConfig, PeerConfig, PeerConnection, PeerEvent,
-    Reliability, SdpType, SessionDescription,
+    Congestion, DataChannel, DataChannelOptions, Endpoint, EndpointConfig, PeerConfig, PeerConnection,
+    PeerEvent, Reliability, SdpType, SessionDescription,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,13 +29,14 @@ type Connections = Arc<Mutex<HashMap<(bool, u32), PeerConnection>>>;
 pub struct Sinnet {
     runtime: Runtime,
     layout: Layout,
+    congestion: Congestion,
     offering: Vec<Endpoint>,
     answering: Vec<Endpoint>,
     connections: Connections,
 }
 
 impl Sinnet {
-    pub fn new(Setup { layout, .. }: Setup) -> Self {
+    pub fn new(Setup { layout, .. }: Setup, congestion: Congestion) -> Self {
         let runtime = match layout {
             // A runtime of one thread runs on who blocks on it, which the reader of orders can't.
             Layout::Apart => Builder::new_multi_thread().worker_threads(1).enable_all().build(),
@@ -44,6 +46,7 @@ impl Sinnet {
         Self {
             runtime,
             layout,
+            congestion,
             offering: Vec::new(),
             answering: Vec::new(),
             connections: Connections::default(),
@@ -79,7 +82,8 @@ impl Sinnet {
     fn connection(&mut self, is_offerer: bool, app: &App) -> PeerConnection {
         let endpoint = self.endpoint_of(app.number, is_offerer);
         let _runtime = self.runtime.enter();
-        let connection = endpoint.peer_connection(PeerConfig::default()).expect("a connection");
+        let config = PeerConfig { congestion: self.congestion, ..PeerConfig::default() };
+        let connection = endpoint.peer_connection(config).expect("a connection");
         self.connections.lock().expect("no panics").insert((is_offerer, app.number), connection.clone());
         connection
     }

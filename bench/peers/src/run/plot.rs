@@ -65,12 +65,13 @@ const PICTURES: [(&str, &str, &str, &[(&str, &str, &str)]); 6] = [
 
 /// Writes the pictures for which there are figures.
 pub fn all(results: &Results, folder: &Path) -> Result<(), String> {
-    let peers = PeerName::value_variants();
-    let legend: Vec<String> = peers.iter().map(|peer| peer.name().to_owned()).collect();
     for (file, title, unit, metrics) in PICTURES {
-        let group = |&(name, task, metric): &(&str, &str, &str)| -> Group {
-            let values = peers.iter().map(|&peer| results.median(task, peer, metric)).collect();
-            (name.to_owned(), values)
+        let of = |peer: PeerName, &(_, task, metric): &(&str, &str, &str)| results.median(task, peer, metric);
+        let mut peers = PeerName::value_variants().to_vec();
+        peers.retain(|&peer| metrics.iter().any(|column| of(peer, column).is_some()));
+        let legend: Vec<String> = peers.iter().map(|peer| peer.name().to_owned()).collect();
+        let group = |column: &(&str, &str, &str)| -> Group {
+            (column.0.to_owned(), peers.iter().map(|&peer| of(peer, column)).collect())
         };
         let groups: Vec<Group> =
             metrics.iter().map(group).filter(|group| group.1.iter().any(Option::is_some)).collect();

@@ -56,7 +56,9 @@ impl Relay {
         let mut rewritten = String::new();
         for line in sdp.split_inclusive("\r\n") {
             let mut fields: Vec<&str> = line.split(' ').collect();
-            if line.starts_with("a=candidate:") && fields.len() >= 6 {
+            // Others than UDP, as those of TCP that only open connections, lead nowhere here.
+            let is_udp = fields.get(2).is_some_and(|transport| transport.eq_ignore_ascii_case("udp"));
+            if line.starts_with("a=candidate:") && fields.len() >= 6 && is_udp {
                 let real = fields[5].to_owned();
                 writeln!(self.orders, "{} {real}", usize::from(!is_offer))
                     .and_then(|()| self.orders.flush())

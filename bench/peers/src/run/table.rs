@@ -12,7 +12,8 @@ use super::works::Metrics;
 use crate::peers::PeerName;
 
 const OURS: PeerName = PeerName::Sinnet;
-const FLOORS: [PeerName; 2] = [PeerName::Udp, PeerName::UdpGsoAes];
+/// What is nobody else's stack.
+const NO_PEERS: [PeerName; 4] = [OURS, PeerName::SinnetBbr, PeerName::Udp, PeerName::UdpGsoAes];
 
 const BEGIN: &str = "<!-- figures: begin -->";
 const END: &str = "<!-- figures: end -->";
@@ -183,7 +184,7 @@ fn crowd(results: &Results, out: &mut String) {
 
 /// The best of the others, and its value.
 fn best(results: &Results, task: &str, metric: &str, more_is_better: bool) -> Option<(PeerName, f64)> {
-    let others = PeerName::value_variants().iter().filter(|peer| **peer != OURS && !FLOORS.contains(peer));
+    let others = PeerName::value_variants().iter().filter(|peer| !NO_PEERS.contains(peer));
     let values = others.filter_map(|&peer| Some((peer, results.median(task, peer, metric)?)));
     match more_is_better {
         true => values.max_by(|a, b| a.1.total_cmp(&b.1)),

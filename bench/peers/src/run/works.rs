@@ -100,6 +100,8 @@ impl Task {
     /// Whether it means something with this one.
     pub fn is_for(self, peer: PeerName) -> bool {
         match self {
+            Self::Path { .. } => !matches!(peer, PeerName::Udp | PeerName::UdpGsoAes),
+            _ if peer == PeerName::SinnetBbr => false,
             // The floor programs have datagrams, not messages; one column is enough.
             Self::Bulk { size: 64 } => true,
             Self::Ping => peer != PeerName::UdpGsoAes,
