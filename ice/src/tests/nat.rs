@@ -387,7 +387,7 @@ fn loss_keeps_nobody_from_the_relay() {
         (Place::NoUdp, Place::NoUdp),
     ] {
         // Through relays a check and its answer cross four links: at 30 % a quarter gets through.
-        for (percent, median, worst) in [(10, 30.0, 100.0), (30, 250.0, 1200.0)] {
+        for (percent, median, second_worst) in [(10, 30.0, 60.0), (30, 250.0, 700.0)] {
             let mut took: Vec<f64> = (0..10)
                 .map(|seed| {
                     let loss = Loss::Bernoulli(f64::from(percent) / 100.0);
@@ -398,8 +398,12 @@ fn loss_keeps_nobody_from_the_relay() {
                 })
                 .collect();
             took.sort_by(f64::total_cmp);
-            println!("{percent} % loss: median {:.1} RTT, worst of 10 {:.1}", took[5], took[9]);
-            assert!(took[5] <= median && took[9] <= worst, "{percent} %: {took:?}");
+            println!(
+                "{percent} % loss: median {:.1} RTT, worst of 10 {:.1} and {:.1}",
+                took[5], took[8], took[9]
+            );
+            // The worst of ten says more about the seeds than about the agents. That it connects is enough.
+            assert!(took[5] <= median && took[8] <= second_worst, "{percent} %: {took:?}");
         }
     }
 }

@@ -38,6 +38,20 @@ fn assert_agreed(net: &Net, when: &str) {
     assert_eq!((a.local, a.remote), (b.remote, b.local), "{when}");
 }
 
+/// Each end sends data on its path, every 50 ms.
+fn send_data(net: &mut Net, time: Duration) {
+    let (until, delay) = (net.now + time, net.delay);
+    while net.now < until {
+        let paths = [0, 1].map(|end| net.ends[end].agent.can_send().unwrap());
+        net.run(delay);
+        let now = net.now;
+        for (end, sent) in paths.into_iter().enumerate() {
+            net.ends[1 - end].agent.note_data(now, Path::udp(sent.remote, sent.local));
+        }
+        net.run(ms(50) - delay);
+    }
+}
+
 fn sent_nominations(net: &Net, end: usize) -> Vec<Option<u32>> {
     let parse = |bytes: &Vec<u8>| {
         let message = sinnet_stun::Message::parse(bytes).unwrap();
@@ -125,33 +139,40 @@ fn the_last_path_that_works_is_found_among_many_that_died_at_once() {
 }
 
 #[test]
-fn a_path_that_loses_a_fifth_is_hardly_ever_left() {
-    let (mut changes, mut apart) = (0, 0);
-    for seed in 1..=30 {
-        let mut net = Net::seeded([Config::default(), Config::default()], ROLES, seed);
-        for (end, bases) in [(0, ["10.0.0.1:1", "10.1.0.1:1"]), (1, ["10.0.0.2:2", "10.1.0.2:2"])] {
-            for base in bases {
-                net.host(end, base);
+fn a_path_that_loses_a_fifth_is_hardly_ever_left_and_data_brings_both_to_one_path() {
+    for renominates in [true, false] {
+        let (mut changes, mut apart) = (0, 0);
+        for seed in 1..=30 {
+            let mut net = Net::seeded([Config::default(), Config::default()], ROLES, seed);
+            for (end, bases) in [(0, ["10.0.0.1:1", "10.1.0.1:1"]), (1, ["10.0.0.2:2", "10.1.0.2:2"])] {
+                for base in bases {
+                    net.host(end, base);
+                }
             }
+            net.delay = ms(20);
+            exchange(&mut net, renominates);
+            net.run(Duration::from_secs(5));
+            net.loss = 0.2;
+            net.run(Duration::from_secs(60));
+            for end in &net.ends {
+                let told = end.events.iter().filter(|event| matches!(event, Event::SelectedPath(_)));
+                changes += told.count() - 1;
+            }
+            net.loss = 0.0;
+            net.run(Duration::from_secs(40));
+            assert_eq!(net.states(), [State::Completed; 2], "seed {seed}");
+            // Without data both go on with a path that works. In about one net of sixteen it is not the same one.
+            let [a, b] = [0, 1].map(|end| net.ends[end].agent.can_send().unwrap());
+            apart += usize::from((a.local, a.remote) != (b.remote, b.local));
+            send_data(&mut net, Duration::from_secs(3));
+            assert_agreed(&net, &format!("seed {seed}, renomination {renominates}"));
         }
-        net.delay = ms(20);
-        exchange(&mut net, true);
-        net.run(Duration::from_secs(5));
-        net.loss = 0.2;
-        net.run(Duration::from_secs(60));
-        for end in &net.ends {
-            let told = end.events.iter().filter(|event| matches!(event, Event::SelectedPath(_)));
-            changes += told.count() - 1;
-        }
-        net.loss = 0.0;
-        net.run(Duration::from_secs(40));
-        // Both go on with a path that works. In about one net of fifteen it is not the same one.
-        let [a, b] = [0, 1].map(|end| net.ends[end].agent.can_send().unwrap());
-        assert_eq!(net.states(), [State::Completed; 2], "seed {seed}");
-        apart += usize::from((a.local, a.remote) != (b.remote, b.local));
+        println!(
+            "renomination {renominates}: {changes} changes in 30 minutes, {apart} of 30 apart until data came"
+        );
+        assert!(apart <= 4, "{apart} of 30");
+        assert!(changes <= 10, "{changes} in 30 minutes of two ends");
     }
-    assert!(apart <= 6, "{apart} of 30");
-    assert!(changes <= 10, "{changes} in 30 minutes of two ends");
 }
 
 #[test]
