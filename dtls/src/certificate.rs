@@ -223,7 +223,8 @@ impl SigningKey {
     }
 }
 
-/// A key that is being made, as rcgen wants to see it. It is ours from the beginning: nothing is written down and read back.
+/// A key that is being made, as rcgen wants to see it. `ring` makes keys as PKCS #8 only, so it is read once; a key of rcgen's own
+/// would keep that text, and we would read it again. `ring`'s document can't be wiped.
 struct NewKey {
     key: SigningKey,
     scheme: SignatureScheme,

@@ -37,7 +37,7 @@ pub(crate) struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) role: Role,
     pub(crate) crypto: &'static dyn Provider,
-    /// Those of the peer's description; gone when its certificate has been checked.
+    /// Those of the peer's description; gone once connected, or when it has come to nothing.
     pub(crate) remote_fingerprints: Vec<Fingerprint>,
     pub(crate) phase: Phase,
     pub(crate) transcript: Transcript,
@@ -218,6 +218,7 @@ impl Session {
         self.handshake_deadline = None;
         self.transcript.clear();
         self.reassembly.clear();
+        self.remote_fingerprints = Vec::new();
     }
 
     /// A plaintext message came again, and it was the last of what our flight answers. Anybody may have sent it.
