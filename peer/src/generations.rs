@@ -330,8 +330,10 @@ impl Generations {
         if line.is_some() {
             // What the server saw before is no more.
             self.sources.retain(|known| !known.is_replaced_by(&source));
-            // They are one or two on most hosts; a vector would begin with four.
-            self.sources.reserve_exact(1);
+            if self.sources.len() == self.sources.capacity() && self.sources.len() < 4 {
+                // They are one or two on most hosts; a vector would begin with four.
+                self.sources.reserve_exact(1);
+            }
             self.sources.push(source);
         }
         line
