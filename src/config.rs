@@ -56,8 +56,8 @@ pub struct EndpointConfig {
     pub max_segments: usize,
     /// How long to look for an answer before sleeping, where small messages go back and forth: being woken takes several times longer
     /// than the answer of a peer in the same machine or rack. 50 µs by default, as Linux advises for `net.core.busy_read`; zero
-    /// always sleeps. While answers come that fast, a processor is kept busy; where they don't, it is tried once in a
-    /// thousand waits. Bulk data and one-way messages never cause it.
+    /// always sleeps. While answers come that fast, or acknowledgements of small messages, a processor is kept busy; where
+    /// they don't, it is tried once in a thousand waits. Bulk data never causes it.
     pub busy_poll: Duration,
 }
 

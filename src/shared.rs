@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::task::AtomicWaker;
 use sinnet_peer::{ChannelKey, CloseReason, ConnectionState, Event, Peer};
@@ -26,6 +26,12 @@ use crate::watch::{NetworkChange, Watch};
 #[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The time of day, since 1970: what the kernel stamps datagrams with.
+#[expect(clippy::disallowed_methods, reason = "the driver is where time enters")]
+pub(crate) fn time_of_day() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Events kept for an application that does not ask for them; beyond it, older state changes and errors of servers

@@ -124,7 +124,7 @@ impl Peer {
     }
 
     /// So many bytes of this connection may wait in the socket's receive buffer before they are given to
-    /// [`Peer::handle_datagram`], and SCTP lets the peer send no more; 64 KiB at the least. `usize::MAX`, and nothing, is no limit.
+    /// [`Peer::handle_datagram`], and SCTP lets the peer send no more; 128 KiB at the least. `usize::MAX`, and nothing, is no limit.
     /// It may be said at any time, and as often.
     #[inline]
     pub fn set_receive_queue(&mut self, bytes: usize) {

@@ -90,7 +90,8 @@ pub struct Stats {
     pub flight: usize,
     /// DATA chunks sent and not acknowledged by the cumulative TSN.
     pub unacked_chunks: usize,
-    /// The window that we would advertise now: what is free of the receive buffer.
+    /// The window that we would advertise now: what is free of the receive buffer, or of what has room before it
+    /// ([`Association::set_receive_queue`](crate::Association::set_receive_queue)) if that is less.
     pub a_rwnd: usize,
     /// How large the receive buffer is now.
     pub receive_buffer: usize,

@@ -25,6 +25,7 @@ impl Driver {
         data: &mut [u8],
         pieces: impl Iterator<Item = Range<usize>>,
     ) {
+        self.patience.has_received(data.len());
         if let [peer] = *self.routes.of_remote(link, path.remote)
             && let Some(entry) = &mut self.peers[peer]
         {
@@ -60,7 +61,12 @@ impl Driver {
         let claims = self.routes.of_remote(link, path.remote).to_vec();
         for peer in claims {
             let Some(Some(entry)) = self.peers.get(peer) else { continue };
-            let taken = entry.shared.lock().peer.handle_datagram(now, path, datagram);
+            let taken = {
+                let mut core = entry.shared.lock();
+                // Shares are for those who have their address to themselves. It had one before, perhaps.
+                core.peer.set_receive_queue(usize::MAX);
+                core.peer.handle_datagram(now, path, datagram)
+            };
             self.concern(peer);
             if taken {
                 return;

@@ -53,7 +53,7 @@ pub use self::tcp::IceTcpStats;
 use self::tcp::Tcp;
 pub(crate) use self::tcp::{DISCARD, TcpListeners, open_listeners};
 use self::timers::Timers;
-use crate::shared::{EndpointShared, PeerShared, now};
+use crate::shared::{EndpointShared, PeerShared, now, time_of_day};
 use crate::watch::NetworkChange;
 
 /// Largest thing the kernel hands over in one piece, with or without GRO.
@@ -64,6 +64,9 @@ const SLABS: usize = 4;
 
 /// Receive calls a turn on one socket, so that sending and timers get theirs.
 const RECEIVES_PER_TURN: usize = 4;
+
+/// What is received in one call counts for how long data waits in the socket from so many bytes on.
+const COUNTED_FROM: usize = 16 * 1024;
 
 /// Batches a turn from one connection, so that the others and the receiving get theirs.
 const BATCHES_PER_TURN: usize = 8;
@@ -93,7 +96,7 @@ struct Driver {
     newcomers: Queued,
     /// Connections to serve this turn.
     concerned: Vec<usize>,
-    /// Lists that are filled in every turn, empty in between: their memory.
+    /// Lists that are filled in every turn, empty in between: their memory, for as many entries as there were connections at once.
     spare: Spare,
     recv_buf: Vec<u8>,
     send_buf: Vec<u8>,
@@ -255,7 +258,6 @@ impl Driver {
         let mut buf = std::mem::take(&mut self.recv_buf);
         let mut metas = [RecvMeta::default(); SLABS];
         let mut more = true;
-        let mut taken = 0;
         for _ in 0..RECEIVES_PER_TURN {
             let filled = {
                 let mut chunks = buf.chunks_mut(SLAB);
@@ -277,8 +279,13 @@ impl Driver {
                     }
                 }
             };
-            taken += metas[..filled].iter().map(|meta| meta.len).sum::<usize>();
-            self.queue_share.waited(taken);
+            let taken = metas[..filled].iter().map(|meta| meta.len).sum::<usize>();
+            // The clock is not read for every little message.
+            if taken >= COUNTED_FROM
+                && let Some(stamp) = metas[..filled].first().and_then(|meta| meta.timestamp)
+            {
+                self.queue_share.waited(taken, time_of_day().saturating_sub(stamp));
+            }
             for (meta, slab) in metas[..filled].iter().zip(buf.chunks_mut(SLAB)) {
                 self.receive_slab(socket, now, meta, slab);
             }
@@ -293,7 +300,6 @@ impl Driver {
     fn receive_slab(&mut self, socket: usize, now: Instant, meta: &RecvMeta, slab: &mut [u8]) {
         let Some(data) = slab.get_mut(..meta.len) else { return };
         if meta.stride > 0 {
-            self.patience.has_received(meta.len);
             let path = self.sockets[socket].path(meta);
             if let Some(relay) = self.relays.of_server(socket, path.remote) {
                 self.receive_from_relay(relay, now, path, data, meta.stride);
@@ -514,19 +520,33 @@ impl Driver {
     /// Until there is something to do.
     async fn wait(&mut self) {
         let mut at = now();
-        let mut looks = self.patience.begins(at);
-        while looks {
-            let is_time = self.timers.next().is_some_and(|next| next <= at);
-            if is_time || poll_fn(|cx| Poll::Ready(self.poll_ready(cx).is_ready())).await {
-                self.patience.pays();
+        if self.patience.begins(at) {
+            if self.is_ready().await {
                 return;
             }
-            // Handles and other tasks on this thread come first; then tokio looks at the sockets.
-            tokio::task::yield_now().await;
-            at = now();
-            looks = self.patience.lasts(at);
+            let deadline = self.next_deadline();
+            while self.patience.lasts(at) && deadline.is_none_or(|deadline| at < deadline) {
+                // Handles and other tasks on this thread come first; then tokio looks at the sockets.
+                tokio::task::yield_now().await;
+                if self.is_ready().await {
+                    self.patience.pays();
+                    return;
+                }
+                at = now();
+            }
         }
         poll_fn(|cx| self.poll_wait(cx)).await;
+    }
+
+    /// Whether there is something to do now. Who asks has to do it, if so.
+    async fn is_ready(&mut self) -> bool {
+        poll_fn(|cx| Poll::Ready(self.poll_ready(cx).is_ready())).await
+    }
+
+    /// When something is to be done, whatever happens.
+    fn next_deadline(&self) -> Option<Instant> {
+        let own = [self.timers.next(), self.gathering.poll_timeout()];
+        own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]).flatten().min()
     }
 
     /// Until there is something to do, or it is time for something.
@@ -534,9 +554,7 @@ impl Driver {
         if self.poll_ready(cx).is_ready() {
             return Poll::Ready(());
         }
-        let own = [self.timers.next(), self.gathering.poll_timeout()];
-        let deadlines = own.into_iter().chain([self.relays.poll_timeout(), self.tcp.poll_timeout()]);
-        let Some(next) = deadlines.flatten().min() else {
+        let Some(next) = self.next_deadline() else {
             self.sleep_until = None;
             return Poll::Pending;
         };

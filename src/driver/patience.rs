@@ -4,8 +4,8 @@
 //! wake an idle processor, and then ourselves, several times what the answer takes. Looking for as long as that costs is at most as
 //! much again.
 //!
-//! It is done only where little is moved, as in a conversation: bulk data comes in batches, and sleeping in between makes them
-//! larger. And only where it pays: each time that nothing came doubles how many waits go by without looking, up to a thousand; each
+//! It is done only where little is moved and in both directions, as in a conversation: bulk data comes in batches, and sleeping in between
+//! makes them larger. (Small messages one way look like a conversation, too, as they are acknowledged.) And only where it pays: each time that nothing came doubles how many waits go by without looking, up to a thousand; each
 //! time that something came halves it. Where both ends have one processor between them, none comes, as looking keeps the peer from running.
 
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ pub(super) struct Patience {
     limit: Duration,
     /// Bytes received and sent since the last wait.
     moved: [usize; 2],
+    /// Something had been received before the last wait.
+    heard: bool,
     /// When looking began.
     since: Option<Instant>,
     /// Waits without looking that are left.
@@ -31,7 +33,7 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, moved: [0; 2], since: None, pause: 0, next_pause: 1 }
+        Self { limit, moved: [0; 2], heard: false, since: None, pause: 0, next_pause: 1 }
     }
 
     pub(super) fn has_received(&mut self, bytes: usize) {
@@ -45,7 +47,9 @@ impl Patience {
     /// There is nothing to do for now. Returns whether to look again before sleeping.
     pub(super) fn begins(&mut self, now: Instant) -> bool {
         let [received, sent] = std::mem::take(&mut self.moved);
-        let is_talk = sent > 0 && sent.max(received) <= LITTLE && !self.limit.is_zero();
+        // What is received comes in a turn of its own, as a rule, and the application answers in the next.
+        let heard = std::mem::replace(&mut self.heard, received > 0) || received > 0;
+        let is_talk = heard && sent > 0 && sent.max(received) <= LITTLE && !self.limit.is_zero();
         if !is_talk {
             return false;
         }
@@ -67,7 +71,7 @@ impl Patience {
         false
     }
 
-    /// There is something to do, and that was seen by looking.
+    /// There is something to do, and that was seen by looking again.
     pub(super) fn pays(&mut self) {
         self.next_pause = (self.next_pause / 2).max(1);
     }
@@ -119,6 +123,8 @@ mod tests {
         assert!(!patience.begins(start), "no answer was given");
         patience.has_sent(LITTLE + 1);
         assert!(!patience.begins(start), "much was sent");
+        patience.has_sent(100);
+        assert!(!patience.begins(start), "nothing has come for two turns");
         patience.has_received(1200);
         patience.has_sent(60);
         assert!(!patience.begins(start), "data came, and was acknowledged");

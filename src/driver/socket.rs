@@ -118,9 +118,9 @@ impl Socket {
         self.bound
     }
 
-    /// Bytes that the kernel keeps for us, by its own count.
+    /// Bytes that the kernel keeps for us, by its own count; `usize::MAX` if it doesn't say.
     pub(crate) fn receive_buffer(&self) -> usize {
-        self.state.recv_buffer_size(UdpSockRef::from(&self.io)).unwrap_or(0)
+        self.state.recv_buffer_size(UdpSockRef::from(&self.io)).unwrap_or(usize::MAX)
     }
 
     /// Datagrams the kernel takes in one call, at present.

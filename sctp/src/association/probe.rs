@@ -27,7 +27,7 @@ impl Association {
     }
 
     /// So many bytes may wait where the owner takes packets from, as its share of the socket's receive buffer, and no more is
-    /// advertised as `a_rwnd`; 64 KiB at the least. Nothing is limited until something is said, and by `usize::MAX`.
+    /// advertised as `a_rwnd`; 128 KiB at the least. Nothing is limited until something is said, and by `usize::MAX`.
     #[inline]
     pub fn set_receive_queue(&mut self, bytes: usize) {
         self.rx.window.set_queue(bytes);

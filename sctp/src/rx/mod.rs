@@ -110,7 +110,7 @@ impl Receiver {
 
     /// The window to advertise.
     pub(crate) fn a_rwnd(&self) -> usize {
-        self.window.free(self.held())
+        self.window.open(self.held())
     }
 
     /// Takes one DATA chunk.

@@ -32,8 +32,8 @@ const MEASUREMENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is taken for the round trip of a peer that answers no HEARTBEAT: too long rather than too short.
 const ASSUMED_RTT: Duration = Duration::from_millis(300);
 
-/// The least room for what waits for us: a batch of datagrams.
-const MIN_QUEUE: usize = 64 * 1024;
+/// The least room for what waits for us: two batches of datagrams.
+const MIN_QUEUE: usize = 128 * 1024;
 
 /// The receive buffer's size, and the window in it.
 #[derive(Debug)]
@@ -88,6 +88,11 @@ impl ReceiveWindow {
         self.cap
     }
 
+    /// What may be advertised beside what is held.
+    pub(crate) fn open(&self, held: usize) -> usize {
+        self.free(held).min(self.queue)
+    }
+
     /// The room beside what is held.
     pub(crate) fn free(&self, held: usize) -> usize {
         self.size.saturating_sub(held)
@@ -122,7 +127,7 @@ impl ReceiveWindow {
     pub(crate) fn advertise(&mut self, held: usize) -> usize {
         let free = self.free(held);
         let step = self.mtu.min(self.size / 2);
-        let open = free.min(self.queue);
+        let open = self.open(held);
         if free < self.promised {
             self.promised = free;
         } else if open >= self.promised.saturating_add(step) {
@@ -134,7 +139,7 @@ impl ReceiveWindow {
     /// Whether the window has opened so far since the peer last heard of it that it should hear again: by a
     /// quarter, or by a sixteenth and two packets when it was closed.
     pub(crate) fn owes_update(&self, held: usize) -> bool {
-        let opened = self.free(held).min(self.queue).saturating_sub(self.promised);
+        let opened = self.open(held).saturating_sub(self.promised);
         let quarter = self.most() / 4;
         let enough = if self.promised < self.mtu {
             quarter.min((self.most() / 16).max(2 * self.mtu))

@@ -20,7 +20,9 @@
 //!
 //! A stream that is refused waits in a queue. It is told when a quarter of its budget is free and what was refused
 //! fits; whoever has waited longest first, and the next one as if that had been taken. A stream that holds nothing any more
-//! is told in any case. Where very many wait, [`AT_ONCE`] of them are looked at in one go, and the next ones in the next. As what is held is acknowledged or given up one day, nobody waits for ever.
+//! is told in any case. Where very many wait, [`AT_ONCE`] of them are looked at in one go, and the next ones in the next; then who
+//! is refused again goes behind those who came later. As what is held is acknowledged or given up one day, nobody
+//! waits for ever.
 
 use super::Sender;
 use super::send_queue::{MESSAGE_OVERHEAD, QueuedMessage};
@@ -224,11 +226,12 @@ impl Sender {
     }
 
     /// The most that a stream may hold.
-    pub(crate) fn set_stream_cap(&mut self, stream: StreamId, bytes: usize) {
-        if let Some(stream) = self.queue.stream_or_new(stream) {
+    pub(crate) fn set_stream_cap(&mut self, id: StreamId, bytes: usize) {
+        if let Some(stream) = self.queue.stream_or_new(id) {
             stream.held.cap = bytes;
         }
-        self.note_capacity();
+        let limit = self.buffer_limit();
+        self.queue.tell_one_of_room(id, limit);
     }
 
     /// A message of a stream is given up before anything of it was sent.

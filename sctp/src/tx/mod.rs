@@ -434,7 +434,10 @@ impl Sender {
             stats.data_chunks_sent += 1;
             wrote = true;
         }
-        if pads && more && wrote && self.window_allows_new(MIN_FRAGMENT) {
+        let floor = self.path_mtu.floor();
+        // A FORWARD TSN takes what is left, and no chunk but the last would tell that the packet is larger than the floor.
+        let may_pad = !self.forward_due && (packet.len() > floor || self.packet_size <= floor);
+        if pads && may_pad && more && wrote && self.window_allows_new(MIN_FRAGMENT) {
             // Packets of one size go out in one batch, and a shorter one ends it.
             packet.pad();
         }

@@ -19,8 +19,8 @@ const MIN_SRTT: Duration = Duration::from_millis(5);
 const QUANTUM: Duration = Duration::from_millis(1);
 const QUANTUM_PACKETS: usize = 4;
 
-/// The same for a controller's rate (draft-ietf-ccwg-bbr-06 §5.6.3), and how late a timer may be without costing
-/// rate. A window makes up for a late timer with its gain; a controller would take the loss for the path's rate.
+/// The same for a controller's rate (draft-ietf-ccwg-bbr-06 §5.6.3), and how much unused time is kept for it in any case: a window
+/// makes up for that with its gain, a controller would take it for the path's rate.
 const RATE_QUANTUM_PACKETS: usize = 2;
 const LATENESS: Duration = Duration::from_millis(2);
 

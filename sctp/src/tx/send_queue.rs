@@ -499,6 +499,18 @@ impl SendQueue {
         !stream.flush_wanted
     }
 
+    /// Looks at one stream, if it waits for room.
+    pub(crate) fn tell_one_of_room(&mut self, id: StreamId, limit: usize) {
+        let Some(slot) = self.streams.slot(id) else { return };
+        let Some(stream) = self.streams.at_mut(slot) else { return };
+        if let Wait::For(wanted) = stream.held.wait {
+            let room = self.budget.room(limit, &stream.held, stream.priority, 0);
+            if Budget::is_enough(&stream.held, room, wanted).is_some() {
+                self.tell(slot);
+            }
+        }
+    }
+
     /// The next stream whose owner is to be told that everything has been sent once.
     pub(crate) fn pop_flushed(&mut self) -> Option<StreamId> {
         self.flushed.pop_front()
@@ -603,10 +615,16 @@ impl SendQueue {
         self.looked_at = used;
         let mut assumed = 0;
         // Who is not told goes to the end. As long as all are looked at, that leaves them in their order.
-        for _ in 0..self.waiting.len().min(AT_ONCE) {
+        let mut looked = 0;
+        for _ in 0..self.waiting.len() {
+            if looked == AT_ONCE {
+                break;
+            }
             let Some(slot) = self.waiting.pop_front() else { break };
             let Some(stream) = self.streams.at_mut(slot) else { continue };
+            // Who has been told otherwise leaves the line here, for good, and takes nobody's turn.
             if let Wait::For(wanted) = stream.held.wait {
+                looked += 1;
                 let room = self.budget.room(limit, &stream.held, stream.priority, assumed);
                 let Some(taken) = Budget::is_enough(&stream.held, room, wanted) else {
                     self.waiting.push_back(slot);

@@ -391,6 +391,7 @@ impl Driver {
 
     /// Takes the frames that are there, and keeps the one that has only begun. False if the connection is none of ours.
     fn take_frames(&mut self, key: usize, now: Instant, bytes: &mut [u8]) -> bool {
+        self.patience.has_received(bytes.len());
         let mut at = 0;
         loop {
             let Some(stream) = self.tcp.stream(key) else { return true };
