@@ -1,4 +1,5 @@
-//! Ours, by the public API of the crate `sinnet`, with its defaults.
+//! Ours, by the public API of the crate `sinnet`, with its defaults but for long paths: there buffers are 64 MiB, as our README advises,
+//! in place of 16.
 //!
 //! - An endpoint for all that is answered, as a server has it; an endpoint for each connection that is offered, as clients
 //!   have them: two connections from one port to one port can't be told apart in DTLS 1.2.
@@ -21,6 +22,9 @@ use super::{Layout, SOCKET_BUFFER, Setup, Stack};
 use crate::run::app::App;
 use crate::run::link::Channel;
 
+/// Buffers of a connection over a path with a delay, bytes.
+const LONG_PATH: usize = 64 * 1024 * 1024;
+
 /// Endpoints of one side, when both are in one process.
 const SIDE: u32 = 16;
 
@@ -29,24 +33,28 @@ type Connections = Arc<Mutex<HashMap<(bool, u32), PeerConnection>>>;
 pub struct Sinnet {
     runtime: Runtime,
     layout: Layout,
-    congestion: Congestion,
+    config: PeerConfig,
     offering: Vec<Endpoint>,
     answering: Vec<Endpoint>,
     connections: Connections,
 }
 
 impl Sinnet {
-    pub fn new(Setup { layout, .. }: Setup, congestion: Congestion) -> Self {
+    pub fn new(Setup { layout, is_delayed }: Setup, congestion: Congestion) -> Self {
         let runtime = match layout {
             // A runtime of one thread runs on who blocks on it, which the reader of orders can't.
             Layout::Apart => Builder::new_multi_thread().worker_threads(1).enable_all().build(),
             Layout::Together => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
         };
         let runtime = runtime.expect("a runtime");
+        let mut config = PeerConfig { congestion, ..PeerConfig::default() };
+        if is_delayed {
+            (config.receive_buffer, config.send_buffer) = (LONG_PATH, LONG_PATH);
+        }
         Self {
             runtime,
             layout,
-            congestion,
+            config,
             offering: Vec::new(),
             answering: Vec::new(),
             connections: Connections::default(),
@@ -82,8 +90,7 @@ impl Sinnet {
     fn connection(&mut self, is_offerer: bool, app: &App) -> PeerConnection {
         let endpoint = self.endpoint_of(app.number, is_offerer);
         let _runtime = self.runtime.enter();
-        let config = PeerConfig { congestion: self.congestion, ..PeerConfig::default() };
-        let connection = endpoint.peer_connection(config).expect("a connection");
+        let connection = endpoint.peer_connection(self.config.clone()).expect("a connection");
         self.connections.lock().expect("no panics").insert((is_offerer, app.number), connection.clone());
         connection
     }

@@ -2,7 +2,7 @@
 //!
 //! - tokio's multi-thread runtime, as in its examples, with two workers.
 //! - Back-pressure by `with_data_channel_send_buffer_limit`, which makes `DataChannel::send` wait: 1 MiB, the receive window;
-//!   on paths with a delay limit and window are 16 MiB, as ours.
+//!   on paths with a delay limit and window are 16 MiB, with which it is at its best.
 //! - It leaves its sockets with the system's buffers, 208 KiB, and then loses datagrams to its own window all the time. Its
 //!   runtime is an interface, so ours is tokio's with larger buffers. This is tuning that its users may not know of.
 //! - Messages of 256 KiB are allowed by `with_sctp_max_message_size`. Certificates are made once per process.
