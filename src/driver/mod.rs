@@ -519,13 +519,14 @@ impl Driver {
 
     /// Until there is something to do.
     async fn wait(&mut self) {
-        let mut at = now();
-        if self.patience.begins(at) {
+        if self.patience.begins() {
             if self.is_ready().await {
                 return;
             }
+            let begun = now();
+            let mut at = begun;
             let deadline = self.next_deadline();
-            while self.patience.lasts(at) && deadline.is_none_or(|deadline| at < deadline) {
+            while self.patience.lasts(at - begun) && deadline.is_none_or(|deadline| at < deadline) {
                 // Handles and other tasks on this thread come first; then tokio looks at the sockets.
                 tokio::task::yield_now().await;
                 if self.is_ready().await {
